@@ -1,0 +1,42 @@
+# Every target does its own set-up: Python >= 3.11 and make are all a fresh machine needs.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: demo test check bench chaos docs-check lock clean venv venv-dev
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo | test | check | bench | chaos | docs-check | lock | clean"
+
+venv:
+	@$(PYTHON) scripts/bootstrap.py run
+
+venv-dev:
+	@$(PYTHON) scripts/bootstrap.py dev
+
+demo: venv
+	@$(BIN)/interlock run examples/01-release-readiness/goal.yaml $(ARGS)
+
+test: venv-dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: venv-dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest tests/test_layout.py
+
+bench: venv-dev
+	@$(BIN)/python scripts/bench.py $(ARGS)
+
+docs-check: venv-dev
+	@$(BIN)/python -m pytest tests/docs
+
+lock: venv-dev
+	@$(BIN)/python -m pip install -q uv
+	@$(BIN)/python scripts/lock.py
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
