@@ -1,0 +1,65 @@
+"""The canonical form, RFC 8785 (JCS): msgspec's sorted encoder where it agrees with the RFC, else rfc8785."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import rfc8785
+
+from interlock.envelope.amounts import MAX_INT
+
+MAX_DEPTH = 32
+_encoder = msgspec.json.Encoder(order="sorted")
+# JCS sorts keys by UTF-16 units, msgspec by code points. They differ only if a key from U+E000 on meets one beyond
+# the BMP; either begins, in UTF-8, with a byte from 0xEE on.
+_BELOW = bytes(range(0xEE))
+
+
+def canonical(value: Any) -> bytes:
+    """The JCS bytes of a Struct or of plain JSON values without floats (confidenceScore is the one exception)."""
+    wire = _encoder.encode(value)
+    if wire.isascii() or not wire.translate(None, delete=_BELOW):
+        return wire
+    return rfc8785.dumps(msgspec.json.decode(wire))
+
+
+def check_plain(value: Any, path: str = "$") -> None:
+    """Raises ValueError, naming the JSON path, unless value is made of null, booleans, integers within ±2^53,
+    well-formed strings, lists and string-keyed objects, at most MAX_DEPTH deep. Floats do not exist (envelope.md).
+    """
+    stack: list[tuple[Any, str, int]] = [(value, path, 0)]
+    while stack:
+        node, where, depth = stack.pop()
+        kind = type(node)
+        if kind is str:
+            if not node.isascii():
+                _check_text(node, where)
+        elif kind is int:
+            if not -MAX_INT <= node <= MAX_INT:
+                raise ValueError(f"{where}: an integer beyond ±2^53; write it as a string")
+        elif kind is dict or kind is list:
+            if depth >= MAX_DEPTH:
+                raise ValueError(f"{where}: nested deeper than {MAX_DEPTH}")
+            _push(stack, node, where, depth + 1)
+        elif node is not None and kind is not bool:
+            raise ValueError(f"{where}: {kind.__name__} is not allowed; write numbers with a point as strings")
+
+
+def _push(stack: list[tuple[Any, str, int]], node: dict[Any, Any] | list[Any], where: str, depth: int) -> None:
+    if isinstance(node, list):
+        stack.extend((item, f"{where}[{index}]", depth) for index, item in enumerate(node))
+        return
+    for key, item in node.items():
+        if type(key) is not str:
+            raise ValueError(f"{where}: a key that is not a string")
+        if not key.isascii():
+            _check_text(key, where)
+        stack.append((item, f"{where}.{key}", depth))
+
+
+def _check_text(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{where}: text with a lone surrogate") from None

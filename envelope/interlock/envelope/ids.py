@@ -1,0 +1,86 @@
+"""Identifiers: allow-listed tokens, agents, UUIDv7 (RFC 9562), and ids derived from what caused them (ENV-06)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from typing import Annotated
+
+from msgspec import Meta
+
+# `(?!\n)$` because Python's `$` also matches before a final newline, which must not reach a subject.
+_TOKEN = r"[a-z0-9][a-z0-9-]{0,62}"
+_UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+TOKEN_PATTERN = rf"^{_TOKEN}(?!\n)$"
+AGENT_PATTERN = rf"^{_TOKEN}(\.{_TOKEN})?(?!\n)$"
+UUID7_PATTERN = rf"^{_UUID7}(?!\n)$"
+
+Token = Annotated[str, Meta(pattern=TOKEN_PATTERN)]
+AgentId = Annotated[str, Meta(pattern=AGENT_PATTERN)]
+Uuid7 = Annotated[str, Meta(pattern=UUID7_PATTERN)]
+TraceId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
+SpanId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}(?!\n)$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?!\n)$")]
+
+_token = re.compile(TOKEN_PATTERN)
+_agent = re.compile(AGENT_PATTERN)
+_uuid7 = re.compile(UUID7_PATTERN)
+
+
+def is_token(text: str) -> bool:
+    """Whether text may stand as one token of a subject: workspace, role, skill or task id."""
+    return _token.match(text) is not None
+
+
+def is_agent_id(text: str) -> bool:
+    """Whether text is `role` or `role.instance`."""
+    return _agent.match(text) is not None
+
+
+def is_uuid7(text: str) -> bool:
+    """Whether text is a lower-case UUID of version 7 and the RFC's variant."""
+    return _uuid7.match(text) is not None
+
+
+def role_of(agent: str) -> str:
+    """The role of an agent id: `executor.2` → `executor`."""
+    return agent.partition(".")[0]
+
+
+def new_id(now_ms: int, random: bytes | None = None) -> str:
+    """A UUIDv7 of the given time (ms since 1970 UTC); random: 10 bytes, from the operating system when not given."""
+    return _uuid7_text(now_ms, random if random is not None else os.urandom(10))
+
+
+def derived_id(parent_id: str, sender: str, step: str) -> str:
+    """The id of what `sender` makes of `parent_id` at `step`: the same arguments give the same id for ever.
+
+    A redelivered parent therefore yields the same children, and JetStream's deduplication drops the repeats. The time
+    part is the parent's, so that ids still sort by goal.
+    """
+    digest = hashlib.sha256(f"{parent_id}\n{sender}\n{step}".encode()).digest()
+    return _uuid7_text(id_time_ms(parent_id), digest[:10])
+
+
+def id_time_ms(uuid7: str) -> int:
+    """The time inside a UUIDv7, in ms since 1970 UTC."""
+    return int(uuid7[:8] + uuid7[9:13], 16)
+
+
+def span_of(uuid7: str) -> str:
+    """The span id (W3C, 16 hex, never all zero) that belongs to a message id."""
+    return hashlib.sha256(uuid7.encode()).hexdigest()[:15] + "1"
+
+
+def sha256_hex(data: bytes) -> str:
+    """SHA-256 as 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _uuid7_text(time_ms: int, random: bytes) -> str:
+    number = (time_ms & 0xFFFF_FFFF_FFFF) << 80 | int.from_bytes(random[:10], "big")
+    number = number & ~(0xF << 76) | 0x7 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,72 @@
+"""Signing: Ed25519 over a domain-separated pre-authentication encoding (in the manner of DSSE's PAE) of the JCS bytes."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET
+
+from interlock.envelope.canonical import canonical
+from interlock.envelope.ids import sha256_hex
+from interlock.envelope.keys import SigningKey, base64url, from_base64url, is_signed_by
+from interlock.envelope.model import Attestation, Envelope
+
+# A NATS server lets a client sign a nonce of its own choosing at login; nonces are printable, so no nonce can begin
+# with the byte 0xFF, and a signature made at login can never pass for one of ours.
+ENVELOPE_DOMAIN = b"\xffinterlock-envelope-v1"
+STATEMENT_DOMAIN = b"\xffinterlock-statement-v1"
+TRUST_DOMAIN = b"\xffinterlock-trust-v1"
+BUNDLE_DOMAIN = b"\xffinterlock-bundle-v1"
+DELIVERABLE_DOMAIN = b"\xffinterlock-deliverable-v1"
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """A signed envelope, its wire bytes and their SHA-256."""
+
+    envelope: Envelope
+    wire: bytes
+    digest: str
+
+
+def pre_auth(domain: bytes, body: bytes) -> bytes:
+    """The bytes that are signed: domain, space, length of the body in decimal, space, body."""
+    return b"%b %d %b" % (domain, len(body), body)
+
+
+def signed_part(envelope: Envelope) -> bytes:
+    """The pre-authentication encoding of the envelope without its `signature`."""
+    return pre_auth(ENVELOPE_DOMAIN, canonical(msgspec.structs.replace(envelope, signature=UNSET)))
+
+
+def seal(envelope: Envelope, key: SigningKey) -> Sealed:
+    """Signs: sets keyId and signature and gives the wire bytes."""
+    bare = msgspec.structs.replace(envelope, key_id=key.key_id, signature=UNSET)
+    signature = base64url(key.sign(pre_auth(ENVELOPE_DOMAIN, canonical(bare))))
+    signed = msgspec.structs.replace(bare, signature=signature)
+    wire = canonical(signed)
+    return Sealed(signed, wire, sha256_hex(wire))
+
+
+def has_valid_signature(envelope: Envelope) -> bool:
+    """Whether the envelope's signature is that of its keyId over its content. Never raises."""
+    if envelope.signature is UNSET:
+        return False
+    try:
+        signature = from_base64url(envelope.signature)
+    except ValueError:
+        return False
+    return is_signed_by(envelope.key_id, signed_part(envelope), signature)
+
+
+def attest(statement: dict[str, object], key: SigningKey) -> Attestation:
+    """Signs an in-toto Statement."""
+    signature = base64url(key.sign(pre_auth(STATEMENT_DOMAIN, canonical(statement))))
+    return Attestation(statement=statement, key_id=key.key_id, signature=signature)
+
+
+def is_valid_attestation(attestation: Attestation) -> bool:
+    """Whether the attestation's signature is that of its keyId. Never raises."""
+    try:
+        message = pre_auth(STATEMENT_DOMAIN, canonical(attestation.statement))
+        return is_signed_by(attestation.key_id, message, from_base64url(attestation.signature))
+    except (ValueError, TypeError):
+        return False
