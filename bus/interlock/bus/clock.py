@@ -1,0 +1,33 @@
+"""Clocks. Everything that decides takes its time from one of these; only the edge asks the machine."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time in ms since 1970 UTC."""
+
+    def now_ms(self) -> int: ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+class ManualClock:
+    """A clock that stands still until it is moved: for tests and replays."""
+
+    def __init__(self, start_ms: int = 1_763_700_000_000) -> None:
+        self._now_ms = start_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def advance(self, ms: int) -> None:
+        """Moves the clock on (or back, for tests of clock jumps)."""
+        self._now_ms += ms

@@ -1,0 +1,62 @@
+"""What can go wrong on the bus. Each class says whether trying again can help, and whether the operation may have happened."""
+
+from __future__ import annotations
+
+
+class BusError(Exception):
+    """Base. reason: stable code; mend: what its reader can do."""
+
+    reason = "bus_error"
+    retryable = False
+    may_have_happened = False
+
+    def __init__(self, detail: str, mend: str = "") -> None:
+        super().__init__(f"{detail}. {mend}" if mend else detail)
+        self.detail = detail
+        self.mend = mend
+
+
+class Unavailable(BusError):
+    """No broker, no stream leader, no answer in time. What was sent may have arrived."""
+
+    reason = "bus_unavailable"
+    retryable = True
+    may_have_happened = True
+
+
+class Conflict(BusError):
+    """Another writer was first: the expected revision is not the last one."""
+
+    reason = "revision_conflict"
+    retryable = True
+
+
+class Refused(BusError):
+    """The broker said no for good: permissions, limits, unknown stream."""
+
+    reason = "broker_refused"
+
+
+class StoreFull(BusError):
+    """The broker cannot store: disk or stream limits are reached."""
+
+    reason = "store_full"
+    retryable = True
+
+
+class NotFound(BusError):
+    """No such stream, message or object."""
+
+    reason = "not_found"
+
+
+class IdTaken(BusError):
+    """The broker dropped a publish as a repeat, but what it holds under that id are other bytes."""
+
+    reason = "id_taken"
+
+
+class ServerFailed(BusError):
+    """The embedded server did not start, or its store is in use."""
+
+    reason = "server_failed"

@@ -1,0 +1,128 @@
+"""Streams, consumers and buckets as declared data (BUS-01). Names are short, without `. * > /` (NATS ADR-6)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from interlock.envelope.subjects import PREFIX
+
+MIB = 1 << 20
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+# How long a message id is remembered. A receiver honours no ttl beyond max_ttl_ms (Limits), so an envelope replayed
+# after this window has expired anyway: window = max_ttl_ms + 2 × skew. See docs/adr/0003.
+DEDUPE_MS = HOUR_MS + 10_000
+
+
+class StreamSpec(Struct, frozen=True, kw_only=True):
+    """A stream. max_bytes bounds it; discard new: when full, publishers are refused rather than history lost."""
+
+    name: str
+    subjects: tuple[str, ...]
+    max_bytes: int
+    max_age_ms: int = 0
+    max_message_bytes: int = MIB
+    discard: Literal["new", "old"] = "new"
+    dedupe_ms: int = 120_000
+    deny_delete: bool = False
+    deny_purge: bool = False
+    max_per_subject: int = -1
+    allow_schedules: bool = False
+    direct: bool = True
+
+
+class ConsumerSpec(Struct, frozen=True, kw_only=True):
+    """A durable pull consumer, shared by the instances of a role."""
+
+    stream: str
+    name: str
+    subjects: tuple[str, ...]
+    ack_wait_ms: int = 30_000
+    max_deliver: int = 8
+    backoff_ms: tuple[int, ...] = ()
+    max_ack_pending: int = 256
+
+
+class BucketSpec(Struct, frozen=True, kw_only=True):
+    """A key-value bucket (kind kv) or an object store (kind objects), in NATS's own layout."""
+
+    name: str
+    kind: Literal["kv", "objects"]
+    history: int = 1
+    max_bytes: int = 256 * MIB
+    max_age_ms: int = 0
+
+
+class Declarations(Struct, frozen=True, kw_only=True):
+    streams: tuple[StreamSpec, ...] = ()
+    consumers: tuple[ConsumerSpec, ...] = ()
+    buckets: tuple[BucketSpec, ...] = ()
+    replicas: int = 1
+
+
+GOALS = StreamSpec(name="GOALS", subjects=(f"{PREFIX}.*.goal.>",), max_bytes=256 * MIB, max_age_ms=7 * DAY_MS)
+HOPS = StreamSpec(
+    name="HOPS",
+    subjects=(f"{PREFIX}.*.role.>",),
+    max_bytes=4096 * MIB,
+    dedupe_ms=DEDUPE_MS,
+    deny_delete=True,
+    deny_purge=True,
+)
+JOURNAL = StreamSpec(
+    name="JOURNAL", subjects=(f"{PREFIX}.*.journal.>",), max_bytes=4096 * MIB, deny_delete=True, deny_purge=True
+)
+LEDGER = StreamSpec(
+    name="LEDGER", subjects=(f"{PREFIX}.*.ledger.>",), max_bytes=1024 * MIB, deny_delete=True, deny_purge=True
+)
+AUDIT = StreamSpec(
+    name="AUDIT", subjects=(f"{PREFIX}.*.audit.>",), max_bytes=4096 * MIB, deny_delete=True, deny_purge=True
+)
+DEAD = StreamSpec(name="DEAD", subjects=(f"{PREFIX}.*.dead.>",), max_bytes=512 * MIB)
+TIMERS = StreamSpec(name="TIMERS", subjects=(f"{PREFIX}.*.timer.>",), max_bytes=64 * MIB, allow_schedules=True)
+
+STREAMS = (GOALS, HOPS, JOURNAL, LEDGER, AUDIT, DEAD, TIMERS)
+BUCKETS = (
+    BucketSpec(name="trust", kind="kv", history=16),
+    BucketSpec(name="control", kind="kv", history=16),
+    BucketSpec(name="goals", kind="kv"),
+    BucketSpec(name="approvals", kind="kv", history=16),
+    BucketSpec(name="contracts", kind="kv", history=64),
+    BucketSpec(name="registry", kind="kv", history=16),
+    BucketSpec(name="artifacts", kind="objects", max_bytes=4096 * MIB),
+    BucketSpec(name="bundles", kind="objects", max_bytes=4096 * MIB),
+)
+WORKER_ROLES = ("orchestrator", "evaluator", "executor", "synthesizer")
+
+
+def consumers_of(workspace: str) -> tuple[ConsumerSpec, ...]:
+    """The durables of a workspace: one inbox per role; the auditor hears every hop; the gateway hears goal.submit."""
+    inboxes = tuple(inbox_of(workspace, role) for role in WORKER_ROLES)
+    everything = ConsumerSpec(
+        stream=HOPS.name, name=f"auditor-{workspace}", subjects=(f"{PREFIX}.{workspace}.role.>",), max_ack_pending=1024
+    )
+    intake = ConsumerSpec(
+        stream=GOALS.name, name=f"gateway-{workspace}", subjects=(f"{PREFIX}.{workspace}.goal.submit",)
+    )
+    return (*inboxes, everything, intake)
+
+
+def inbox_of(workspace: str, role: str) -> ConsumerSpec:
+    return ConsumerSpec(stream=HOPS.name, name=f"{role}-{workspace}", subjects=(f"{PREFIX}.{workspace}.role.{role}.>",))
+
+
+def declarations(workspaces: tuple[str, ...], replicas: int = 1) -> Declarations:
+    """All that `interlock up` creates."""
+    consumers = tuple(consumer for workspace in workspaces for consumer in consumers_of(workspace))
+    return Declarations(streams=STREAMS, consumers=consumers, buckets=BUCKETS, replicas=replicas)
+
+
+def kv_subject(bucket: str, key: str) -> str:
+    """Where NATS keeps a key (ADR-8)."""
+    return f"$KV.{bucket}.{key}"
+
+
+def kv_stream(bucket: str) -> str:
+    return f"KV_{bucket}"
