@@ -1,4 +1,4 @@
-"""What can go wrong on the bus. Each class says whether trying again can help, and whether the operation may have happened."""
+"""What can go wrong on the bus: each class says whether to try again, and whether it may have happened anyway."""
 
 from __future__ import annotations
 

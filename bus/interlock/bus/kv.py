@@ -1,8 +1,9 @@
-"""Keys with revisions, on any transport, in the layout of NATS key-value buckets (ADR-8), so that `nats kv` reads them."""
+"""Keys with revisions on any transport, in the layout of NATS key-value buckets (ADR-8): `nats kv` reads them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from msgspec import Struct
 
@@ -35,14 +36,15 @@ async def kv_put(transport: Transport, bucket: str, key: str, value: bytes, *, r
 
 async def kv_entries(
     transport: Transport, bucket: str, prefix: str = "", *, follow: bool = False
-) -> AsyncIterator[Entry]:
+) -> AsyncGenerator[Entry, None]:
     """The values under a prefix (`""` or `a.b`), oldest first; with follow it goes on with every change."""
     filter_key = f"{prefix}.>" if prefix else ">"
     messages = transport.read(kv_stream(bucket), [kv_subject(bucket, filter_key)], follow=follow)
-    async for message in messages:
-        entry = _entry(bucket, message)
-        if entry is not None:
-            yield entry
+    async with aclosing(messages):
+        async for message in messages:
+            entry = _entry(bucket, message)
+            if entry is not None:
+                yield entry
 
 
 def _entry(bucket: str, message: Message) -> Entry | None:

@@ -81,7 +81,13 @@ AUDIT = StreamSpec(
     name="AUDIT", subjects=(f"{PREFIX}.*.audit.>",), max_bytes=4096 * MIB, deny_delete=True, deny_purge=True
 )
 DEAD = StreamSpec(name="DEAD", subjects=(f"{PREFIX}.*.dead.>",), max_bytes=512 * MIB)
-TIMERS = StreamSpec(name="TIMERS", subjects=(f"{PREFIX}.*.timer.>",), max_bytes=64 * MIB, allow_schedules=True)
+TIMERS = StreamSpec(
+    name="TIMERS",
+    subjects=(f"{PREFIX}.*.timer.>",),
+    max_bytes=64 * MIB,
+    discard="old",  # the broker has no schedules on streams that discard new
+    allow_schedules=True,
+)
 
 STREAMS = (GOALS, HOPS, JOURNAL, LEDGER, AUDIT, DEAD, TIMERS)
 BUCKETS = (

@@ -12,7 +12,7 @@ Guarantees of every transport
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -130,7 +130,7 @@ class Transport(Protocol):
         from_sequence: int = 1,
         from_ms: int | None = None,
         follow: bool = False,
-    ) -> AsyncIterator[Message]:
+    ) -> AsyncGenerator[Message, None]:
         """Messages in order, filtered by subjects (wildcards allowed), from a sequence or a time. Without follow it
         ends with the last message stored when the call was made; with it, it waits for more. Close it (aclose) when
         leaving early.

@@ -1,0 +1,48 @@
+"""The broker's and nats-py's errors as ours (numbers: nats-server's server/errors.json)."""
+
+from __future__ import annotations
+
+import nats.errors
+from msgspec import Struct
+
+from interlock.bus.errors import BusError, Conflict, NotFound, Refused, StoreFull, Unavailable
+
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+_STORE_FULL = (10023, 10047, 10077, 10110)
+
+
+class ApiError(Struct):
+    """nats-server's error object."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class Answer(Struct):
+    """An API answer of which only failure matters."""
+
+    error: ApiError | None = None
+
+
+def api_error(error: ApiError, what: str) -> BusError:
+    """The broker's JSON error as one of ours."""
+    text = f"{what}: {error.description} ({error.err_code or error.code})"
+    if error.err_code in _WRONG_LAST_SEQUENCE:
+        return Conflict(text)
+    if error.err_code in _STORE_FULL:
+        return StoreFull(text, "Free space or raise the limit, then restart the broker")
+    if error.code == 404:
+        return NotFound(text, "Run `interlock up` first")
+    if error.code == 503:
+        return Unavailable(text)
+    return Refused(text)
+
+
+def client_error(error: Exception, what: str) -> BusError:
+    """nats-py's exception as one of ours."""
+    if isinstance(error, nats.errors.MaxPayloadError):
+        return Refused(f"{what}: larger than the broker's max_payload", "Put large content into an artefact")
+    if isinstance(error, nats.errors.BadSubjectError):
+        return Refused(f"{what[:80]!r} is no valid subject")
+    return Unavailable(f"{what}: {str(error) or type(error).__name__}")

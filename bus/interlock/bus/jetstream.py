@@ -1,0 +1,385 @@
+"""The transport in earnest: NATS JetStream through nats-py (asyncio).
+
+What nats-py leaves open is closed here: publish acknowledgements that never come time out, publishing survives the
+election of a new stream leader, and every error is one of ours. Facts and traps: docs/architecture/bus.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import msgspec
+import nats.errors
+from msgspec import Struct
+from nats.aio.client import Client
+
+from interlock.bus.broker_errors import ApiError, api_error, client_error
+from interlock.bus.clock import Clock, SystemClock
+from interlock.bus.errors import NotFound, Refused, Unavailable
+from interlock.bus.pull import Pull, parse_delivery
+from interlock.bus.streams import ConsumerSpec
+from interlock.bus.tasks import background
+from interlock.bus.transport import MESSAGE_ID, NO_HEADERS, Message, ObjectInfo, OnIncoming, OnMessage, PubAck
+from interlock.envelope.amounts import time_ms, timestamp
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+    from interlock.bus.streams import Declarations
+
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+
+
+class JetStreamSettings(Struct, frozen=True, kw_only=True):
+    """Timeouts in ms. no_stream_retry_ms: how long a publish waits for a stream leader to be elected (0: not at all);
+    a cluster that lost a node needs up to 10 s (measured)."""
+
+    connect_timeout_ms: int = 5_000
+    publish_timeout_ms: int = 10_000
+    request_timeout_ms: int = 5_000
+    no_stream_retry_ms: int = 10_000
+    reconnect_wait_ms: int = 250
+
+
+class _Ack(Struct):
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: ApiError | None = None
+
+
+class _ConsumerCreated(Struct):
+    name: str = ""
+    num_pending: int = 0
+    error: ApiError | None = None
+
+
+T = TypeVar("T")
+_ack_decoder = msgspec.json.Decoder(_Ack)
+
+
+class JetStreamTransport:
+    """Use as `async with JetStreamTransport.connect(url, name="executor") as transport`."""
+
+    def __init__(self, client: Client, name: str, clock: Clock, settings: JetStreamSettings) -> None:
+        self.client = client
+        self.settings = settings
+        self._clock = clock
+        self._prefix = f"{inbox_prefix(name)}.{client._nuid.next().decode()}"
+        self._numbers = itertools.count(1)
+        self._waiting: dict[str, tuple[asyncio.Future[Msg], float]] = {}
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        url: str,
+        *,
+        name: str,
+        clock: Clock | None = None,
+        settings: JetStreamSettings | None = None,
+        options: Mapping[str, Any] = NO_HEADERS,
+    ) -> AsyncIterator[JetStreamTransport]:
+        """Connects and, at the end, flushes and closes. options: further options of nats-py's connect (tls, login).
+        Raises Unavailable when nobody answers within the connect timeout.
+        """
+        settings = settings or JetStreamSettings()
+        client = Client()
+        try:
+            with anyio.fail_after(settings.connect_timeout_ms / 1000):
+                await client.connect(
+                    url,
+                    name=name,
+                    error_cb=_ignore_error,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=settings.reconnect_wait_ms / 1000,  # type: ignore[arg-type]  # floats work
+                    inbox_prefix=inbox_prefix(name),
+                    **options,
+                )
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            with anyio.CancelScope(shield=True):
+                await client.close()
+            raise Unavailable(f"no NATS server answers at {url}", "Start one, or check --nats") from error
+        transport = cls(client, name, clock or SystemClock(), settings)
+        try:
+            async with background() as group:
+                await client.subscribe(f"{transport._prefix}.ack.*", cb=transport._on_ack)
+                group.start_soon(transport._sweep)
+                yield transport
+        finally:
+            transport._fail_waiting()
+            with anyio.move_on_after(2, shield=True):
+                await client.close()
+
+    # Publishing
+
+    async def publish(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str = "",
+        headers: Mapping[str, str] = NO_HEADERS,
+        expected_sequence: int | None = None,
+    ) -> PubAck:
+        sent: dict[str, str] | None = None
+        if headers or message_id or expected_sequence is not None:
+            sent = dict(headers)
+            if message_id:
+                sent[MESSAGE_ID] = message_id
+            if expected_sequence is not None:
+                sent[_EXPECTED] = str(expected_sequence)
+        deadline = asyncio.get_running_loop().time() + self.settings.no_stream_retry_ms / 1000
+        while True:
+            answer = await self._publish_once(subject, data, sent)
+            if answer.headers is None or answer.headers.get("Status") != "503":
+                return _pub_ack(answer.data, subject)
+            if asyncio.get_running_loop().time() >= deadline:
+                raise Unavailable(f"no stream takes {subject}", "Run `interlock up` or `interlock doctor`")
+            await anyio.sleep(self.settings.reconnect_wait_ms / 1000)
+
+    async def _publish_once(self, subject: str, data: bytes, headers: dict[str, str] | None) -> Msg:
+        token = str(next(self._numbers))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Msg] = loop.create_future()
+        self._waiting[token] = (future, loop.time() + self.settings.publish_timeout_ms / 1000)
+        try:
+            await self.client.publish(subject, data, f"{self._prefix}.ack.{token}", headers=headers)
+            return await future
+        except nats.errors.Error as error:
+            raise client_error(error, subject) from error
+        finally:
+            self._waiting.pop(token, None)
+
+    async def _on_ack(self, message: Msg) -> None:
+        waiting = self._waiting.get(message.subject.rpartition(".")[2])
+        if waiting is not None and not waiting[0].done():
+            waiting[0].set_result(message)
+
+    async def _sweep(self) -> None:
+        """nats-py's own publish futures hang for ever after a crash of the server; ours are failed in time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await anyio.sleep(0.25)
+            now = loop.time()
+            for future, deadline in list(self._waiting.values()):
+                if now > deadline and not future.done():
+                    future.set_exception(Unavailable("the broker did not acknowledge in time"))
+
+    def _fail_waiting(self) -> None:
+        for future, _ in list(self._waiting.values()):
+            if not future.done():
+                future.set_exception(Unavailable("the connection was closed before the broker acknowledged"))
+                future.exception()
+
+    # Plain messages
+
+    async def send(
+        self, subject: str, data: bytes, *, headers: Mapping[str, str] = NO_HEADERS, reply: str = ""
+    ) -> None:
+        try:
+            await self.client.publish(subject, data, reply, headers=dict(headers) if headers else None)
+        except nats.errors.Error as error:
+            raise client_error(error, subject) from error
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout_ms: int, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Message:
+        try:
+            answer = await self.client.request(
+                subject, data, timeout=timeout_ms / 1000, headers=dict(headers) if headers else None
+            )
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"no answer on {subject} within {timeout_ms} ms") from error
+        return _plain(answer)
+
+    @asynccontextmanager
+    async def subscribe(self, subject: str, on_message: OnMessage, *, group: str = "") -> AsyncIterator[None]:
+        async def hand_on(message: Msg) -> None:
+            await on_message(_plain(message))
+
+        subscription = await self.client.subscribe(subject, queue=group, cb=hand_on)
+        try:
+            await self.client.flush()
+            yield
+        finally:
+            await _unsubscribe(subscription)
+
+    # Consumers
+
+    @asynccontextmanager
+    async def consume(
+        self, consumer: ConsumerSpec, on_incoming: OnIncoming, *, concurrency: int
+    ) -> AsyncIterator[None]:
+        pull = Pull(self.client, consumer, f"{self._prefix}.pull.{next(self._numbers)}", batch=concurrency * 2)
+        async with pull.subscribed(), background() as group:
+            group.start_soon(pull.keep_asking)
+            for _ in range(concurrency):
+                group.start_soon(pull.work, on_incoming)
+            yield
+
+    # Reading
+
+    async def last(self, stream: str, subject: str) -> Message | None:
+        return await self._direct_get(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"")
+
+    async def get(self, stream: str, sequence: int) -> Message | None:
+        return await self._direct_get(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode({"seq": sequence}))
+
+    async def _direct_get(self, subject: str, data: bytes) -> Message | None:
+        try:
+            answer = await self.client.request(subject, data, timeout=self.settings.request_timeout_ms / 1000)
+        except nats.errors.NoRespondersError as error:
+            raise NotFound(f"no such stream: {subject.split('.')[4]}", "Run `interlock up` first") from error
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable("the broker did not answer a read in time") from error
+        headers = answer.headers or {}
+        status = headers.get("Status")
+        if status == "404":
+            return None
+        if status is not None:
+            raise Refused(f"the broker refused a read: {status} {headers.get('Description', '')}")
+        return Message(
+            subject=headers["Nats-Subject"],
+            data=answer.data,
+            headers=headers,
+            sequence=int(headers["Nats-Sequence"]),
+            stored_ms=_stamp_ms(headers["Nats-Time-Stamp"]),
+        )
+
+    async def read(
+        self,
+        stream: str,
+        subjects: Sequence[str],
+        *,
+        from_sequence: int = 1,
+        from_ms: int | None = None,
+        follow: bool = False,
+    ) -> AsyncGenerator[Message, None]:
+        position = from_sequence
+        while True:
+            start_ms = from_ms if position == from_sequence else None
+            async with (
+                self._reader(stream, subjects, position, start_ms) as pull,
+                aclosing(pull.messages(follow=follow)) as messages,
+            ):
+                async for raw in messages:
+                    message = parse_delivery(raw)
+                    position = message.sequence + 1
+                    yield message
+            if not follow:
+                return
+
+    @asynccontextmanager
+    async def _reader(
+        self, stream: str, subjects: Sequence[str], from_sequence: int, from_ms: int | None
+    ) -> AsyncIterator[Pull]:
+        name = f"read-{self.client._nuid.next().decode()}"
+        config: dict[str, Any] = {
+            "name": name,
+            "ack_policy": "none",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": 60_000_000_000,
+            "filter_subjects": list(subjects),
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": max(from_sequence, 1),
+        }
+        if from_ms is not None:
+            del config["opt_start_seq"]
+            config |= {"deliver_policy": "by_start_time", "opt_start_time": timestamp(from_ms)}
+        created = await self.api(
+            f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config}, _ConsumerCreated
+        )
+        spec = ConsumerSpec(stream=stream, name=name, subjects=tuple(subjects))
+        pull = Pull(self.client, spec, f"{self._prefix}.pull.{next(self._numbers)}", batch=512)
+        pull.pending = created.num_pending
+        try:
+            async with pull.subscribed():
+                yield pull
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.client.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}")
+
+    async def api(self, verb: str, body: Any, answer_type: type[T]) -> T:
+        """A call of the JetStream API. answer_type: a Struct with an `error` field. Raises what api_error gives."""
+        data = b"" if body is None else msgspec.json.encode(body)
+        try:
+            answer = await self.client.request(f"$JS.API.{verb}", data, timeout=self.settings.request_timeout_ms / 1000)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the broker did not answer {verb}", "Is JetStream enabled on it?") from error
+        decoded = msgspec.json.decode(answer.data, type=answer_type)
+        failed = getattr(decoded, "error", None)
+        if failed is not None:
+            raise api_error(failed, verb)
+        return decoded
+
+    # Objects
+
+    async def put_object(self, bucket: str, name: str, data: bytes) -> None:
+        from interlock.bus.objects import put_object
+
+        await put_object(self.client, bucket, name, data, self.settings.request_timeout_ms / 1000)
+
+    async def get_object(self, bucket: str, name: str) -> bytes:
+        from interlock.bus.objects import get_object
+
+        return await get_object(self.client, bucket, name, self.settings.request_timeout_ms / 1000)
+
+    async def list_objects(self, bucket: str) -> list[ObjectInfo]:
+        from interlock.bus.objects import list_objects
+
+        return await list_objects(self.client, bucket, self.settings.request_timeout_ms / 1000)
+
+    async def declare(self, declarations: Declarations, *, bind_only: bool = False) -> None:
+        from interlock.bus.provision import provision
+
+        await provision(self, declarations, bind_only=bind_only)
+
+
+def inbox_prefix(name: str) -> str:
+    """A private inbox per agent, so that permissions can keep others from reading its answers."""
+    return f"_INBOX_{name.replace('.', '_')}"
+
+
+def _pub_ack(data: bytes, subject: str) -> PubAck:
+    try:
+        ack = _ack_decoder.decode(data)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Refused(f"{subject} is answered by something that is no stream") from error
+    if ack.error is not None:
+        raise api_error(ack.error, f"publish to {subject}")
+    return PubAck(ack.stream, ack.seq, ack.duplicate)
+
+
+def _plain(message: Msg) -> Message:
+    return Message(
+        subject=message.subject, data=message.data, headers=message.headers or NO_HEADERS, reply=message.reply
+    )
+
+
+async def _unsubscribe(subscription: Any) -> None:
+    with anyio.CancelScope(shield=True):
+        try:
+            await subscription.unsubscribe()
+        except nats.errors.Error:
+            return  # the connection is gone, and the subscription with it
+
+
+async def _ignore_error(_: Exception) -> None:
+    """nats-py reports asynchronous errors here; each also reaches its caller as a timeout or a refusal."""
+
+
+def _stamp_ms(text: str) -> int:
+    # NATS writes nanoseconds; the part beyond microseconds is cut for fromisoformat.
+    head, _, fraction = text.rstrip("Z").partition(".")
+    return time_ms(f"{head}.{fraction[:6].ljust(6, '0')}+00:00")
