@@ -62,11 +62,21 @@ class Declarations(Struct, frozen=True, kw_only=True):
     replicas: int = 1
 
 
-GOALS = StreamSpec(name="GOALS", subjects=(f"{PREFIX}.*.goal.>",), max_bytes=256 * MIB, max_age_ms=7 * DAY_MS)
+# Larger than any legal envelope (Limits.max_bytes), small enough that its dead letter, in base64, can be stored whole.
+HOP_BYTES = 320 * 1024
+
+GOALS = StreamSpec(
+    name="GOALS",
+    subjects=(f"{PREFIX}.*.goal.>",),
+    max_message_bytes=HOP_BYTES,
+    max_bytes=256 * MIB,
+    max_age_ms=7 * DAY_MS,
+)
 HOPS = StreamSpec(
     name="HOPS",
     subjects=(f"{PREFIX}.*.role.>",),
     max_bytes=4096 * MIB,
+    max_message_bytes=HOP_BYTES,
     dedupe_ms=DEDUPE_MS,
     deny_delete=True,
     deny_purge=True,

@@ -1,0 +1,53 @@
+"""Who may say what to whom: the static part of policy, checked by sender and receiver alike (agents.md, the roles)."""
+
+from __future__ import annotations
+
+from interlock.envelope.ids import role_of
+from interlock.envelope.model import Envelope
+from interlock.envelope.verdict import ALLOW, Reason, Verdict, deny
+
+_WORKERS = ("evaluator", "executor", "auditor", "synthesizer")
+
+# (from role, to role, intent) → payload types
+AUTHORITY: dict[tuple[str, str, str], frozenset[str]] = {
+    ("gateway", "orchestrator", "plan"): frozenset({"intake"}),
+    ("orchestrator", "evaluator", "plan"): frozenset({"plan_draft"}),
+    ("evaluator", "orchestrator", "observe"): frozenset({"plan_verdict", "verification"}),
+    ("orchestrator", "executor", "act"): frozenset({"task"}),
+    ("executor", "evaluator", "observe"): frozenset({"task_result"}),
+    ("orchestrator", "auditor", "act"): frozenset({"audit_request"}),
+    ("auditor", "orchestrator", "observe"): frozenset({"audit_report"}),
+    ("orchestrator", "synthesizer", "act"): frozenset({"knowledge_request"}),
+    ("synthesizer", "orchestrator", "observe"): frozenset({"knowledge_pack"}),
+    ("orchestrator", "human", "escalate"): frozenset({"escalation"}),
+    ("auditor", "human", "escalate"): frozenset({"escalation"}),
+    ("orchestrator", "human", "complete"): frozenset({"completion"}),
+    ("human", "orchestrator", "observe"): frozenset({"decision"}),
+    **{(role, "orchestrator", "escalate"): frozenset({"escalation"}) for role in _WORKERS},
+}
+
+
+def payload_type(envelope: Envelope) -> str:
+    """The wire tag of the payload."""
+    return str(type(envelope.payload).__struct_config__.tag)
+
+
+def judge(envelope: Envelope) -> Verdict:
+    """Whether the sender's role may send this payload with this intent to every role it is addressed to."""
+    kind = payload_type(envelope)
+    for recipient in envelope.recipients:
+        route = (role_of(envelope.sender), role_of(recipient), envelope.intent)
+        if kind not in AUTHORITY.get(route, frozenset()):
+            allowed = sorted(
+                f"{intent} {name} to {to}"
+                for (sender, to, intent), names in AUTHORITY.items()
+                if sender == route[0]
+                for name in names
+            )
+            return deny(
+                Reason.POLICY_DENIED,
+                f"{route[0]} may not send {kind} to {route[1]} with intent {route[2]}",
+                rule="authority",
+                instead="; ".join(allowed),
+            )
+    return ALLOW

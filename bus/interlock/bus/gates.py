@@ -1,0 +1,115 @@
+"""The receiving gates as pure functions of the hop, in their order, and what follows from each reason (BUS-02).
+
+A gate answers with a reason of the closed list; a gate that raises has refused. Add a gate here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from interlock.bus.authority import judge
+from interlock.bus.hop import Disposition, Hop
+from interlock.bus.transport import MESSAGE_ID
+from interlock.envelope.ids import span_of
+from interlock.envelope.replay import ReplayMemory
+from interlock.envelope.trust import Trust
+from interlock.envelope.verdict import Reason
+from interlock.envelope.verification import (
+    Checked,
+    Limits,
+    check_freshness,
+    check_replay,
+    check_route,
+    check_signature,
+    decode,
+)
+
+TRACEPARENT = "traceparent"
+OK = Checked(Reason.OK)
+
+# What happens to a message refused for a reason: to the dead letters at once, or tried again with backoff first.
+CONSEQUENCE: dict[Reason, Disposition] = {
+    **dict.fromkeys(Reason, Disposition.DEAD),
+    Reason.OK: Disposition.DONE,
+    Reason.HALTED: Disposition.RETRY,
+    Reason.RATE_LIMITED: Disposition.RETRY,
+    Reason.CIRCUIT_OPEN: Disposition.RETRY,
+    Reason.LEDGER_UNAVAILABLE: Disposition.RETRY,
+    Reason.HANDLER_FAILED: Disposition.RETRY,
+}
+
+Gate = Callable[[Hop], Checked]
+
+
+class TrustSource(Protocol):
+    """Whatever knows the trust store now in force."""
+
+    @property
+    def trust(self) -> Trust: ...
+
+
+class Receiver(Struct, frozen=True):
+    """What the gates of one agent look at besides the hop. agent empty: an observer of what is sent to others."""
+
+    agent: str
+    trust: TrustSource
+    limits: Limits
+    memory: ReplayMemory
+
+
+def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
+    """(stage, gate) in the order of bus.md, up to the handler's own concerns (rate, budget)."""
+
+    def decoded(hop: Hop) -> Checked:
+        checked = decode(hop.message.data, receiver.limits)
+        hop.parsed, hop.digest = checked.envelope, checked.digest
+        return checked
+
+    def authentic(hop: Hop) -> Checked:
+        checked = check_signature(hop.envelope, receiver.trust.trust, hop.now_ms)
+        hop.authentic = checked.ok
+        return checked
+
+    def routed(hop: Hop) -> Checked:
+        return check_route(hop.envelope, hop.message.subject, receiver.agent)
+
+    def fresh(hop: Hop) -> Checked:
+        return check_freshness(hop.envelope, hop.now_ms, receiver.limits)
+
+    def first_time(hop: Hop) -> Checked:
+        if hop.message.headers.get(MESSAGE_ID) != hop.envelope.id:
+            return Checked(Reason.WRONG_MESSAGE_ID, f"{MESSAGE_ID} is not the envelope's id: no deduplication")
+        return check_replay(hop.envelope, receiver.memory, hop.message.sequence, hop.now_ms, receiver.limits)
+
+    return [
+        ("decode", decoded),
+        ("signature", authentic),
+        ("route", routed),
+        ("freshness", fresh),
+        ("replay", first_time),
+        ("trace", traced),
+        ("policy", permitted),
+    ]
+
+
+def traced(hop: Hop) -> Checked:
+    """The W3C header must tell the same trace as the signed envelope, and the span must be the envelope's own."""
+    envelope = hop.envelope
+    if envelope.span_id != span_of(envelope.id):
+        return Checked(Reason.TRACE_MISMATCH, "spanId does not belong to the envelope's id")
+    header = hop.message.headers.get(TRACEPARENT)
+    if header is not None and not header.startswith(f"00-{envelope.trace_id}-{envelope.span_id}-"):
+        return Checked(Reason.TRACE_MISMATCH, "the traceparent header differs from the signed trace")
+    return OK
+
+
+def permitted(hop: Hop) -> Checked:
+    """Static authority: role, intent and payload."""
+    verdict = judge(hop.envelope)
+    if verdict.allowed:
+        return OK
+    ground = verdict.grounds[0]
+    return Checked(Reason.POLICY_DENIED, f"{ground.message}; allowed: {ground.instead}"[:500])

@@ -1,0 +1,107 @@
+"""The sending side: derive from the parent, attenuate, check authority, sign, publish with id and trace (bus.md)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from interlock.bus.authority import judge
+from interlock.bus.errors import IdTaken, Refused
+from interlock.bus.gates import TRACEPARENT
+from interlock.bus.streams import HOPS
+from interlock.bus.transport import Transport
+from interlock.envelope.amounts import ZERO, Amount
+from interlock.envelope.children import Draft, Origin, derive
+from interlock.envelope.keys import SigningKey
+from interlock.envelope.model import Envelope
+from interlock.envelope.signing import Sealed, has_valid_signature, seal
+from interlock.envelope.verification import Limits, decode
+
+
+class Identity(Struct, frozen=True):
+    """Who an actor is: `role` or `role.instance`, and the key it signs with."""
+
+    agent: str
+    key: SigningKey
+
+    @property
+    def role(self) -> str:
+        return self.agent.partition(".")[0]
+
+
+class Sender:
+    """Sends on behalf of one agent."""
+
+    def __init__(self, transport: Transport, identity: Identity, limits: Limits | None = None) -> None:
+        self.identity = identity
+        self._transport = transport
+        self._limits = limits or Limits()
+
+    async def send(
+        self, parent: Origin, drafts: Sequence[Draft], *, now_ms: int, granted: Amount = ZERO
+    ) -> list[Sealed]:
+        """Makes, signs and publishes the children of a parent, pipelined; returns when all are stored. granted: what
+        earlier children of this parent hold. Raises ChildRefused before anything is sent if they exceed the parent.
+        """
+        children: list[Sealed] = []
+        for draft in drafts:
+            envelope = derive(
+                parent,
+                draft,
+                sender=self.identity.agent,
+                key_id=self.identity.key.key_id,
+                now_ms=now_ms,
+                granted=granted,
+            )
+            granted = granted + draft.budget
+            children.append(self.sealed(envelope))
+        if len(children) == 1:
+            await self.publish(children[0])
+        else:
+            await asyncio.gather(*(self.publish(child) for child in children))
+        return children
+
+    def sealed(self, envelope: Envelope) -> Sealed:
+        """Checks authority and size, then signs. Raises Refused."""
+        verdict = judge(envelope)
+        if not verdict.allowed:
+            raise Refused(verdict.grounds[0].message, verdict.grounds[0].instead)
+        child = seal(envelope, self.identity.key)
+        if len(child.wire) > self._limits.max_bytes:
+            raise Refused(
+                f"the envelope has {len(child.wire)} bytes; at most {self._limits.max_bytes}",
+                "Put large content into an artefact and refer to it",
+            )
+        return child
+
+    async def publish(self, child: Sealed) -> int:
+        """Stores the envelope and answers its sequence. A repeat of our own earlier publish is a success; if somebody
+        else sits on the id, raises IdTaken, so that nothing is lost in silence.
+        """
+        envelope = child.envelope
+        ack = await self._transport.publish(
+            envelope.subject,
+            child.wire,
+            message_id=envelope.id,
+            headers={TRACEPARENT: f"00-{envelope.trace_id}-{envelope.span_id}-01"},
+        )
+        if ack.duplicate:
+            await self._check_ours(envelope, ack.sequence)
+        return ack.sequence
+
+    async def _check_ours(self, envelope: Envelope, sequence: int) -> None:
+        stored = await self._transport.get(HOPS.name, sequence)
+        found = None if stored is None else decode(stored.data, self._limits).envelope
+        ours = (
+            found is not None
+            and found.id == envelope.id
+            and found.key_id == envelope.key_id
+            and has_valid_signature(found)
+        )
+        if not ours:
+            raise IdTaken(
+                f"message id {envelope.id} at sequence {sequence} holds what we did not write",
+                "Look at it with `interlock trace`; only roles should be allowed to publish to role.>",
+            )
