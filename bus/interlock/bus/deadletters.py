@@ -13,6 +13,9 @@ from interlock.envelope.ids import Token
 from interlock.envelope.subjects import workspace_subject
 
 
+MAX_DETAIL = 20_000
+
+
 class DeadLetter(Struct, frozen=True, rename="camel", kw_only=True):
     """What `dead.<role>.<reason>` holds. data: the original's bytes, base64."""
 
@@ -48,7 +51,7 @@ async def bury(
     letter = DeadLetter(
         role=role,
         reason=reason,
-        detail=detail[:500],
+        detail=detail[:MAX_DETAIL],
         stream=stream,
         sequence=message.sequence,
         subject=message.subject[:256],

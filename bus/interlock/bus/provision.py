@@ -70,6 +70,7 @@ def stream_config(spec: StreamSpec, replicas: int) -> dict[str, Any]:
         "deny_purge": spec.deny_purge,
         "allow_rollup_hdrs": False,
         "allow_direct": spec.direct,
+        "no_ack": spec.no_ack,
         "allow_msg_schedules": spec.allow_schedules,
         "allow_msg_ttl": spec.allow_schedules,
     }

@@ -17,7 +17,9 @@ DEDUPE_MS = HOUR_MS + 10_000
 
 
 class StreamSpec(Struct, frozen=True, kw_only=True):
-    """A stream. max_bytes bounds it; discard new: when full, publishers are refused rather than history lost."""
+    """A stream. max_bytes bounds it; discard new: when full, publishers are refused rather than history lost.
+    no_ack: the broker does not answer publishers; whoever handles the message does (a request then has one answer).
+    """
 
     name: str
     subjects: tuple[str, ...]
@@ -30,6 +32,7 @@ class StreamSpec(Struct, frozen=True, kw_only=True):
     deny_purge: bool = False
     max_per_subject: int = -1
     allow_schedules: bool = False
+    no_ack: bool = False
     direct: bool = True
 
 
@@ -71,6 +74,7 @@ GOALS = StreamSpec(
     max_message_bytes=HOP_BYTES,
     max_bytes=256 * MIB,
     max_age_ms=7 * DAY_MS,
+    no_ack=True,
 )
 HOPS = StreamSpec(
     name="HOPS",

@@ -143,7 +143,7 @@ class PlanVerdict(Payload, tag="plan_verdict", frozen=True, kw_only=True):
     risk: RiskAssessment
     gates: list[GateOutcome]
     estimated_cost_usd: Decimal6 = field(name="estimatedCostUSD")
-    cost_p95_usd: Decimal6 = field(name="costP95USD")
+    cost_ceiling_usd: Decimal6 = field(name="costCeilingUSD")
 
 
 class Task(Payload, tag="task", frozen=True, kw_only=True):

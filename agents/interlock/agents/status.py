@@ -1,0 +1,74 @@
+"""What the world may know of a goal while it runs: kept in KV `goals`, read by CLI and console.
+
+Two keys a goal: `<workspace>.<goalId>` written by the orchestrator, `<workspace>.<goalId>.audit` by the auditor.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from interlock.bus.kv import kv_get, kv_put
+from interlock.bus.transport import Transport
+from interlock.envelope.payloads import ArtefactRef, Finding, GateOutcome, Ground, Refusal
+
+BUCKET = "goals"
+Phase = Literal["planning", "review", "running", "auditing", "learning", "releasing", "ended"]
+
+
+class GoalStatus(Struct, frozen=True, rename="camel", kw_only=True):
+    """outcome is empty until the phase is `ended`; money and carbon as decimal strings; times RFC 3339 UTC."""
+
+    goal_id: str
+    workspace: str
+    goal: str
+    phase: Phase
+    outcome: str = ""
+    tasks_total: int = 0
+    tasks_done: int = 0
+    tasks_failed: int = 0
+    running: list[str] = field(default_factory=list)
+    cost_usd: str = field(name="costUSD", default="0")
+    carbon_grams: str = field(name="carbonGramsCO2", default="0")
+    started_at: str = ""
+    updated_at: str = ""
+    deadline: str = ""
+    grounds: list[Ground] = field(default_factory=list)
+    gates: list[GateOutcome] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    deliverable: ArtefactRef | None = None
+
+
+class AuditStatus(Struct, frozen=True, rename="camel", kw_only=True):
+    """The auditor's final word on a goal's signatures (AUD-05); log: name of the signature log in `bundles`."""
+
+    goal_id: str
+    hops: int
+    verified: int
+    refused: list[Refusal] = field(default_factory=list)
+    log: str = ""
+    at: str = ""
+
+
+def goal_key(workspace: str, goal_id: str) -> str:
+    return f"{workspace}.{goal_id}"
+
+
+async def read_status(transport: Transport, workspace: str, goal_id: str) -> GoalStatus | None:
+    entry = await kv_get(transport, BUCKET, goal_key(workspace, goal_id))
+    return None if entry is None else msgspec.json.decode(entry.value, type=GoalStatus)
+
+
+async def write_status(transport: Transport, status: GoalStatus) -> None:
+    await kv_put(transport, BUCKET, goal_key(status.workspace, status.goal_id), msgspec.json.encode(status))
+
+
+async def read_audit(transport: Transport, workspace: str, goal_id: str) -> AuditStatus | None:
+    entry = await kv_get(transport, BUCKET, goal_key(workspace, goal_id) + ".audit")
+    return None if entry is None else msgspec.json.decode(entry.value, type=AuditStatus)
+
+
+async def write_audit(transport: Transport, workspace: str, status: AuditStatus) -> None:
+    await kv_put(transport, BUCKET, goal_key(workspace, status.goal_id) + ".audit", msgspec.json.encode(status))
