@@ -225,6 +225,8 @@ class AuditRequest(Payload, tag="audit_request", frozen=True, kw_only=True):
     goal: Text
     risk: RiskTier
     tasks: list[TaskSummary]
+    tasks_total: Count = 0
+    tasks_done: Count = 0
     findings: list[Finding]
     gates: list[GateOutcome]
     cost_usd: Decimal6 = field(name="costUSD")
@@ -261,6 +263,8 @@ class KnowledgeRequest(Payload, tag="knowledge_request", frozen=True, kw_only=Tr
     goal: Text
     outcome: Line
     tasks: list[TaskSummary]
+    tasks_total: Count = 0
+    tasks_done: Count = 0
     findings: list[Finding]
     gates: list[GateOutcome]
     scores: dict[str, Count]
@@ -304,6 +308,8 @@ class Completion(Payload, tag="completion", frozen=True, kw_only=True):
     gates: list[GateOutcome]
     findings: list[Finding]
     tasks: list[TaskSummary]
+    tasks_total: Count = 0
+    tasks_done: Count = 0
     cost_usd: Decimal6 = field(name="costUSD")
     carbon_grams: Decimal6 = field(name="carbonGramsCO2")
     wall_ms: Count

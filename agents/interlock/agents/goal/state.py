@@ -1,0 +1,194 @@
+"""The state of one goal, as the fold of its journal makes it. Owned by `decide`; nothing else changes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from interlock.agents.goal.plan import predecessors
+from interlock.agents.status import Phase
+from interlock.envelope.amounts import ZERO, Amount, micro_usd
+from interlock.envelope.children import Draft, Origin
+from interlock.envelope.model import Attestation
+from interlock.envelope.payloads import (
+    ArtefactRef,
+    AuditReport,
+    Completion,
+    Escalation,
+    Finding,
+    GateOutcome,
+    Ground,
+    Intake,
+    KnowledgePack,
+    PlanDraft,
+    PlanVerdict,
+    TaskResult,
+    TaskSpec,
+    TaskSummary,
+    Verification,
+)
+
+TaskStatus = Literal["waiting", "running", "done", "failed"]
+
+
+class Event(Struct, frozen=True, tag_field="event", kw_only=True):
+    """Something that happened to the goal, as the journal keeps it. cause: the id of the envelope that told it."""
+
+    cause: str
+    at_ms: int
+
+
+class Began(Event, tag="began", frozen=True, kw_only=True):
+    """The intake arrived and was planned: a draft, or the reasons why there is none."""
+
+    origin: Origin
+    intake: Intake
+    draft: PlanDraft | None
+    problems: list[Ground] = msgspec.field(default_factory=list)
+
+
+class Reviewed(Event, tag="reviewed", frozen=True, kw_only=True):
+    origin: Origin
+    verdict: PlanVerdict
+
+
+class Verified(Event, tag="verified", frozen=True, kw_only=True):
+    verification: Verification
+    attestations: list[Attestation]
+
+
+class Audited(Event, tag="audited", frozen=True, kw_only=True):
+    report: AuditReport
+
+
+class Learned(Event, tag="learned", frozen=True, kw_only=True):
+    pack: KnowledgePack
+
+
+class Escalated(Event, tag="escalated", frozen=True, kw_only=True):
+    """An actor asked for a human."""
+
+    sender: str
+    escalation: Escalation
+
+
+class DeadlinePassed(Event, tag="deadline_passed", frozen=True, kw_only=True):
+    pass
+
+
+AnyEvent = Began | Reviewed | Verified | Audited | Learned | Escalated | DeadlinePassed
+
+
+class Send(Struct, frozen=True):
+    """A decision: make this child of this parent. granted: what its other children hold already."""
+
+    parent: Origin
+    draft: Draft
+    granted: Amount = ZERO
+
+
+@dataclass
+class TaskState:
+    """One task instance; `id` is the node's id, with a number where the node fans out."""
+
+    id: str
+    node: str
+    index: int
+    item: Any
+    status: TaskStatus = "waiting"
+    attempt: int = 0
+    grant: Amount = ZERO
+    result: TaskResult | None = None
+    result_id: str = ""
+    confidence: int = 0
+    detail: str = ""
+
+
+@dataclass
+class Node:
+    """A node of the plan with its instances; `waits` counts predecessors that are not done."""
+
+    spec: TaskSpec
+    waits: int
+    followers: list[str] = field(default_factory=list)
+    instances: list[TaskState] = field(default_factory=list)
+    open: int = -1
+
+    @property
+    def done(self) -> bool:
+        return self.open == 0
+
+
+@dataclass
+class GoalState:
+    """phase: where the goal stands. mandate: the plan verdict, parent of all acts, with what its children hold."""
+
+    phase: Phase = "planning"
+    began: Began | None = None
+    mandate: Origin | None = None
+    granted: Amount = ZERO
+    share: Amount = ZERO
+    verdict: PlanVerdict | None = None
+    nodes: dict[str, Node] = field(default_factory=dict)
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    running: dict[str, TaskState] = field(default_factory=dict)
+    release: TaskState | None = None
+    spent: Amount = ZERO
+    carbon_micro_grams: int = 0
+    done: int = 0
+    failed: list[TaskState] = field(default_factory=list)
+    rejected: int = 0
+    grounds: list[Ground] = field(default_factory=list)
+    gates: list[GateOutcome] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    attestations: list[Attestation] = field(default_factory=list)
+    audit: AuditReport | None = None
+    pack: KnowledgePack | None = None
+    escalations: list[Escalation] = field(default_factory=list)
+    completion: Completion | None = None
+    ended_ms: int = 0
+    causes: set[str] = field(default_factory=set)
+
+    @property
+    def intake(self) -> Intake:
+        if self.began is None:
+            raise RuntimeError("the goal has not begun")
+        return self.began.intake
+
+    def files_of(self, node: str) -> list[ArtefactRef]:
+        """Artefacts of all instances of a node that are done."""
+        return [
+            file
+            for instance in self.nodes[node].instances
+            if instance.result is not None and instance.status == "done"
+            for file in instance.result.files
+        ]
+
+
+def nodes_of(tasks: list[TaskSpec]) -> dict[str, Node]:
+    """The graph, ready to run."""
+    nodes = {spec.id: Node(spec, len(predecessors(spec))) for spec in tasks}
+    for spec in tasks:
+        for before in predecessors(spec):
+            nodes[before].followers.append(spec.id)
+    return nodes
+
+
+def summary(task: TaskState, spec: TaskSpec) -> TaskSummary:
+    """One line of the plan actually run."""
+    result = task.result
+    return TaskSummary(
+        id=task.id,
+        skill=spec.skill,
+        after=predecessors(spec),
+        status=task.status,
+        attempt=task.attempt,
+        cost_usd_micro=0 if result is None else micro_usd(result.cost_usd),
+        wall_ms=0 if result is None else result.usage.wall_ms,
+        tokens=0 if result is None else result.usage.tokens,
+        confidence=task.confidence,
+        detail=task.detail,
+    )
