@@ -1,0 +1,1 @@
+"""The evaluator: risk, injection checks, plan review, verification of every result."""

@@ -1,0 +1,81 @@
+"""The evaluator's shell: plans and results in, verdicts out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from interlock.agents.evaluation.review import PlanFacts, ReviewRules, review_plan
+from interlock.agents.evaluation.verify_result import SchemaCheck, SkillFacts, verify_result
+from interlock.bus.hop import DONE, Hop, Outcome, Refusal
+from interlock.bus.sender import Sender
+from interlock.envelope.amounts import timestamp
+from interlock.envelope.children import Draft
+from interlock.envelope.payloads import PlanDraft, TaskResult
+from interlock.envelope.verdict import Reason
+
+FactsOf = Callable[[str], SkillFacts | None]
+Capabilities = Callable[[], dict[str, str]]
+
+
+class EvaluatorRole:
+    """capabilities: capability by skill name; facts_of: what is known of one skill; check_schema: all errors of a
+    value under a JSON Schema as (path, message).
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        rules: ReviewRules,
+        *,
+        capabilities: Capabilities,
+        facts_of: FactsOf,
+        check_schema: SchemaCheck,
+    ) -> None:
+        self._sender = sender
+        self._rules = rules
+        self._capabilities = capabilities
+        self._facts_of = facts_of
+        self._check_schema = check_schema
+
+    async def handle(self, hop: Hop) -> Outcome:
+        envelope, payload = hop.envelope, hop.envelope.payload
+        if isinstance(payload, PlanDraft):
+            facts = PlanFacts(
+                capability_of=self._capabilities(),
+                budget=envelope.budget.amount,
+                capabilities=envelope.policy_context.capabilities,
+            )
+            verdict = review_plan(payload, facts, self._rules, timestamp(hop.now_ms))
+            # The whole grant goes back with the verdict: it is the mandate of all that follows.
+            draft = Draft(
+                to="orchestrator",
+                intent="observe",
+                payload=verdict,
+                step="verdict",
+                budget=envelope.budget.amount,
+                confidence=payload.confidence,
+                risk_tier=verdict.risk.tier,
+            )
+        elif isinstance(payload, TaskResult):
+            verification = verify_result(
+                payload,
+                result_id=envelope.id,
+                key_id=envelope.key_id,
+                attestations=envelope.attestations,
+                skill=self._facts_of(payload.skill),
+                check_schema=self._check_schema,
+                checker=self._rules.checker,
+            )
+            draft = Draft(
+                to="orchestrator",
+                intent="observe",
+                payload=verification,
+                step="verification",
+                confidence=verification.confidence,
+                cost=envelope.cost_estimate,
+                attestations=envelope.attestations,
+            )
+        else:
+            raise Refusal(Reason.WRONG_PAYLOAD, f"an evaluator does not handle {type(payload).__name__}")
+        await self._sender.send(hop.origin, [draft], now_ms=hop.now_ms)
+        return DONE

@@ -1,0 +1,138 @@
+"""Plan review: cost, policy, risk, injection, graph; gates G1 and G2 (ROL-03). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from interlock.agents.evaluation.injection import Checker
+from interlock.agents.evaluation.risk import RiskRules, assess
+from interlock.agents.goal.gates import Fact, Gates
+from interlock.agents.goal.plan import plan_problems, share_out
+from interlock.envelope.amounts import Amount, usd_text
+from interlock.envelope.payloads import DecisionName, Finding, Ground, PlanDraft, PlanVerdict, TaskSpec
+
+CONFIDENCE_THRESHOLD = 850  # ROL-11, parts per thousand
+SERIOUS = ("high", "critical")
+
+
+class ReviewRules(Struct, frozen=True):
+    """What a review goes by."""
+
+    gates: Gates
+    risk: RiskRules
+    checker: Checker
+
+
+class PlanFacts(Struct, frozen=True):
+    """What a review needs to know beyond the draft: capability of each known skill, the grant, what the goal holds."""
+
+    capability_of: dict[str, str]
+    budget: Amount
+    capabilities: Sequence[str]
+
+
+def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str) -> PlanVerdict:
+    """The verdict on a plan. deny: a gate fails. needs_approval: the risk tier or a low confidence asks for a human."""
+    specs = [*draft.tasks, *([draft.release] if draft.release else [])]
+    risk = assess(draft.intake, rules.risk)
+    problems = plan_problems(draft.tasks, draft.release, lambda name: name in facts.capability_of)
+    injections = injected(draft, rules.checker)
+    missing = missing_capabilities(specs, facts)
+    shares = share_out(specs, lambda spec: _count(spec, draft), facts.budget)
+    known: dict[str, Fact] = {
+        "plan_problems": len(problems),
+        "plan_within_budget": shares.wanted.within(facts.budget),
+        "plan_confidence": draft.confidence,
+        "injection_findings": len(injections),
+        "risk_assessed": True,
+        "capabilities_held": not missing,
+    }
+    gates = [rules.gates.outcome("G1", known, at), rules.gates.outcome("G2", known, at)]
+    grounds = [Ground(code="plan_invalid", message=f"{entry.path}: {entry.message}", rule="G1") for entry in problems]
+    grounds += [Ground(code="injection", message=finding.message, rule=finding.id) for finding in injections]
+    grounds += [
+        Ground(
+            code="capability_missing",
+            message=f"the goal does not hold {capability}",
+            rule="G2",
+            instead=f"held: {', '.join(facts.capabilities)}",
+        )
+        for capability in missing
+    ]
+    if not shares.wanted.within(facts.budget):
+        wanted, left = shares.wanted.budget, facts.budget.budget
+        grounds.append(
+            Ground(
+                code="over_budget",
+                message=f"the plan asks for {_told(wanted)}, the goal has {_told(left)}",
+                rule="G1",
+                instead="raise budget_limits or lower the tasks' budgets",
+            )
+        )
+    decision, asked = _decision(draft, gates_passed=not grounds, tier=risk.tier)
+    return PlanVerdict(
+        decision=decision,
+        grounds=(grounds + asked)[:50],
+        risk=risk,
+        gates=gates,
+        estimated_cost_usd=usd_text(shares.wanted.usd_micro),
+        cost_ceiling_usd=usd_text(facts.budget.usd_micro),
+    )
+
+
+def _decision(draft: PlanDraft, *, gates_passed: bool, tier: str) -> tuple[DecisionName, list[Ground]]:
+    if not gates_passed:
+        return "deny", []
+    asked = []
+    if draft.confidence < CONFIDENCE_THRESHOLD:
+        asked.append(
+            Ground(
+                code="low_confidence",
+                message=f"the plan's confidence is {draft.confidence / 1000:.3f}, below 0.850",
+                rule="ROL-11",
+                instead="name a playbook or list the tasks",
+            )
+        )
+    if tier in ("high", "systemic"):
+        asked.append(
+            Ground(
+                code="risk_tier",
+                message=f"a goal of the risk tier {tier} needs a human's approval",
+                rule="GOV-12",
+                instead="an approval by a person who may give it",
+            )
+        )
+    return ("needs_approval" if asked else "allow"), asked
+
+
+def injected(draft: PlanDraft, checker: Checker) -> list[Finding]:
+    """Serious injection findings in what the user wrote."""
+    found = checker.check(msgspec.to_builtins(draft.intake)) + checker.check(
+        [task.input for task in draft.tasks], "$.tasks"
+    )
+    return [finding for finding in found if finding.severity in SERIOUS]
+
+
+def missing_capabilities(specs: Sequence[TaskSpec], facts: PlanFacts) -> list[str]:
+    """Capabilities that the plan's skills need and no held pattern (`skill:*`) covers."""
+    needed = {facts.capability_of[spec.skill] for spec in specs if spec.skill in facts.capability_of}
+    return sorted(name for name in needed if not holds(facts.capabilities, name))
+
+
+def holds(held: Sequence[str], capability: str) -> bool:
+    """Whether one of the held capabilities, which may end in `*`, covers this one."""
+    return any(fnmatchcase(capability, pattern) for pattern in held)
+
+
+def _count(spec: TaskSpec, draft: PlanDraft) -> int:
+    items: Any = draft.intake.inputs.get(spec.each.removeprefix("${inputs.").removesuffix("}"))
+    return len(items) if spec.each and isinstance(items, list) else 1
+
+
+def _told(budget: Any) -> str:
+    return f"{budget.cost_usd} USD, {budget.thinking_tokens} tokens, {budget.wall_ms} ms, {budget.actions} actions"

@@ -1,0 +1,220 @@
+"""The orchestrator's shell: hop → event → journal → commands → hops out (ROL-02).
+
+Order of work at every event, and what a crash in between leaves (docs/architecture/agents.md):
+1. decide (in memory): nothing happened.
+2. append to the goal's journal, only if nobody else appended: the event is redelivered and found in the journal.
+3. send what was decided: redelivery folds the journal again, decides the same and sends the same ids; the broker
+   drops the repeats.
+4. tell the status, acknowledge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import anyio
+import msgspec
+
+from interlock.agents.goal.decide import Decider
+from interlock.agents.goal.state import (
+    AnyEvent,
+    Audited,
+    Began,
+    DeadlinePassed,
+    Escalated,
+    GoalState,
+    Learned,
+    Reviewed,
+    Send,
+    Verified,
+)
+from interlock.agents.orchestration.telling import deadline_ms, status_of
+from interlock.agents.status import BUCKET, GoalStatus, write_status
+from interlock.bus.errors import BusError, Conflict
+from interlock.bus.hop import DONE, Hop, Outcome, Postpone, Refusal
+from interlock.bus.journal import append, journal_subject, read_journal
+from interlock.bus.kv import kv_entries
+from interlock.bus.sender import Sender
+from interlock.bus.transport import Transport
+from interlock.envelope.children import ChildRefused
+from interlock.envelope.payloads import (
+    AuditReport,
+    Escalation,
+    Ground,
+    Intake,
+    KnowledgePack,
+    PlanDraft,
+    PlanVerdict,
+    Verification,
+)
+from interlock.envelope.verdict import Reason
+
+log = logging.getLogger("interlock.orchestrator")
+
+Plan = Callable[[Intake], Awaitable[PlanDraft | list[Ground]]]
+MAX_CACHED_GOALS = 2_000
+STATUS_EVERY_MS = 250
+_decoder = msgspec.json.Decoder(AnyEvent)
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass
+class _Goal:
+    """A goal in memory: its folded state, the journal revision it stands for, and who may touch it now."""
+
+    state: GoalState = field(default_factory=GoalState)
+    revision: int = -1
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    told_ms: int = 0
+    told_phase: str = ""
+
+
+class OrchestratorRole:
+    """plan: drafts the plan of an intake (planning is an effect; its result is part of the journal)."""
+
+    def __init__(self, transport: Transport, workspace: str, sender: Sender, decider: Decider, plan: Plan) -> None:
+        self._transport = transport
+        self._workspace = workspace
+        self._sender = sender
+        self._decider = decider
+        self._plan = plan
+        self._goals: OrderedDict[str, _Goal] = OrderedDict()
+
+    async def handle(self, hop: Hop) -> Outcome:
+        """One hop: an intake, a verdict, a verification, a report, a pack, or an escalation."""
+        goal_id = hop.envelope.goal_id
+        event = await self._event_of(hop)
+        await self._happened(goal_id, event)
+        return DONE
+
+    async def watch_deadlines(self, every_ms: int = 1_000, rescan_ms: int = 30_000) -> None:
+        """Ends goals whose deadline passed, also those that no hop would ever reach again. Runs for ever."""
+        next_scan_ms = 0
+        while True:
+            now_ms = self._transport.clock.now_ms()
+            if now_ms >= next_scan_ms:
+                next_scan_ms = now_ms + rescan_ms
+                await self._find_open_goals()
+            for goal_id, goal in list(self._goals.items()):
+                began = goal.state.began
+                if began is not None and goal.state.phase != "ended" and now_ms > deadline_ms(began):
+                    try:
+                        await self._happened(goal_id, DeadlinePassed(cause="deadline", at_ms=now_ms))
+                    except (BusError, Postpone) as error:
+                        log.warning("deadline of %s: %s", goal_id, error)
+            await anyio.sleep(every_ms / 1000)
+
+    async def _find_open_goals(self) -> None:
+        try:
+            async with aclosing(kv_entries(self._transport, BUCKET, self._workspace)) as entries:
+                async for entry in entries:
+                    if entry.key.count(".") != 1:
+                        continue
+                    status = msgspec.json.decode(entry.value, type=GoalStatus)
+                    if status.phase != "ended" and status.goal_id not in self._goals:
+                        goal = self._entry(status.goal_id)
+                        async with goal.lock:
+                            await self._load(goal, status.goal_id)
+        except BusError as error:
+            log.warning("open goals could not be read: %s", error)
+
+    async def _event_of(self, hop: Hop) -> AnyEvent:
+        envelope, payload = hop.envelope, hop.envelope.payload
+        cause, at_ms = envelope.id, hop.now_ms
+        if isinstance(payload, Intake):
+            planned = await self._plan(payload)
+            draft = planned if isinstance(planned, PlanDraft) else None
+            problems = [] if isinstance(planned, PlanDraft) else planned
+            slim = msgspec.structs.replace(payload, tasks=[], release=None)
+            return Began(cause=cause, at_ms=at_ms, origin=hop.origin, intake=slim, draft=draft, problems=problems)
+        if isinstance(payload, PlanVerdict):
+            return Reviewed(cause=cause, at_ms=at_ms, origin=hop.origin, verdict=payload)
+        if isinstance(payload, Verification):
+            return Verified(cause=cause, at_ms=at_ms, verification=payload, attestations=envelope.attestations)
+        if isinstance(payload, AuditReport):
+            return Audited(cause=cause, at_ms=at_ms, report=payload)
+        if isinstance(payload, KnowledgePack):
+            return Learned(cause=cause, at_ms=at_ms, pack=payload)
+        if isinstance(payload, Escalation):
+            return Escalated(cause=cause, at_ms=at_ms, sender=envelope.sender, escalation=payload)
+        raise Refusal(Reason.WRONG_PAYLOAD, f"an orchestrator does not handle {type(payload).__name__}")
+
+    async def _happened(self, goal_id: str, event: AnyEvent) -> None:
+        goal = self._entry(goal_id)
+        async with goal.lock:
+            if goal.revision < 0:
+                await self._load(goal, goal_id)
+            if event.cause in goal.state.causes:
+                sends, at_ms = await self._decided_before(goal_id, event.cause)
+            else:
+                sends, at_ms = await self._decide(goal, goal_id, event), event.at_ms
+            await self._send(sends, at_ms)
+            await self._tell(goal, goal_id)
+        if goal.state.phase == "ended":
+            self._goals.pop(goal_id, None)
+
+    async def _decide(self, goal: _Goal, goal_id: str, event: AnyEvent) -> list[Send]:
+        if goal.state.began is None and not isinstance(event, Began):
+            raise Postpone(Reason.HANDLER_FAILED, f"goal {goal_id} has not begun here yet")
+        sends = self._decider.apply(goal.state, event)
+        try:
+            goal.revision = await append(
+                self._transport, self._journal(goal_id), _encoder.encode(event), revision=goal.revision
+            )
+        except BusError as error:
+            # What is in memory may now differ from the journal: forget it, the next delivery reads it again.
+            self._goals.pop(goal_id, None)
+            if isinstance(error, Conflict):
+                raise Postpone(Reason.HANDLER_FAILED, "another orchestrator advanced the goal first") from error
+            raise
+        return sends
+
+    async def _send(self, sends: Sequence[Send], at_ms: int) -> None:
+        try:
+            await asyncio.gather(
+                *(self._sender.send(send.parent, [send.draft], now_ms=at_ms, granted=send.granted) for send in sends)
+            )
+        except ChildRefused as error:
+            # Past the deadline nothing may be sent any more; the deadline watch ends the goal.
+            log.warning("not sent: %s", error)
+
+    async def _load(self, goal: _Goal, goal_id: str) -> None:
+        goal.state, goal.revision = GoalState(), 0
+        for message in await read_journal(self._transport, self._journal(goal_id)):
+            self._decider.apply(goal.state, _decoder.decode(message.data))
+            goal.revision = message.sequence
+
+    async def _decided_before(self, goal_id: str, cause: str) -> tuple[list[Send], int]:
+        """What was decided when this cause was first journaled: the same fold, stopped there."""
+        state = GoalState()
+        for message in await read_journal(self._transport, self._journal(goal_id)):
+            event = _decoder.decode(message.data)
+            sends = self._decider.apply(state, event)
+            if event.cause == cause:
+                return sends, event.at_ms
+        return [], 0
+
+    async def _tell(self, goal: _Goal, goal_id: str) -> None:
+        now_ms, phase = self._transport.clock.now_ms(), goal.state.phase
+        if phase == goal.told_phase and now_ms - goal.told_ms < STATUS_EVERY_MS:
+            return
+        status = status_of(goal.state, self._workspace, goal_id, now_ms)
+        if status is not None:
+            await write_status(self._transport, status)
+            goal.told_ms, goal.told_phase = now_ms, phase
+
+    def _entry(self, goal_id: str) -> _Goal:
+        goal = self._goals.get(goal_id)
+        if goal is None:
+            goal = self._goals[goal_id] = _Goal()
+            while len(self._goals) > MAX_CACHED_GOALS and not next(iter(self._goals.values())).lock.locked():
+                self._goals.popitem(last=False)
+        return goal
+
+    def _journal(self, goal_id: str) -> str:
+        return journal_subject(self._workspace, "goal", goal_id)
