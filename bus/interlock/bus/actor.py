@@ -7,7 +7,7 @@ buried before it is terminated, and what keeps failing is buried at its last del
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -25,6 +25,7 @@ from interlock.envelope.verdict import Reason
 log = logging.getLogger("interlock.actor")
 
 Observer = Callable[[Hop, Outcome], None]
+OnDead = Callable[[Hop, Outcome], Awaitable[None]]
 
 
 class ActorSettings(Struct, frozen=True, kw_only=True):
@@ -38,7 +39,9 @@ class ActorSettings(Struct, frozen=True, kw_only=True):
 
 
 class Actor:
-    """Feeds the hops of a consumer through the onion. handler: the onion, ending in the role."""
+    """Feeds the hops of a consumer through the onion. handler: the onion, ending in the role. on_dead: told of authentic
+    hops that are given up, so that whoever waits for them can be answered.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Actor:
         handler: Handler,
         settings: ActorSettings | None = None,
         observers: Sequence[Observer] = (),
+        on_dead: OnDead | None = None,
     ) -> None:
         self._transport = transport
         self._workspace = workspace
@@ -58,6 +62,7 @@ class Actor:
         self._handler = handler
         self._settings = settings or ActorSettings()
         self._observers = observers
+        self._on_dead = on_dead
         self._working: set[Incoming] = set()
 
     @asynccontextmanager
@@ -107,6 +112,8 @@ class Actor:
         elif outcome.disposition is Disposition.RETRY:
             await incoming.retry(delay_ms(self._settings.retry, message.delivered, str(message.sequence)))
         else:
+            if hop.authentic and self._on_dead is not None:
+                await self._on_dead(hop, outcome)
             await bury(
                 self._transport,
                 self._workspace,

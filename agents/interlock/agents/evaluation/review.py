@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ from msgspec import Struct
 
 from interlock.agents.evaluation.injection import Checker
 from interlock.agents.evaluation.risk import RiskRules, assess
+from interlock.agents.goal.capabilities import holds
 from interlock.agents.goal.gates import Fact, Gates
 from interlock.agents.goal.plan import plan_problems, share_out
 from interlock.envelope.amounts import Amount, usd_text
@@ -122,11 +122,6 @@ def missing_capabilities(specs: Sequence[TaskSpec], facts: PlanFacts) -> list[st
     """Capabilities that the plan's skills need and no held pattern (`skill:*`) covers."""
     needed = {facts.capability_of[spec.skill] for spec in specs if spec.skill in facts.capability_of}
     return sorted(name for name in needed if not holds(facts.capabilities, name))
-
-
-def holds(held: Sequence[str], capability: str) -> bool:
-    """Whether one of the held capabilities, which may end in `*`, covers this one."""
-    return any(fnmatchcase(capability, pattern) for pattern in held)
 
 
 def _count(spec: TaskSpec, draft: PlanDraft) -> int:

@@ -38,6 +38,8 @@ from interlock.envelope.payloads import (
 )
 
 MAX_TOLD = 200
+# An actor gave up on an authentic hop: the goal cannot go on without it.
+UNDELIVERABLE = "undeliverable"
 GOVERNANCE_CODES = frozenset({"over_budget", "path_not_allowed", "capability_missing", "policy_denied", "unknown"})
 
 
@@ -216,6 +218,10 @@ class Decider:
 
     def _escalated(self, state: GoalState, event: Escalated) -> list[Send]:
         state.escalations.append(event.escalation)
+        if event.escalation.code == UNDELIVERABLE:
+            detail = f"{event.sender}: {event.escalation.question}"
+            state.grounds.append(Ground(code=UNDELIVERABLE, message=detail[:2000]))
+            return self._finish(state, event.at_ms)
         return self._ask_human(state, event.escalation, f"escalation:{event.cause}")
 
     def _finish(self, state: GoalState, at_ms: int) -> list[Send]:
@@ -258,7 +264,11 @@ class Decider:
         denied = state.verdict is not None and state.verdict.decision != "allow"
         if denied or refused:
             return "blocked"
-        if state.failed or any(ground.code == "deadline" for ground in state.grounds) or state.verdict is None:
+        if (
+            state.failed
+            or any(ground.code in ("deadline", UNDELIVERABLE) for ground in state.grounds)
+            or state.verdict is None
+        ):
             return "failed"
         return "released" if all_passed(state.gates) else "blocked"
 

@@ -1,0 +1,54 @@
+"""The effect journal: intent before, outcome after (AUD-11). What a redelivered task finds decides what it may do."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from interlock.bus.journal import append, journal_subject, last_record
+from interlock.bus.transport import Transport
+from interlock.envelope.model import Attestation
+from interlock.envelope.payloads import TaskResult
+
+
+class Intent(Struct, frozen=True, tag="intent"):
+    """The effect is about to begin."""
+
+    task: str
+    skill: str
+    at_ms: int
+
+
+class Settled(Struct, frozen=True, tag="outcome"):
+    """What came of it: repeated as it stands, whenever the task is delivered again."""
+
+    result: TaskResult
+    attestations: list[Attestation]
+    at_ms: int
+
+
+_decoder = msgspec.json.Decoder(Intent | Settled)
+_encoder = msgspec.json.Encoder()
+
+
+class EffectJournal:
+    """One journal per task envelope."""
+
+    def __init__(self, transport: Transport, workspace: str) -> None:
+        self._transport = transport
+        self._workspace = workspace
+
+    async def look(self, envelope_id: str) -> tuple[int, Intent | Settled | None]:
+        """(revision, last record): nothing yet, an intent without outcome, or the outcome."""
+        message = await last_record(self._transport, self._subject(envelope_id))
+        return (0, None) if message is None else (message.sequence, _decoder.decode(message.data))
+
+    async def intend(self, envelope_id: str, intent: Intent, revision: int) -> int:
+        """Raises Conflict when another instance works on the same task."""
+        return await append(self._transport, self._subject(envelope_id), _encoder.encode(intent), revision=revision)
+
+    async def settle(self, envelope_id: str, outcome: Settled, revision: int) -> int:
+        return await append(self._transport, self._subject(envelope_id), _encoder.encode(outcome), revision=revision)
+
+    def _subject(self, envelope_id: str) -> str:
+        return journal_subject(self._workspace, "effect", envelope_id)

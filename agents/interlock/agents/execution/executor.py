@@ -1,0 +1,211 @@
+"""The executor: finds the skill, checks its capability, runs it isolated, journals, attests, prices, answers (ROL-04).
+
+Borders at which it may be killed, and what the redelivery of the task finds:
+1. before the intent: nothing happened; it runs.
+2. after the intent, before the outcome: a skill without effects runs again (isolation kept it from having any); one
+   with effects is asked by its own `check`; if that cannot tell either, the outcome is `unknown` and a human is asked.
+3. after the outcome: the outcome is sent again, nothing runs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from interlock.agents.execution.artefacts import ArtefactCache, media_type, put_artefact
+from interlock.agents.execution.effects import EffectJournal, Intent, Settled
+from interlock.agents.execution.results import Ran, answer_of, refused, result_of
+from interlock.agents.execution.sealing import BUNDLE, seal_deliverable
+from interlock.agents.goal.capabilities import holds
+from interlock.bus.errors import BusError, Conflict, NotFound
+from interlock.bus.hop import Disposition, Hop, Outcome, Postpone, Refusal
+from interlock.bus.sender import Sender
+from interlock.bus.transport import Transport
+from interlock.envelope.amounts import Amount, micro_usd
+from interlock.envelope.children import Draft
+from interlock.envelope.payloads import ArtefactRef, Escalation, Task, TaskResult
+from interlock.envelope.signing import attest
+from interlock.envelope.verdict import Reason
+
+if TYPE_CHECKING:
+    from interlock.skills.cost import Prices
+    from interlock.skills.manifest import Skill
+    from interlock.skills.registry import Registry
+    from interlock.skills.runner import RunRequest, SkillRunner
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """Which directories of the host runs may read or write, and where configuration is."""
+
+    read_roots: tuple[Path, ...]
+    write_roots: tuple[Path, ...]
+    config: Path
+
+
+class ExecutorRole:
+    """One instance; any number may share the inbox."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        workspace: str,
+        sender: Sender,
+        *,
+        registry: Registry,
+        runner: SkillRunner,
+        prices: Prices,
+        granted: Granted,
+        scratch: Path,
+    ) -> None:
+        self._transport = transport
+        self._sender = sender
+        self._registry = registry
+        self._runner = runner
+        self._prices = prices
+        self._granted = granted
+        self._scratch = scratch
+        self._cache = ArtefactCache(transport, scratch)
+        self._journal = EffectJournal(transport, workspace)
+
+    async def handle(self, hop: Hop) -> Outcome:
+        task = hop.envelope.payload
+        if not isinstance(task, Task):
+            raise Refusal(Reason.WRONG_PAYLOAD, f"an executor does not handle {type(task).__name__}")
+        revision, record = await self._journal.look(hop.envelope.id)
+        if isinstance(record, Settled):
+            settled = record
+        else:
+            settled = await self._carry_out(hop, task, revision, interrupted=record is not None)
+        await self._answer(hop, settled)
+        result = settled.result
+        spent = Amount(result.usage.tokens, micro_usd(result.cost_usd), result.usage.wall_ms, 1)
+        return Outcome(Disposition.DONE, spent=spent)
+
+    async def refuse(self, hop: Hop, reason: Reason, detail: str) -> None:
+        """Tells the orchestrator side that an authentic task will not be run, so that its goal need not wait."""
+        task = hop.envelope.payload
+        if isinstance(task, Task):
+            settled = Settled(refused(task, reason, detail), [], hop.now_ms)
+            await self._answer(hop, settled)
+
+    async def _carry_out(self, hop: Hop, task: Task, revision: int, *, interrupted: bool) -> Settled:
+        skill = self._registry.find(task.skill)
+        if skill is None:
+            return await self._settle(
+                hop, refused(task, "unknown_skill", f"there is no skill {task.skill} here"), revision
+            )
+        held = hop.envelope.policy_context.capabilities
+        if not holds(held, skill.manifest.capability):
+            detail = f"{task.skill} needs {skill.manifest.capability}; the goal holds {', '.join(held)}"
+            return await self._settle(hop, refused(task, "capability_missing", detail), revision)
+        external = skill.manifest.effects == "external"
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="run-") as place:
+            try:
+                request = await self._request(hop, task, skill, Path(place))
+            except NotFound as error:
+                return await self._settle(hop, refused(task, "artefact_missing", str(error)), revision)
+            if external and interrupted:
+                return await self._find_out(hop, task, request, revision)
+            if external:
+                intent = Intent(task=task.task_id, skill=skill.digest, at_ms=hop.now_ms)
+                revision = await self._claim(hop, intent, revision)
+            ran = await self._run(hop, task, skill, request)
+        return await self._settle(hop, ran.result, revision, ran)
+
+    async def _claim(self, hop: Hop, intent: Intent, revision: int) -> int:
+        try:
+            return await self._journal.intend(hop.envelope.id, intent, revision)
+        except Conflict as error:
+            raise Postpone(Reason.HANDLER_FAILED, "another executor has begun this task") from error
+
+    async def _find_out(self, hop: Hop, task: Task, request: RunRequest, revision: int) -> Settled:
+        """An effect may or may not have happened: ask the skill, never repeat blindly."""
+        checked = await self._runner.check(request)
+        if checked.outcome == "done":
+            ran = await self._ran(hop, task, request.skill, request, checked)
+            return await self._settle(hop, ran.result, revision, ran)
+        if checked.outcome == "not_happened":
+            ran = await self._run(hop, task, request.skill, request)
+            return await self._settle(hop, ran.result, revision, ran)
+        detail = "the executor was interrupted during the effect, and the skill cannot tell whether it happened"
+        escalation = Escalation(
+            code="unknown_outcome",
+            question=f"task {task.task_id} ({task.skill}): did its effect happen?",
+            task_id=task.task_id,
+            options=["it happened", "it did not happen"],
+        )
+        draft = Draft(to="orchestrator", intent="escalate", payload=escalation, step="unknown")
+        await self._sender.send(hop.origin, [draft], now_ms=hop.now_ms)
+        return await self._settle(hop, refused(task, "unknown", detail), revision)
+
+    async def _request(self, hop: Hop, task: Task, skill: Skill, place: Path) -> RunRequest:
+        from interlock.skills.runner import RunRequest
+
+        results = place / "results"
+        results.mkdir()
+        return RunRequest(
+            skill=skill,
+            input=task.input,
+            files={ref.name: await self._cache.path_of(ref) for ref in task.files},
+            read_roots=self._granted.read_roots,
+            write_roots=self._granted.write_roots,
+            config=self._granted.config,
+            now=task.now,
+            seed=task.seed,
+            wall_ms=hop.envelope.budget.wall_ms,
+            results=results,
+        )
+
+    async def _run(self, hop: Hop, task: Task, skill: Skill, request: RunRequest) -> Ran:
+        answer = await self._runner.run(request)
+        return await self._ran(hop, task, skill, request, answer)
+
+    async def _ran(self, hop: Hop, task: Task, skill: Skill, request: RunRequest, answer: object) -> Ran:
+        ran = result_of(task, skill, answer, self._prices)
+        if ran.result.outcome != "done":
+            return ran
+        stored = [await put_artefact(self._transport, file.name, file.path.read_bytes()) for file in ran.files]
+        deliverable = await self._sealed(request, ran) if task.seal else None
+        result = msgspec.structs.replace(ran.result, files=stored, deliverable=deliverable)
+        statement = ran.statement(hop.envelope.id, result)
+        return msgspec.structs.replace(ran, result=result, attestation=attest(statement, self._sender.identity.key))
+
+    async def _sealed(self, request: RunRequest, ran: Ran) -> ArtefactRef | None:
+        files = {**request.files, **{file.name: file.path for file in ran.files}}
+        if "manifest.json" not in files:
+            return None
+        bundle = seal_deliverable(files, self._sender.identity.key)
+        ref = await put_artefact(self._transport, BUNDLE, bundle)
+        return msgspec.structs.replace(ref, media_type=media_type(BUNDLE))
+
+    async def _settle(self, hop: Hop, result: TaskResult, revision: int, ran: Ran | None = None) -> Settled:
+        attestations = [ran.attestation] if ran is not None and ran.attestation is not None else []
+        settled = Settled(result, attestations, hop.now_ms)
+        if result.retryable:
+            return settled  # the orchestrator asks again under a new id; nothing here needs remembering
+        try:
+            await self._journal.settle(hop.envelope.id, settled, revision)
+        except Conflict as error:
+            raise Postpone(Reason.HANDLER_FAILED, "another executor has finished this task") from error
+        return settled
+
+    async def _answer(self, hop: Hop, settled: Settled) -> None:
+        now_ms = self._transport.clock.now_ms()
+        try:
+            await self._sender.send(hop.origin, [answer_of(settled)], now_ms=now_ms)
+        except BusError as error:
+            if error.reason != "broker_refused":
+                raise
+            # Too large for an envelope: the goal must hear that rather than wait.
+            small = refused_like(settled.result, str(error))
+            await self._sender.send(hop.origin, [answer_of(Settled(small, [], settled.at_ms))], now_ms=now_ms)
+
+
+def refused_like(result: TaskResult, detail: str) -> TaskResult:
+    """The same result without what made it too large to send."""
+    return msgspec.structs.replace(
+        result, outcome="output_too_large", detail=detail[:2000], output={}, findings=[], files=[], retryable=False
+    )
