@@ -212,7 +212,7 @@ class Decider:
         if release is None or state.failed:
             return self._finish(state, event.at_ms)
         state.phase = "releasing"
-        state.release = TaskState(id=release.id, node=release.id, index=0, item=None)
+        state.release = TaskState(id=release.id, node=release.id)
         sends = start(state, state.release, release, event.at_ms)
         return sends or self._finish(state, event.at_ms)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.agents.goal.plan import half
 from interlock.agents.goal.references import BadReference, dig, resolve
 from interlock.agents.goal.state import GoalState, Node, Send, TaskState, summary
 from interlock.envelope.amounts import timestamp
@@ -54,7 +55,7 @@ def start(state: GoalState, task: TaskState, spec: TaskSpec, at_ms: int) -> list
         raise RuntimeError("a task cannot start before the plan is reviewed")
     left = mandate.budget - state.granted
     wanted = spec.budget.amount if not spec.budget.amount.is_zero else state.share
-    grant = wanted.at_most(left)
+    grant = wanted.at_most(left if task.attempt == 0 else half(left))
     if grant.actions < 1 or (task.attempt == 0 and grant != wanted):
         return _fail(state, task, "over_budget", f"needs {wanted.budget}, but the goal has left {left.budget}")
     try:
@@ -111,7 +112,7 @@ def _expand(state: GoalState, node: Node) -> bool:
     spec = node.spec
     items: list[Any] = [None]
     if spec.each:
-        probe = TaskState(id=spec.id, node=spec.id, index=0, item=None)
+        probe = TaskState(id=spec.id, node=spec.id)
         try:
             items = resolve(spec.each, lambda parts: _look_up(state, probe, parts))
             if not isinstance(items, list):
@@ -156,11 +157,13 @@ def _look_up(state: GoalState, task: TaskState, parts: list[str]) -> Any:
 
 
 def plan_run(state: GoalState) -> list[TaskSummary]:
-    """The plan as it was actually run, one summary per instance, in the plan's order."""
+    """The plan as it was actually run, one summary per instance, in the plan's order; a node not yet expanded is one
+    waiting line.
+    """
     return [
         summary(task, node.spec)
         for node in state.nodes.values()
-        for task in node.instances or [TaskState(id=node.spec.id, node=node.spec.id, index=0, item=None)]
+        for task in (node.instances if node.open >= 0 else [TaskState(id=node.spec.id, node=node.spec.id)])
     ]
 
 

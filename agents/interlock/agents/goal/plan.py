@@ -133,5 +133,10 @@ def share_out(tasks: Sequence[TaskSpec], instances: Callable[[TaskSpec], int], t
     return Shares(share, named + times(share, automatic))
 
 
+def half(amount: Amount) -> Amount:
+    """Half of what is left, for a second attempt; of actions at least one while there is one."""
+    return Amount(amount.tokens // 2, amount.usd_micro // 2, amount.wall_ms // 2, (amount.actions + 1) // 2)
+
+
 def times(amount: Amount, count: int) -> Amount:
     return Amount(amount.tokens * count, amount.usd_micro * count, amount.wall_ms * count, amount.actions * count)

@@ -96,8 +96,8 @@ class TaskState:
 
     id: str
     node: str
-    index: int
-    item: Any
+    index: int = 0
+    item: Any = None
     status: TaskStatus = "waiting"
     attempt: int = 0
     grant: Amount = ZERO

@@ -1,0 +1,164 @@
+"""YAML as a specification language: YAML 1.2 core scalars, no surprises, every error with its place.
+
+PyYAML composes the nodes (and so knows line and column); this module bounds them, refuses duplicate keys, custom tags
+and alias bombs, and reads scalars by the core schema of YAML 1.2.2, section 10.3: `on`, `yes`, `1:30` and `2020-01-01`
+stay text, `010` is ten.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from msgspec import Struct
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 64
+MAX_NODES = 100_000
+_INT = re.compile(r"[-+]?[0-9]+")
+_OCTAL = re.compile(r"0o[0-7]+")
+_HEX = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NULL = ("", "~", "null", "Null", "NULL")
+_TRUE = ("true", "True", "TRUE")
+_FALSE = ("false", "False", "FALSE")
+
+
+class YamlError(ValueError):
+    """`str(error)` is one line: source:line:column: what is wrong."""
+
+    def __init__(self, source: str, line: int, column: int, what: str) -> None:
+        super().__init__(f"{source}:{line}:{column}: {what}")
+        self.line = line
+        self.column = column
+
+
+class Loaded(Struct, frozen=True):
+    """The plain value, and where each part of it stands. positions: JSON path (`$.a[0].b`) → (line, column), from 1."""
+
+    value: Any
+    source: str
+    positions: dict[str, tuple[int, int]]
+
+    def position(self, path: str) -> tuple[int, int]:
+        """Where the value at a JSON path stands, or the nearest thing around it."""
+        while path not in self.positions and path:
+            cut = max(path.rfind("."), path.rfind("["))
+            path = path[:cut] if cut > 0 else ""
+        return self.positions.get(path, (1, 1))
+
+
+def load_yaml(text: str | bytes, *, source: str, limit_bytes: int = MAX_BYTES) -> Loaded:
+    """Parses one document of at most limit_bytes. Raises YamlError."""
+    import yaml
+
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(data) > limit_bytes:
+        raise YamlError(source, 1, 1, f"{len(data)} bytes; at most {limit_bytes}")
+    try:
+        decoded = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YamlError(source, data[: error.start].count(b"\n") + 1, 1, "not UTF-8") from None
+    try:
+        _check_depth(decoded, source)
+        node = yaml.compose(decoded, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise YamlError(source, *_place(mark), str(error.problem or error.context or "not YAML")) from None
+    except yaml.YAMLError as error:
+        raise YamlError(source, 1, 1, str(error).splitlines()[0]) from None
+    reader = _Reader(source)
+    value = None if node is None else reader.read(node, "$", 0)
+    return Loaded(value, source, reader.positions)
+
+
+def _check_depth(text: str, source: str) -> None:
+    """PyYAML composes recursively: depth is bounded on the flat stream of events, before anything recurses."""
+    import yaml
+
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise YamlError(source, *_place(event.start_mark), f"nested deeper than {MAX_DEPTH}")
+        if count > 2 * MAX_NODES:
+            raise YamlError(source, *_place(event.start_mark), f"more than {MAX_NODES} values")
+
+
+class _Reader:
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._count = 0
+        self.positions: dict[str, tuple[int, int]] = {}
+
+    def read(self, node: Any, path: str, depth: int) -> Any:
+        """The plain value of a composed node. Aliases are expanded, and counted like what they stand for."""
+        import yaml
+
+        self._count += 1
+        place = _place(node.start_mark)
+        if self._count > MAX_NODES or depth > MAX_DEPTH:
+            raise YamlError(self._source, *place, "aliases unfold to too many values")
+        self.positions[path] = place
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            self._check_tag(node, "tag:yaml.org,2002:seq", place)
+            return [self.read(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(node.value)]
+        self._check_tag(node, "tag:yaml.org,2002:map", place)
+        return self._mapping(node, path, depth)
+
+    def _mapping(self, node: Any, path: str, depth: int) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            place = _place(key_node.start_mark)
+            key = key_node.value
+            if not isinstance(key, str):
+                raise YamlError(self._source, *place, "a key must be text")
+            if key == "<<" and key_node.style is None:
+                raise YamlError(self._source, *place, "merge keys (`<<`) are not part of YAML 1.2")
+            if key in result:
+                raise YamlError(self._source, *place, f"the key `{key[:80]}` is there twice")
+            result[key] = self.read(value_node, f"{path}.{key}", depth + 1)
+        return result
+
+    def _scalar(self, node: Any, place: tuple[int, int]) -> Any:
+        text: str = node.value
+        explicit = node.tag.removeprefix("tag:yaml.org,2002:")
+        if node.style is not None:
+            if explicit != "str":
+                raise YamlError(self._source, *place, f"the tag {node.tag} is not allowed")
+            return text
+        if explicit not in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value"):
+            raise YamlError(self._source, *place, f"the tag {node.tag} is not allowed")
+        return plain_scalar(text)
+
+    def _check_tag(self, node: Any, expected: str, place: tuple[int, int]) -> None:
+        if node.tag != expected:
+            raise YamlError(self._source, *place, f"the tag {node.tag} is not allowed")
+
+
+def plain_scalar(text: str) -> Any:
+    """A plain (unquoted) scalar by the core schema. Numbers too long to be meant stay text."""
+    if text in _NULL:
+        return None
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    if len(text) > 64:
+        return text
+    if _INT.fullmatch(text):
+        return int(text)
+    if _OCTAL.fullmatch(text):
+        return int(text[2:], 8)
+    if _HEX.fullmatch(text):
+        return int(text, 16)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+def _place(mark: Any) -> tuple[int, int]:
+    return (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
