@@ -12,7 +12,6 @@ from interlock.envelope.amounts import timestamp
 from interlock.envelope.ids import Token
 from interlock.envelope.subjects import workspace_subject
 
-
 MAX_DETAIL = 20_000
 
 

@@ -57,6 +57,7 @@ class EmbeddedServer:
         self._start_timeout_ms = start_timeout_ms
         self._lock: StoreLock | None = None
         self._child: BoundChild | None = None
+        self._log_start = 0
 
     @property
     def pid(self) -> int:
@@ -141,6 +142,8 @@ class EmbeddedServer:
             self._prepare()
             if self._lock is None:
                 self._lock = StoreLock(self.store_dir)
+            for stale in self._ports_dir.glob("*.ports"):  # a killed server leaves its file behind
+                stale.unlink()
             config_path = self.store_dir / "server.conf"
             config_path.touch(mode=0o600)
             config_path.write_text(self._configuration())
@@ -155,8 +158,11 @@ class EmbeddedServer:
     def _prepare(self) -> None:
         self.store_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._ports_dir.mkdir(exist_ok=True)
-        if self.log_path.exists() and self.log_path.stat().st_size > _LOG_MAX_BYTES:
+        self.log_path.touch(mode=0o600)
+        if self.log_path.stat().st_size > _LOG_MAX_BYTES:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
+            self.log_path.touch(mode=0o600)
+        self._log_start = self.log_path.stat().st_size
 
     def _configuration(self) -> str:
         """Ours after the caller's: in nats-server's language the last of two equal keys counts."""
@@ -214,11 +220,8 @@ jetstream {{
         return f"See {self.log_path}"
 
     def _log_tail(self) -> str:
-        """The log's last line that complains, so that the error says why."""
-        try:
-            lines = self.log_path.read_text(errors="replace").splitlines()
-        except OSError:
-            return ""
+        """The last line logged since the start that complains, so that the error says why."""
+        lines = self.log_path.read_bytes()[self._log_start :].decode(errors="replace").splitlines()
         told = [line for line in lines if "[FTL]" in line or "[ERR]" in line or not line.startswith("[")]
         return f": {told[-1].strip()[:300]}" if told else ""
 

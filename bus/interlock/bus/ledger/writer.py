@@ -1,0 +1,232 @@
+"""The ledger writer: one process that decides and stores; everybody else asks it (docs/adr/0004).
+
+Requests that arrive while a publish is under way are decided together and each scope they touch is stored once, with
+the sequence it was read at: a second writer loses that race, forgets what it thought and answers `unavailable`.
+An answer is given only after the balance it speaks of is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from interlock.bus.errors import BusError
+from interlock.bus.ledger.balance import (
+    Answer,
+    Balance,
+    Request,
+    Reservation,
+    end,
+    expire,
+    renew,
+    reserve,
+    settle,
+)
+from interlock.bus.streams import LEDGER
+from interlock.bus.tasks import background
+from interlock.bus.transport import Message, Transport
+from interlock.envelope.amounts import Amount
+from interlock.envelope.subjects import workspace_subject
+
+log = logging.getLogger("interlock.ledger")
+MAX_SCOPES = 10_000
+MAX_BATCH = 512
+EXPIRE_EVERY_MS = 1_000
+SCOPE = re.compile(r"(day|goal|task)\.[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64})?")
+Responder = Callable[[Answer], Awaitable[None]]
+_requests = msgspec.json.Decoder(Request)
+_balances = msgspec.json.Decoder(Balance)
+_encode = msgspec.json.encode
+
+
+def request_subject(workspace: str) -> str:
+    """Where the writer listens; plain request and reply, no stream takes it."""
+    return workspace_subject(workspace, "request", "ledger")
+
+
+class LedgerWriter:
+    """Use as `async with writer.running():`. day_limit: what a workspace may spend a day."""
+
+    def __init__(self, transport: Transport, workspace: str, day_limit: Amount) -> None:
+        self._transport = transport
+        self._workspace = workspace
+        self._day_limit = day_limit
+        self._balances: dict[str, tuple[Balance, int]] = {}
+        self._queue: asyncio.Queue[tuple[Request, Responder]] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        subscription = self._transport.subscribe(request_subject(self._workspace), self._on_request, group="ledger")
+        async with background() as group, subscription:
+            group.start_soon(self._work)
+            yield
+
+    async def ask(self, request: Request) -> Answer:
+        """The same as a request over the bus, for whoever lives in the writer's process."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        async def respond(answer: Answer) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        self._queue.put_nowait((request, respond))
+        return await future
+
+    async def _on_request(self, message: Message) -> None:
+        async def respond(answer: Answer) -> None:
+            if message.reply:
+                await self._transport.send(message.reply, _encode(answer))
+
+        try:
+            request = _requests.decode(message.data)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            await respond(Answer(granted=False, reason="malformed", detail=str(error)[:200]))
+            return
+        self._queue.put_nowait((request, respond))
+
+    async def _work(self) -> None:
+        next_expiry_ms = 0
+        while True:
+            batch: list[tuple[Request, Responder]] = []
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXPIRE_EVERY_MS / 1000):
+                    batch.append(await self._queue.get())
+            while not self._queue.empty() and len(batch) < MAX_BATCH:
+                batch.append(self._queue.get_nowait())
+            await self._decide(batch)
+            now_ms = self._transport.clock.now_ms()
+            if now_ms >= next_expiry_ms:
+                next_expiry_ms = now_ms + EXPIRE_EVERY_MS
+                await self._expire_overdue(now_ms)
+
+    async def _decide(self, batch: list[tuple[Request, Responder]]) -> None:
+        touched: dict[str, Balance] = {}
+        answers: list[Answer] = []
+        try:
+            for request, _ in batch:
+                answers.append(await self._apply(request, touched))
+            await self._store(touched)
+        except BusError as error:
+            answers = [Answer(granted=False, reason="unavailable", detail=str(error)[:200])] * len(batch)
+            self._forget(touched, error)
+        for (_, respond), answer in zip(batch, answers, strict=True):
+            try:
+                await respond(answer)
+            except BusError as error:
+                log.warning("ledger: an answer was lost: %s", error)
+
+    async def _apply(self, request: Request, touched: dict[str, Balance]) -> Answer:
+        if not SCOPE.fullmatch(request.scope) or (request.parent and not SCOPE.fullmatch(request.parent)):
+            return Answer(granted=False, reason="malformed", detail="not a scope")
+        if min(request.amount.tokens, request.amount.usd_micro, request.amount.wall_ms, request.amount.actions) < 0:
+            return Answer(granted=False, reason="malformed", detail="a negative amount")
+        if request.op == "open":
+            return await self._open(request, touched)
+        balance = await self._balance(request.scope, touched)
+        if balance is None:
+            return Answer(granted=False, reason="unknown_scope", detail=request.scope)
+        if request.op == "balance":
+            return Answer(granted=True, left=balance.left)
+        if request.op == "end":
+            return await self._end(balance, touched)
+        if request.op == "reserve":
+            held = Reservation(request.amount, request.expires_ms, slack=request.slack)
+            changed, answer = reserve(balance, request.key, held)
+        elif request.op == "settle":
+            changed, answer = settle(balance, request.key, request.amount)
+        else:
+            changed, answer = renew(balance, request.key, request.amount, request.expires_ms)
+        if changed is not balance:
+            touched[balance.scope] = changed
+        return answer
+
+    async def _open(self, request: Request, touched: dict[str, Balance]) -> Answer:
+        """The limit is reserved in the parent first; a crash before the child is stored leaves that to be found again
+        by the repeated request, or to expire.
+        """
+        if await self._balance(request.scope, touched) is not None:
+            return Answer(granted=True)
+        if request.parent:
+            parent = await self._parent(request.parent, touched)
+            if parent is None:
+                return Answer(granted=False, reason="unknown_scope", detail=request.parent)
+            held = Reservation(request.amount, request.expires_ms, slack=request.amount)
+            changed, answer = reserve(parent, request.scope, held)
+            if not answer.granted:
+                return answer
+            touched[parent.scope] = changed
+        touched[request.scope] = Balance(scope=request.scope, parent=request.parent, limit=request.amount)
+        return Answer(granted=True, left=request.amount)
+
+    async def _parent(self, scope: str, touched: dict[str, Balance]) -> Balance | None:
+        found = await self._balance(scope, touched)
+        if found is None and scope.startswith("day."):
+            found = touched[scope] = Balance(scope=scope, limit=self._day_limit)
+        return found
+
+    async def _end(self, balance: Balance, touched: dict[str, Balance]) -> Answer:
+        ended = balance if balance.ended else end(balance)
+        touched[balance.scope] = ended
+        parent = await self._balance(balance.parent, touched) if balance.parent else None
+        if parent is not None and balance.scope in parent.open:
+            touched[parent.scope], _ = settle(parent, balance.scope, ended.used)
+        return Answer(granted=True, left=ended.left)
+
+    async def _balance(self, scope: str, touched: dict[str, Balance]) -> Balance | None:
+        if scope in touched:
+            return touched[scope]
+        if scope not in self._balances:
+            message = await self._transport.last(LEDGER.name, self._subject(scope))
+            if message is None:
+                return None
+            while len(self._balances) >= MAX_SCOPES:
+                self._balances.pop(next(iter(self._balances)))
+            self._balances[scope] = (_balances.decode(message.data), message.sequence)
+        return self._balances[scope][0]
+
+    async def _store(self, touched: dict[str, Balance]) -> None:
+        """In the order in which a crash in between only ever holds too much: scopes that end, then parents, then
+        children that live.
+        """
+        for wave in range(3):
+            group = [balance for balance in touched.values() if _wave(balance) == wave]
+            acks = await asyncio.gather(*(self._publish(balance) for balance in group))
+            for balance, sequence in zip(group, acks, strict=True):
+                self._balances[balance.scope] = (balance, sequence)
+
+    async def _publish(self, balance: Balance) -> int:
+        _, sequence = self._balances.get(balance.scope, (None, 0))
+        ack = await self._transport.publish(self._subject(balance.scope), _encode(balance), expected_sequence=sequence)
+        return ack.sequence
+
+    async def _expire_overdue(self, now_ms: int) -> None:
+        overdue: dict[str, Balance] = {}
+        for scope, (balance, _) in self._balances.items():
+            changed, keys = expire(balance, now_ms)
+            if keys:
+                overdue[scope] = changed
+        try:
+            await self._store(overdue)
+        except BusError as error:
+            self._forget(overdue, error)
+
+    def _forget(self, touched: dict[str, Balance], error: BusError) -> None:
+        """Memory and store may differ now: read again before the next decision."""
+        log.warning("ledger: %s", error)
+        for scope in touched:
+            self._balances.pop(scope, None)
+
+    def _subject(self, scope: str) -> str:
+        return workspace_subject(self._workspace, "ledger", *scope.split("."))
+
+
+def _wave(balance: Balance) -> int:
+    if balance.ended:
+        return 0
+    return 2 if balance.parent else 1
