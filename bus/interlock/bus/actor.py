@@ -1,4 +1,4 @@
-"""An actor: one inbox, one key, one handler behind the onion. Killed at any instruction, another carries on (agents.md).
+"""An actor: one inbox, one key, one handler behind the onion. Killed at any instruction, another carries on.
 
 Acknowledged only after the handler has committed; while it works the broker is told so; what cannot be handled is
 buried before it is terminated, and what keeps failing is buried at its last delivery.
@@ -39,7 +39,7 @@ class ActorSettings(Struct, frozen=True, kw_only=True):
 
 
 class Actor:
-    """Feeds the hops of a consumer through the onion. handler: the onion, ending in the role. on_dead: told of authentic
+    """Feeds the hops of a consumer through the onion. handler: the onion, ending in the role. on_dead: told of true
     hops that are given up, so that whoever waits for them can be answered.
     """
 

@@ -20,4 +20,5 @@ def delay_ms(backoff: Backoff, attempt: int, seed: str) -> int:
     """The wait after the attempt-th failure (from 1). The spread is drawn from the seed, so that a replay agrees."""
     whole = min(backoff.cap_ms, backoff.first_ms * backoff.factor ** min(max(attempt, 1) - 1, 32))
     draw = int.from_bytes(hashlib.sha256(f"{seed}:{attempt}".encode()).digest()[:4], "big")
-    return whole - whole * (draw % (backoff.spread_percent + 1)) // 100
+    taken: int = whole * (draw % (backoff.spread_percent + 1)) // 100
+    return int(whole - taken)

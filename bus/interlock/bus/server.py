@@ -1,4 +1,4 @@
-"""The embedded nats-server (BUS-09): on loopback, at ports of its own choice, over a locked store, gone with its owner."""
+"""The embedded nats-server (BUS-09): on loopback, ports of its own choice, a locked store, gone with its owner."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class EmbeddedServer:
         await self._stop_shielded()
 
     async def wait_died(self) -> int:
-        """Returns the exit status (negative: a signal) once the server has ended. Raises ServerFailed if never started."""
+        """The exit status (negative: a signal) once the server has ended. Raises ServerFailed if never started."""
         import asyncio
 
         return await asyncio.wrap_future(self._running().ended)

@@ -1,0 +1,148 @@
+"""SKILL.md: front matter in YAML is the manifest, what follows is the instruction (SKL-01). The folder's digest is the
+skill's identity in attestations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from interlock.bus.yaml12 import YamlError, load_yaml
+from interlock.envelope.ids import Token
+from interlock.skills.errors import SkillsError
+
+MAX_INSTRUCTION_WORDS = 200
+MAX_FOLDER_BYTES = 8 << 20
+SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?(?!\n)$"
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    pass
+
+
+class SkillLimits(_Part, frozen=True, kw_only=True):
+    """What one run may use at most; each bounded by what the platform allows at all."""
+
+    cpu_seconds: Annotated[int, Meta(ge=1, le=600)] = 20
+    wall_seconds: Annotated[int, Meta(ge=1, le=1800)] = 60
+    memory_mb: Annotated[int, Meta(ge=64, le=8192)] = 512
+    scratch_mb: Annotated[int, Meta(ge=1, le=4096)] = 256
+    output_kb: Annotated[int, Meta(ge=1, le=1024)] = 192
+    files: Annotated[int, Meta(ge=1, le=10_000)] = 512
+    processes: Annotated[int, Meta(ge=0, le=64)] = 0
+
+
+class SkillFiles(_Part, frozen=True, kw_only=True):
+    """Name patterns of files taken from earlier tasks and of files produced."""
+
+    accepts: list[str] = field(default_factory=list)
+    produces: list[str] = field(default_factory=list)
+
+
+class SkillManifest(_Part, frozen=True, kw_only=True):
+    """See docs/skills.md for what each key means."""
+
+    name: Token
+    version: Annotated[str, Meta(pattern=SEMVER)]
+    description: Annotated[str, Meta(min_length=1, max_length=400)]
+    capability: Annotated[str, Meta(max_length=160)] = ""
+    input: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
+    output: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
+    files: SkillFiles = field(default_factory=SkillFiles)
+    limits: SkillLimits = field(default_factory=SkillLimits)
+    network: bool = False
+    effects: Literal["none", "external"] = "none"
+    deterministic: bool = True
+
+
+class Skill(Struct, frozen=True):
+    """A loaded skill. digest: SHA-256 over the names and contents of all files of its folder."""
+
+    manifest: SkillManifest
+    directory: Path
+    digest: str
+    instruction: str
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def handler(self) -> Path:
+        return self.directory / "handler.py"
+
+
+def load_skill(directory: Path) -> Skill:
+    """Reads and checks a skill folder. Raises SkillsError (bad_skill), naming file, line and what to mend."""
+    path = directory / "SKILL.md"
+    try:
+        text = path.read_text(encoding="utf-8")
+        digest = folder_digest(directory)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SkillsError(
+            "bad_skill", f"{path}: {error}", "A skill is a folder with SKILL.md and handler.py"
+        ) from error
+    manifest, instruction = parse_skill(text, str(path))
+    if manifest.name != directory.name:
+        raise SkillsError("bad_skill", f"{path}: name `{manifest.name}` differs from its folder `{directory.name}`")
+    if not (directory / "handler.py").is_file():
+        raise SkillsError("bad_skill", f"{directory}: there is no handler.py")
+    return Skill(manifest, directory, digest, instruction)
+
+
+def parse_skill(text: str, source: str) -> tuple[SkillManifest, str]:
+    """(manifest, instruction) of a SKILL.md. Raises SkillsError."""
+    parts = re.split(r"^---[ \t]*\r?$", text, maxsplit=2, flags=re.MULTILINE)
+    if len(parts) != 3 or parts[0].strip():
+        raise SkillsError("bad_skill", f"{source}:1:1: it must begin with front matter between two lines of `---`")
+    try:
+        # One line break stands for the opening `---`, so that positions are those of the file.
+        loaded = load_yaml(parts[1], source=source)
+        manifest = msgspec.convert(loaded.value, SkillManifest)
+    except YamlError as error:
+        raise SkillsError("bad_skill", str(error)) from error
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `")
+        line, column = loaded.position(where.rstrip("`") or "$")
+        raise SkillsError("bad_skill", f"{source}:{line}:{column}: {what} {where.rstrip('`')}".rstrip()) from error
+    instruction = parts[2].strip()
+    words = len(instruction.split())
+    if words > MAX_INSTRUCTION_WORDS:
+        raise SkillsError("bad_skill", f"{source}: the instruction has {words} words; at most {MAX_INSTRUCTION_WORDS}")
+    _check(manifest, source)
+    capability = manifest.capability or f"skill:{manifest.name}"
+    return msgspec.structs.replace(manifest, capability=capability), instruction
+
+
+def _check(manifest: SkillManifest, source: str) -> None:
+    from interlock.skills.schemas import path_properties, schema_problem
+
+    for key, schema in (("input", manifest.input), ("output", manifest.output)):
+        problem = schema_problem(schema)
+        if problem:
+            raise SkillsError("bad_skill", f"{source}: {key} is no JSON Schema: {problem}")
+    writes = [name for name, kind in path_properties(manifest.input) if kind == "writable-directory"]
+    if writes and manifest.effects == "none":
+        raise SkillsError("bad_skill", f"{source}: input.{writes[0]} is writable, so `effects` must be `external`")
+
+
+def folder_digest(directory: Path) -> str:
+    """SHA-256 over the sorted (relative name, content) of all regular files; caches and links do not count."""
+    digest = hashlib.sha256()
+    total = 0
+    for path in sorted(directory.rglob("*")):
+        if "__pycache__" in path.parts or path.is_symlink() or not path.is_file():
+            continue
+        data = path.read_bytes()
+        total += len(data)
+        if total > MAX_FOLDER_BYTES:
+            raise SkillsError("bad_skill", f"{directory} holds more than {MAX_FOLDER_BYTES} bytes")
+        name = path.relative_to(directory).as_posix().encode("utf-8", "surrogateescape")
+        digest.update(b"%d %b %d " % (len(name), name, len(data)) + data)
+    return digest.hexdigest()

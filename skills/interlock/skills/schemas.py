@@ -1,0 +1,88 @@
+"""JSON Schema (2020-12) of skill inputs and outputs: all errors with their paths; nothing is fetched from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+MAX_PROBLEMS = 20
+
+
+def check(value: Any, schema: Any) -> list[tuple[str, str]]:
+    """(JSON path, message) of every violation, at most MAX_PROBLEMS; empty if value satisfies schema."""
+    if _trivial(schema):
+        return [] if isinstance(value, dict) else [("$", "is not an object")]
+    validator = _validator(msgspec.json.encode(schema))
+    problems = []
+    for error in validator.iter_errors(value):
+        problems.append((error.json_path, error.message[:300]))
+        if len(problems) >= MAX_PROBLEMS:
+            break
+    return problems
+
+
+def schema_problem(schema: Any) -> str:
+    """Empty, or why this is no schema that may be used: malformed, or referring elsewhere."""
+    if _trivial(schema):
+        return ""
+    for reference in _references(schema):
+        if not reference.startswith("#"):
+            return f"`$ref: {reference[:80]}` points outside the document"
+    import jsonschema
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        return f"{error.json_path}: {error.message}"[:300]
+    return ""
+
+
+def path_properties(schema: Any) -> list[tuple[str, str]]:
+    """(property, format) of the top-level inputs that name directories of the host."""
+    properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
+    return [
+        (name, entry["format"])
+        for name, entry in properties.items()
+        if isinstance(entry, dict) and entry.get("format") in ("directory", "writable-directory")
+    ]
+
+
+def find_float(value: Any, path: str = "$") -> str:
+    """The JSON path of some float inside value, or empty."""
+    stack = [(path, value)]
+    while stack:
+        where, node = stack.pop()
+        if isinstance(node, float):
+            return where
+        if isinstance(node, dict):
+            stack.extend((f"{where}.{key}", item) for key, item in node.items())
+        elif isinstance(node, list):
+            stack.extend((f"{where}[{index}]", item) for index, item in enumerate(node))
+    return ""
+
+
+def _trivial(schema: Any) -> bool:
+    return isinstance(schema, dict) and schema == {"type": "object"}
+
+
+@lru_cache(maxsize=512)
+def _validator(schema: bytes) -> Any:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(msgspec.json.decode(schema))
+
+
+def _references(schema: Any) -> Iterator[str]:
+    stack = [schema]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            reference = node.get("$ref") or node.get("$dynamicRef")
+            if isinstance(reference, str):
+                yield reference
+            stack.extend(node.values())
+        elif isinstance(node, list):
+            stack.extend(node)
