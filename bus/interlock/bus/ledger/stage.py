@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from interlock.bus.hop import Disposition, Handler, Hop, Middleware, Outcome
 from interlock.bus.ledger.balance import Request
-from interlock.bus.ledger.client import Ask, goal_scope
+from interlock.bus.ledger.client import Ask, Lease, goal_scope
 from interlock.envelope.amounts import Amount
 from interlock.envelope.verdict import Reason
 
@@ -52,6 +52,25 @@ def budget_layer(ledger: Ask, charge: Charge) -> Middleware:
             if outcome.disposition is not Disposition.RETRY:
                 await ledger.ask(Request(op="settle", scope=scope, key=key, amount=outcome.spent))
             return outcome
+
+        return handle
+
+    return middleware
+
+
+def lease_layer(lease: Lease, charge: Charge) -> Middleware:
+    """The same on a hot path: the amount comes out of a lease, without asking anybody. A lease that is used up or not
+    yet reported makes the hop come again.
+    """
+
+    def middleware(handle_next: Handler) -> Handler:
+        async def handle(hop: Hop) -> Outcome:
+            amount = charge.estimate(hop)
+            if not amount.within(hop.envelope.budget.amount):
+                return Outcome(Disposition.DEAD, Reason.OVER_BUDGET, "the work would cost more than its grant")
+            if not lease.spend(amount, hop.now_ms):
+                return Outcome(Disposition.RETRY, Reason.OVER_BUDGET, "the lease is used up")
+            return await handle_next(hop)
 
         return handle
 
