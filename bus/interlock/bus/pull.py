@@ -89,6 +89,8 @@ class Pull:
         """One worker: takes messages for ever."""
         while True:
             raw = await self._queue.get()
+            if self._asked <= self._batch // 2:
+                self._wake.set()  # there is room again
             if raw is None:
                 continue
             await on_incoming(Delivery(self._client, raw))

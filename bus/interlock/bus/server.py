@@ -109,7 +109,7 @@ class EmbeddedServer:
         await self._stop_shielded()
 
     async def wait_died(self) -> int:
-        """The exit status (negative: a signal) once the server has ended. Raises ServerFailed if never started."""
+        """The exit status (negative: a signal) once the server ended. Raises ServerFailed if never started."""
         import asyncio
 
         return await asyncio.wrap_future(self._running().ended)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from interlock.skills.cost import Prices
     from interlock.skills.manifest import Skill
     from interlock.skills.registry import Registry
-    from interlock.skills.runner import RunRequest, SkillRunner
+    from interlock.skills.runner import RunRequest, RunResult, SkillRunner
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -163,7 +163,7 @@ class ExecutorRole:
         answer = await self._runner.run(request)
         return await self._ran(hop, task, skill, request, answer)
 
-    async def _ran(self, hop: Hop, task: Task, skill: Skill, request: RunRequest, answer: object) -> Ran:
+    async def _ran(self, hop: Hop, task: Task, skill: Skill, request: RunRequest, answer: RunResult) -> Ran:
         ran = result_of(task, skill, answer, self._prices)
         if ran.result.outcome != "done":
             return ran

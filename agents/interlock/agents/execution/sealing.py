@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from interlock.skills.deliverable import seal_bundle
-
 from interlock.envelope.keys import SigningKey, base64url
 from interlock.envelope.signing import DELIVERABLE_DOMAIN, pre_auth
+from interlock.skills.deliverable import seal_bundle
 
 MANIFEST = "manifest.json"
 BUNDLE = "deliverable_bundle.zip"
