@@ -13,6 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from interlock.agents.planning.model import ModelPlanner
 from interlock.bus.actor import Actor, ActorSettings, OnDead
 from interlock.bus.breaker import Breakers, BreakerSettings
 from interlock.bus.gates import Receiver, TrustSource, receiving_gates
@@ -39,7 +40,7 @@ UNDELIVERABLE = "undeliverable"
 class Parts(Struct, frozen=True, kw_only=True):
     """What a role is put together from. config: the read-only configuration directory. skills: further directories of
     skills. read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a
-    day. model_plan: settings of a model that drafts plans, if any.
+    day. model_planner: a model that drafts plans of free-text goals, if any.
     """
 
     transport: Transport
@@ -59,6 +60,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     agent_rate: RateLimit = RateLimit()
     workspace_rate: RateLimit = RateLimit()
     breaker: BreakerSettings = BreakerSettings()
+    model_planner: ModelPlanner | None = None
 
     @property
     def sender(self) -> Sender:
@@ -111,11 +113,10 @@ def worker(parts: Parts, handler: Handler, *, concurrency: int = 64, on_dead: On
 
 @asynccontextmanager
 async def orchestrator(parts: Parts) -> AsyncIterator[None]:
-    from interlock.agents.planning.planner import planner_of
-
     from interlock.agents.goal.decide import Decider
     from interlock.agents.goal.gates import load_gates
     from interlock.agents.orchestration.orchestrator import OrchestratorRole
+    from interlock.agents.planning.planner import planner_of
 
     decider = Decider(load_gates(parts.config / "gates.yaml"))
     role = OrchestratorRole(parts.transport, parts.workspace, parts.sender, decider, planner_of(parts))
