@@ -24,15 +24,22 @@ from interlock.bus.errors import NotFound, Refused, Unavailable
 from interlock.bus.pull import Pull, parse_delivery
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
-from interlock.bus.transport import MESSAGE_ID, NO_HEADERS, Message, ObjectInfo, OnIncoming, OnMessage, PubAck
+from interlock.bus.transport import (
+    EXPECTED_SEQUENCE,
+    MESSAGE_ID,
+    NO_HEADERS,
+    Message,
+    ObjectInfo,
+    OnIncoming,
+    OnMessage,
+    PubAck,
+)
 from interlock.envelope.amounts import time_ms, timestamp
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from interlock.bus.streams import Declarations
-
-_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
 
 class JetStreamSettings(Struct, frozen=True, kw_only=True):
@@ -137,7 +144,7 @@ class JetStreamTransport:
             if message_id:
                 sent[MESSAGE_ID] = message_id
             if expected_sequence is not None:
-                sent[_EXPECTED] = str(expected_sequence)
+                sent[EXPECTED_SEQUENCE] = str(expected_sequence)
         deadline = asyncio.get_running_loop().time() + self.settings.no_stream_retry_ms / 1000
         while True:
             answer = await self._publish_once(subject, data, sent)

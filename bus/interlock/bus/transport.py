@@ -22,6 +22,7 @@ from interlock.bus.clock import Clock
 from interlock.bus.streams import ConsumerSpec, Declarations
 
 MESSAGE_ID = "Nats-Msg-Id"
+EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 NO_HEADERS: Mapping[str, str] = {}
 
 
