@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from interlock.agents.execution.artefacts import ArtefactCache, media_type, put_artefact
+from interlock.agents.artefacts import ArtefactCache, media_type, put_artefact
 from interlock.agents.execution.effects import EffectJournal, Intent, Settled
 from interlock.agents.execution.results import Ran, answer_of, refused, result_of
 from interlock.agents.execution.sealing import BUNDLE, seal_deliverable

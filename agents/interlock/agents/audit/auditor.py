@@ -1,0 +1,183 @@
+"""The auditor's shell: hears every hop, answers audit requests, writes the signature log of goals that ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from interlock.agents.artefacts import put_artefact
+from interlock.agents.audit.hop_graph import Hop as AuditedHop
+from interlock.agents.audit.hop_graph import HopAudit, audit_hops, refusal_of
+from interlock.agents.audit.report import audit_report, compliance_log, judge_goal
+from interlock.agents.audit.signature_log import signature_log
+from interlock.agents.status import AuditStatus, write_audit
+from interlock.bus.actor import Actor, ActorSettings
+from interlock.bus.deadletters import bury
+from interlock.bus.gates import TrustSource
+from interlock.bus.hop import DONE, Handler, Hop, Outcome, Refusal
+from interlock.bus.sender import Sender
+from interlock.bus.streams import HOPS, consumers_of
+from interlock.bus.transport import Message, Transport
+from interlock.envelope.amounts import timestamp
+from interlock.envelope.canonical import canonical
+from interlock.envelope.children import Draft
+from interlock.envelope.ids import is_uuid7
+from interlock.envelope.payloads import AuditReport, AuditRequest, Completion
+from interlock.envelope.subjects import workspace_subject
+from interlock.envelope.verdict import Reason
+from interlock.envelope.verification import Limits
+
+if TYPE_CHECKING:
+    from interlock.agents.wiring import Parts
+
+log = logging.getLogger("interlock.auditor")
+BUNDLES = "bundles"
+# Roles without an inbox of their own: nobody else would ever answer for what is wrong there.
+UNHEARD_EXCEPT = ("orchestrator", "evaluator", "executor", "auditor", "synthesizer")
+
+
+class AuditorRole:
+    """own: the full receiving onion, for what is addressed to the auditor itself."""
+
+    def __init__(
+        self, transport: Transport, workspace: str, sender: Sender, trust: TrustSource, limits: Limits
+    ) -> None:
+        self._transport = transport
+        self._workspace = workspace
+        self._sender = sender
+        self._trust = trust
+        self._limits = limits
+
+    def observing(self, own: Handler) -> Handler:
+        """The handler of the auditor's actor: its own hops through its onion, everybody's under its eyes."""
+
+        async def handle(hop: Hop) -> Outcome:
+            role = hop.message.subject.split(".")[3:4]
+            if role == ["auditor"]:
+                return await own(hop)
+            await self._observe(hop.message, role[0] if role else "")
+            return DONE
+
+        return handle
+
+    async def handle(self, hop: Hop) -> Outcome:
+        """An audit request: every hop of the goal up to it, verified again from the stream."""
+        request = hop.envelope.payload
+        if not isinstance(request, AuditRequest):
+            raise Refusal(Reason.WRONG_PAYLOAD, f"an auditor does not handle {type(request).__name__}")
+        goal_id = hop.envelope.goal_id
+        audit = await self._audit(goal_id, hop.message.sequence)
+        judged = judge_goal(request, audit)
+        at = timestamp(hop.now_ms)
+        report = audit_report(request, audit, judged, goal_id, at)
+        entries = compliance_log(request, audit, judged, goal_id, at)
+        files = [
+            await put_artefact(self._transport, "audit_report.md", report.encode()),
+            await put_artefact(
+                self._transport, "compliance_log.json", msgspec.json.format(canonical(entries), indent=2)
+            ),
+        ]
+        answer = AuditReport(
+            decision=judged.decision,
+            grounds=judged.grounds,
+            hops=len(audit.hops),
+            verified=audit.verified,
+            refused=audit.refused[:50],
+            scores={score.name: score.value for score in judged.scores},
+            gates=[],
+            files=files,
+        )
+        draft = Draft(to="orchestrator", intent="observe", payload=answer, step="report")
+        await self._sender.send(hop.origin, [draft], now_ms=hop.now_ms)
+        return DONE
+
+    async def _observe(self, message: Message, role: str) -> None:
+        hop = audit_hops([message], self._trust.trust, self._limits).hops[0]
+        if hop.reason is not Reason.BAD_PARENT and not hop.verified:
+            await self._record_refusal(message, hop, role)
+        envelope = hop.envelope
+        if envelope is not None and hop.authentic and isinstance(envelope.payload, Completion):
+            await self._close(envelope.goal_id, message.sequence)
+
+    async def _record_refusal(self, message: Message, hop: AuditedHop, role: str) -> None:
+        refusal = refusal_of(hop)
+        await self._transport.publish(
+            workspace_subject(self._workspace, "audit", "refusal"),
+            msgspec.json.encode(refusal),
+            message_id=f"refusal-{message.sequence}",
+        )
+        if role not in UNHEARD_EXCEPT:
+            now_ms = self._transport.clock.now_ms()
+            await bury(
+                self._transport,
+                self._workspace,
+                "auditor",
+                HOPS.name,
+                message,
+                reason=hop.reason,
+                detail=hop.detail,
+                now_ms=now_ms,
+            )
+
+    async def _close(self, goal_id: str, sequence: int) -> None:
+        """The goal has ended: its signature log, once."""
+        audit = await self._audit(goal_id, sequence)
+        at = timestamp(self._transport.clock.now_ms())
+        name = f"signatures-{goal_id}.json"
+        written = signature_log(self._workspace, goal_id, audit, at)
+        await self._transport.put_object(BUNDLES, name, canonical(written))
+        await self._transport.publish(
+            workspace_subject(self._workspace, "audit", "signatures"),
+            msgspec.json.encode({"goalId": goal_id, "log": name, "summary": written["summary"]}),
+            message_id=f"signatures-{goal_id}",
+        )
+        status = AuditStatus(
+            goal_id=goal_id,
+            hops=len(audit.hops),
+            verified=audit.verified,
+            refused=audit.refused[:50],
+            log=name,
+            at=at,
+        )
+        await write_audit(self._transport, self._workspace, status)
+
+    async def _audit(self, goal_id: str, up_to: int) -> HopAudit:
+        messages = await goal_messages(self._transport, self._workspace, goal_id, up_to)
+        return audit_hops(messages, self._trust.trust, self._limits)
+
+
+async def goal_messages(transport: Transport, workspace: str, goal_id: str, up_to: int = 0) -> list[Message]:
+    """All hops of a goal in stream order, up to and with a sequence (0: all)."""
+    if not is_uuid7(goal_id):
+        return []
+    subject = workspace_subject(workspace, "role", "*", goal_id, ">")
+    messages: list[Message] = []
+    async with aclosing(transport.read(HOPS.name, [subject])) as reading:
+        async for message in reading:
+            if up_to and message.sequence > up_to:
+                break
+            messages.append(message)
+    return messages
+
+
+@asynccontextmanager
+async def auditor_running(parts: Parts) -> AsyncIterator[None]:
+    from interlock.agents.wiring import receiving, tell_orchestrator
+
+    role = AuditorRole(parts.transport, parts.workspace, parts.sender, parts.trust, parts.limits)
+    consumer = next(spec for spec in consumers_of(parts.workspace) if spec.name == f"auditor-{parts.workspace}")
+    actor = Actor(
+        parts.transport,
+        workspace=parts.workspace,
+        role="auditor",
+        consumer=consumer,
+        handler=role.observing(receiving(parts, role.handle)),
+        settings=ActorSettings(concurrency=32),
+        on_dead=tell_orchestrator(parts),
+    )
+    async with actor.running():
+        yield

@@ -1,0 +1,1 @@
+"""The synthesizer: what a finished goal teaches (ROL-06)."""

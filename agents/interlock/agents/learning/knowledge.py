@@ -1,0 +1,94 @@
+"""Lessons, backlog and next steps from how a goal went. Pure; every line derives from the request."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from interlock.envelope.amounts import micro_usd
+from interlock.envelope.payloads import Finding, KnowledgeRequest, TaskSummary
+
+LOW_SCORE = 850
+SERIOUS = ("critical", "high")
+
+
+class Knowledge(Struct, frozen=True):
+    lessons: list[str]
+    backlog: list[str]
+    next_steps: list[str]
+
+
+def learn(request: KnowledgeRequest) -> Knowledge:
+    return Knowledge(_lessons(request), _backlog(request), _next_steps(request))
+
+
+def _lessons(request: KnowledgeRequest) -> list[str]:
+    done = [task for task in request.tasks if task.status == "done"]
+    total = request.tasks_total or len(request.tasks)
+    lessons = [f"{request.tasks_done} of {total} tasks were done; the goal stands at {request.outcome}."]
+    lessons += [
+        f"Task {task.id} ({task.skill}) failed: {task.detail}" for task in request.tasks if task.status == "failed"
+    ]
+    lessons += [f"Task {task.id} ({task.skill}) needed {task.attempt} attempts." for task in done if task.attempt > 1]
+    slowest = max(done, key=lambda task: task.wall_ms, default=None)
+    wall = sum(task.wall_ms for task in done)
+    if slowest is not None and wall and len(done) > 1:
+        share = slowest.wall_ms * 100 // wall
+        lessons.append(f"{slowest.skill} took {slowest.wall_ms} ms, {share} % of all run time.")
+    limit, spent = micro_usd(request.budget.cost_usd), micro_usd(request.cost_usd)
+    if limit:
+        lessons.append(f"{request.cost_usd} USD were spent, {spent * 100 // limit} % of the budget.")
+    lessons += [
+        f"The score for {name} is {value} of 1000." for name, value in request.scores.items() if value < LOW_SCORE
+    ]
+    return lessons[:40]
+
+
+def _backlog(request: KnowledgeRequest) -> list[str]:
+    order = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+    open_findings = [finding for finding in request.findings if finding.severity in order]
+    ranked = sorted(open_findings, key=lambda finding: (not finding.blocks, order[finding.severity], finding.id))
+    return [_mend(finding) for finding in ranked[:40]]
+
+
+def _next_steps(request: KnowledgeRequest) -> list[str]:
+    steps = []
+    blocking = [finding for finding in request.findings if finding.blocks]
+    if blocking:
+        steps.append(f"Resolve the {len(blocking)} finding(s) that block release, then submit the goal again.")
+    for gate in request.gates:
+        if not gate.passed:
+            failed = "; ".join(line.removeprefix("fails: ") for line in gate.evidence if line.startswith("fails"))
+            steps.append(f"{gate.owner}: gate {gate.gate} ({gate.name}) failed on {failed}.")
+    serious = [finding for finding in request.findings if finding.severity in SERIOUS and not finding.blocks]
+    if serious:
+        steps.append(f"Plan the {len(serious)} serious finding(s) that do not block into the next release.")
+    slow = _slow(request.tasks)
+    if slow is not None:
+        steps.append(f"Look at {slow.skill} first when the goal has to get faster.")
+    return steps[:20]
+
+
+def _slow(tasks: list[TaskSummary]) -> TaskSummary | None:
+    """A task that takes more than half of all run time."""
+    total = sum(task.wall_ms for task in tasks)
+    return next((task for task in tasks if len(tasks) > 2 and task.wall_ms * 2 > total > 0), None)
+
+
+def _mend(finding: Finding) -> str:
+    place = f" ({finding.file}{f':{finding.line}' if finding.line else ''})" if finding.file else ""
+    return f"[{finding.severity}{', blocks' if finding.blocks else ''}] {finding.message}{place}"
+
+
+def knowledge_pack(request: KnowledgeRequest, knowledge: Knowledge, goal_id: str, at: str) -> str:
+    """knowledge_pack.md."""
+    lines = ["# Knowledge pack", "", f"- Goal: {_line(request.goal)}", f"- Goal id: `{goal_id}`", f"- Written at: {at}"]
+    parts = (("Lessons", knowledge.lessons), ("Backlog", knowledge.backlog), ("Next steps", knowledge.next_steps))
+    for title, entries in parts:
+        if entries:
+            lines += ["", f"## {title}", "", *[f"- {_line(entry)}" for entry in entries]]
+    return "\n".join([*lines, ""])
+
+
+def _line(text: str) -> str:
+    flat = " ".join(text.split())
+    return "".join(character for character in flat if character.isprintable()).replace("<", "&lt;")
