@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
     from interlock.bus.streams import Declarations
 
+# What a direct get adds to the headers of the stored message (NATS ADR-31).
+_DIRECT_GET_HEADERS = frozenset(("Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Num-Pending"))
+
 
 class JetStreamSettings(Struct, frozen=True, kw_only=True):
     """Timeouts in ms. no_stream_retry_ms: how long a publish waits for a stream leader to be elected (0: not at all);
@@ -237,7 +240,9 @@ class JetStreamTransport:
     # Reading
 
     async def last(self, stream: str, subject: str) -> Message | None:
-        return await self._direct_get(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"")
+        message = await self._direct_get(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"")
+        # The broker reads a wildcard in a subject that came from data as one, and answers with another's message.
+        return message if message is not None and message.subject == subject else None
 
     async def get(self, stream: str, sequence: int) -> Message | None:
         return await self._direct_get(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode({"seq": sequence}))
@@ -258,7 +263,7 @@ class JetStreamTransport:
         return Message(
             subject=headers["Nats-Subject"],
             data=answer.data,
-            headers=headers,
+            headers={name: value for name, value in headers.items() if name not in _DIRECT_GET_HEADERS},
             sequence=int(headers["Nats-Sequence"]),
             stored_ms=_stamp_ms(headers["Nats-Time-Stamp"]),
         )
