@@ -13,7 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from interlock.agents.planning.model import ModelPlanner
+from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.bus.actor import Actor, ActorSettings, OnDead
 from interlock.bus.breaker import Breakers, BreakerSettings
 from interlock.bus.gates import Receiver, TrustSource, receiving_gates

@@ -62,6 +62,10 @@ class BoundChild:
     def pid(self) -> int:
         return self._process.pid
 
+    def terminate(self) -> None:
+        """Asks it to end (SIGTERM) without waiting; `stop` waits."""
+        self._process.terminate()
+
     def stop(self, grace_ms: int) -> int:
         """Asks it to end (SIGTERM), kills it when it does not within grace_ms, and gives its exit status."""
         self._process.terminate()

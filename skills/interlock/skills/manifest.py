@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field
 from interlock.bus.yaml12 import YamlError, load_yaml
 from interlock.envelope.ids import Token
 from interlock.skills.errors import SkillsError
+from interlock.skills.schemas import foreign_reference, path_properties
 
 MAX_INSTRUCTION_WORDS = 200
 MAX_FOLDER_BYTES = 8 << 20
@@ -121,12 +122,10 @@ def parse_skill(text: str, source: str) -> tuple[SkillManifest, str]:
 
 
 def _check(manifest: SkillManifest, source: str) -> None:
-    from interlock.skills.schemas import path_properties, schema_problem
-
     for key, schema in (("input", manifest.input), ("output", manifest.output)):
-        problem = schema_problem(schema)
-        if problem:
-            raise SkillsError("bad_skill", f"{source}: {key} is no JSON Schema: {problem}")
+        outside = foreign_reference(schema)
+        if outside:
+            raise SkillsError("bad_skill", f"{source}: {key}: `$ref: {outside}` points outside the document")
     writes = [name for name, kind in path_properties(manifest.input) if kind == "writable-directory"]
     if writes and manifest.effects == "none":
         raise SkillsError("bad_skill", f"{source}: input.{writes[0]} is writable, so `effects` must be `external`")

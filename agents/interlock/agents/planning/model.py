@@ -13,25 +13,12 @@ from typing import Any
 
 import anyio
 import msgspec
-from msgspec import Struct
 
 from interlock.agents.planning.catalogue import Catalogue
+from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.envelope.payloads import Ground, Intake, PlanDraft, TaskSpec
 
 MAX_ANSWER_BYTES = 256 * 1024
-
-
-class ModelPlanner(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """url: the server's `…/chat/completions`. key_file: a file with the key, if the server wants one. confidence: what
-    a drafted plan is given, in parts per thousand; below 850 a human must approve it.
-    """
-
-    url: str
-    model: str
-    key_file: str = ""
-    timeout_ms: int = 30_000
-    max_tokens: int = 2_000
-    confidence: int = 800
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

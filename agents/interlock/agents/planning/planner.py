@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from interlock.agents.planning.catalogue import Catalogue, load_catalogue
-from interlock.agents.planning.model import ModelPlanner, draft_by_model
+from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.envelope.payloads import Ground, Intake, PlanDraft, TaskSpec
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def planner_of(parts: Parts) -> Plan:
 
     async def plan(intake: Intake) -> PlanDraft | list[Ground]:
         if model is not None and intake.playbook is None and not intake.tasks:
+            from interlock.agents.planning.model import draft_by_model
+
             drafted = await draft_by_model(model, intake, catalogue)
             if isinstance(drafted, PlanDraft):
                 return drafted

@@ -1,0 +1,12 @@
+"""What a user can cause, told in one line: reason code, what is wrong, what to do."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """exit_code: 1 it failed, 2 bad usage or refused by governance."""
+
+    def __init__(self, reason: str, detail: str, mend: str = "", exit_code: int = 1) -> None:
+        super().__init__(f"{detail} ({reason}). {mend}".rstrip().rstrip(".") + ".")
+        self.reason = reason
+        self.exit_code = exit_code

@@ -1,0 +1,1 @@
+"""Roles as child processes: started, watched, restarted, ended (ROL-10)."""

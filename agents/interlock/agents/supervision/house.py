@@ -1,0 +1,98 @@
+"""A whole Interlock on one machine: broker, streams, trust, roles. The same for `run`, `up` and the tests."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+from msgspec import Struct
+
+from interlock.agents.errors import UserError
+from interlock.agents.process import ping_subject
+from interlock.agents.supervision.supervisor import Supervisor, role_program
+from interlock.agents.workspace.keys import ensure_keys, load_trust, write_private
+from interlock.agents.workspace.layout import Layout, Running
+from interlock.agents.workspace.settings import Settings
+from interlock.agents.workspace.trust_source import publish_trust
+from interlock.bus.errors import Unavailable
+from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.server import EmbeddedServer
+from interlock.bus.streams import declarations
+
+AGENTS = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer")
+READY_S = 30.0
+
+
+class House(Struct, frozen=True):
+    """What is running: where the broker is, a connection to it, and the supervisor."""
+
+    url: str
+    transport: JetStreamTransport
+    supervisor: Supervisor
+
+
+@asynccontextmanager
+async def house(
+    layout: Layout,
+    settings: Settings,
+    *,
+    nats: str = "",
+    grants: Sequence[Path] = (),
+    skills: Sequence[Path] = (),
+    agents: Sequence[str] = AGENTS,
+) -> AsyncIterator[House]:
+    """Starts all of it and waits until every role answers; ends all of it. Raises UserError or BusError."""
+    running = layout.running()
+    if running is not None:
+        raise UserError(
+            "already_running", f"an Interlock already runs here at {running.url}", "Use it, or stop it first"
+        )
+    ensure_keys(layout, settings.workspace)
+    trust = load_trust(layout)
+    if trust.workspace != settings.workspace:
+        detail = f"the keys are those of workspace {trust.workspace}, the settings say {settings.workspace}"
+        raise UserError("wrong_workspace", detail, "Use another --dir for another workspace")
+    async with AsyncExitStack() as stack:
+        url = nats or settings.nats
+        if not url:
+            server = await stack.enter_async_context(EmbeddedServer(layout.store, settings.durability))
+            url = server.url
+        programs = [role_program(agent, layout.root, url, grants, skills) for agent in agents]
+        supervisor = Supervisor(programs, layout.run)
+        transport = await stack.enter_async_context(JetStreamTransport.connect(url, name="human"))
+        await transport.declare(declarations((settings.workspace,)))
+        await publish_trust(transport, settings.workspace, layout.trust.read_bytes())
+        await stack.enter_async_context(supervisor.running())
+        layout.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(layout.server, msgspec.json.encode(Running(url, os.getpid())))
+        stack.callback(layout.server.unlink, missing_ok=True)
+        await ready(transport, settings.workspace, agents, supervisor)
+        yield House(url, transport, supervisor)
+
+
+async def ready(
+    transport: JetStreamTransport,
+    workspace: str,
+    agents: Sequence[str],
+    supervisor: Supervisor,
+    within_s: float = READY_S,
+) -> None:
+    """Returns when every agent answers. Raises UserError naming the one that does not."""
+    deadline = time.monotonic() + within_s
+    for agent in agents:
+        while True:
+            try:
+                await transport.request(ping_subject(workspace, agent), b"", timeout_ms=500)
+                break
+            except Unavailable as error:
+                if time.monotonic() > deadline:
+                    log = supervisor.log_of(agent)
+                    raise UserError(
+                        "not_ready", f"{agent} did not start within {within_s:.0f} s", f"See {log}"
+                    ) from error
+                await anyio.sleep(0.01)

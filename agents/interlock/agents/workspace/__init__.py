@@ -1,0 +1,1 @@
+"""A workspace on disk: settings, keys, trust, where things are."""

@@ -1,0 +1,75 @@
+"""Where a workspace keeps things. `.interlock/` is private: keys, trust, store, what is running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from interlock.agents.workspace.settings import FILE
+
+HIDDEN = ".interlock"
+
+
+class Running(Struct, frozen=True):
+    """run/server.json: where the broker of a running `up` or `run` is."""
+
+    url: str
+    pid: int
+
+
+class Layout(Struct, frozen=True):
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path) -> Layout:
+        """The nearest directory upwards that has interlock.yaml or .interlock; else the start itself."""
+        absolute = start.resolve()
+        for directory in (absolute, *absolute.parents):
+            if (directory / FILE).is_file() or (directory / HIDDEN).is_dir():
+                return cls(directory)
+        return cls(absolute)
+
+    @property
+    def hidden(self) -> Path:
+        return self.root / HIDDEN
+
+    @property
+    def settings(self) -> Path:
+        return self.root / FILE
+
+    @property
+    def keys(self) -> Path:
+        return self.hidden / "keys"
+
+    @property
+    def trust(self) -> Path:
+        return self.hidden / "trust.json"
+
+    @property
+    def roots(self) -> Path:
+        return self.hidden / "roots.json"
+
+    @property
+    def store(self) -> Path:
+        return self.hidden / "store"
+
+    @property
+    def run(self) -> Path:
+        return self.hidden / "run"
+
+    @property
+    def server(self) -> Path:
+        return self.run / "server.json"
+
+    def running(self) -> Running | None:
+        """What run/server.json says, if that process is alive."""
+        import os
+
+        try:
+            running = msgspec.json.decode(self.server.read_bytes(), type=Running)
+            os.kill(running.pid, 0)
+        except (OSError, msgspec.MsgspecError, ValueError):
+            return None
+        return running

@@ -1,0 +1,129 @@
+"""interlock.yaml: everything a workspace may set, with its unit in the name and its default here (config/defaults.yaml
+says the same in YAML).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from interlock.agents.errors import UserError
+from interlock.agents.planning.model_settings import ModelPlanner
+from interlock.bus.breaker import BreakerSettings
+from interlock.bus.rates import RateLimit
+from interlock.bus.yaml12 import YamlError, load_yaml
+from interlock.envelope.amounts import Amount, micro_usd
+from interlock.envelope.ids import Token
+from interlock.envelope.verification import Limits
+
+FILE = "interlock.yaml"
+Positive = Annotated[int, Meta(ge=1, le=2**53)]
+
+
+class _Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class DayLimit(_Part, frozen=True, kw_only=True):
+    """What the workspace may spend a day, all goals together."""
+
+    cost_usd: str = "500"
+    tokens: Positive = 10**10
+    wall_ms: Positive = 10**12
+    actions: Positive = 10**8
+
+    @property
+    def amount(self) -> Amount:
+        return Amount(self.tokens, micro_usd(self.cost_usd), self.wall_ms, self.actions)
+
+
+class HopLimits(_Part, frozen=True, kw_only=True):
+    max_bytes: Positive = 256 * 1024
+    max_ttl_ms: Annotated[int, Meta(ge=1_000, le=3_600_000)] = 3_600_000
+    skew_ms: Annotated[int, Meta(ge=0, le=5_000)] = 5_000
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_bytes, self.max_ttl_ms, self.skew_ms)
+
+
+class Rates(_Part, frozen=True, kw_only=True):
+    """Hops a minute; 0: no limit."""
+
+    agent_per_minute: Annotated[int, Meta(ge=0)] = 0
+    agent_burst: Positive = 1_000
+    workspace_per_minute: Annotated[int, Meta(ge=0)] = 0
+    workspace_burst: Positive = 10_000
+
+    @property
+    def agent(self) -> RateLimit:
+        return RateLimit(per_minute=self.agent_per_minute, burst=self.agent_burst)
+
+    @property
+    def workspace(self) -> RateLimit:
+        return RateLimit(per_minute=self.workspace_per_minute, burst=self.workspace_burst)
+
+
+class Breakers(_Part, frozen=True, kw_only=True):
+    failures: Annotated[int, Meta(ge=0)] = 5
+    open_ms: Positive = 30_000
+
+    @property
+    def settings(self) -> BreakerSettings:
+        return BreakerSettings(failures=self.failures, open_ms=self.open_ms)
+
+
+class Settings(_Part, frozen=True, kw_only=True):
+    """nats: a server's url; empty: an embedded one. durability: fast or safe, see docs/architecture/bus.md. isolation:
+    strict refuses to run skills where the kernel cannot isolate. concurrency: skill runs at a time of one executor.
+    input_roots, write_roots: directories skills may be given to read or write. skills, playbooks: further directories.
+    """
+
+    workspace: Token = "default"
+    nats: str = ""
+    durability: Literal["fast", "safe"] = "fast"
+    isolation: Literal["strict", "best_effort"] = "strict"
+    concurrency: Annotated[int, Meta(ge=1, le=256)] = 4
+    region: str = ""
+    input_roots: list[str] = field(default_factory=list)
+    write_roots: list[str] = field(default_factory=list)
+    skills: list[str] = field(default_factory=list)
+    playbooks: list[str] = field(default_factory=list)
+    day_limit: DayLimit = field(default_factory=DayLimit)
+    hops: HopLimits = field(default_factory=HopLimits)
+    rates: Rates = field(default_factory=Rates)
+    breaker: Breakers = field(default_factory=Breakers)
+    model: ModelPlanner | None = None
+
+
+def load_settings(path: Path) -> Settings:
+    """The defaults if there is no file. Raises UserError with file, line and column."""
+    if not path.exists():
+        return Settings()
+    data, loaded = read_yaml(path)
+    try:
+        settings = msgspec.convert(data or {}, Settings)
+        settings.day_limit.amount  # noqa: B018 - a bad amount is told now
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `")
+        line, column = loaded.position(where.rstrip("`") or "$")
+        where = where.rstrip("`")
+        raise UserError("bad_settings", f"{path}:{line}:{column}: {what} {where}".rstrip(), exit_code=2) from error
+    except ValueError as error:
+        line, column = loaded.position("$.day_limit.cost_usd")
+        raise UserError("bad_settings", f"{path}:{line}:{column}: {error}", exit_code=2) from error
+    return settings
+
+
+def read_yaml(path: Path) -> tuple[Any, Any]:
+    """(value, loaded with positions). Raises UserError for what cannot be read or is no YAML."""
+    try:
+        loaded = load_yaml(path.read_bytes(), source=str(path))
+    except OSError as error:
+        raise UserError("unreadable", f"{path}: {error.strerror}", "Check the path", 2) from error
+    except YamlError as error:
+        raise UserError("bad_yaml", str(error), exit_code=2) from error
+    return loaded.value, loaded
