@@ -114,10 +114,18 @@ def schema_problems(value: dict[str, Any]) -> list[Problem]:
     problems = []
     for error in jsonschema.Draft202012Validator(intake_schema()).iter_errors(value):
         for leaf in error.context or [error]:
-            problems.append(Problem(leaf.json_path, leaf.message[:300]))
+            problems.append(Problem(_path_of(leaf), leaf.message[:300]))
             if len(problems) >= MAX_PROBLEMS:
                 return problems
     return problems
+
+
+def _path_of(error: Any) -> str:
+    """A missing property is reported where it should stand."""
+    if error.validator == "required":
+        missing = error.message.split("'")[1:2]
+        return f"{error.json_path}.{missing[0]}" if missing else str(error.json_path)
+    return str(error.json_path)
 
 
 def intake_schema() -> dict[str, Any]:

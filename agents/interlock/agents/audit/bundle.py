@@ -1,0 +1,134 @@
+"""The bundle of a goal: everything needed to prove offline what happened (AUD-02). Format: docs/bundle-format.md.
+
+gzip of one canonical JSON object {manifest, sections, signature}: the manifest lists the SHA-256 of every section's
+canonical bytes, and the signature covers the manifest.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from interlock.agents.audit.auditor import BUNDLES, goal_messages
+from interlock.agents.errors import UserError
+from interlock.agents.kms import Signer, open_signer
+from interlock.agents.status import read_audit, read_status
+from interlock.agents.workspace.config_dir import config_dir
+from interlock.bus.errors import NotFound
+from interlock.bus.journal import journal_subject, read_journal
+from interlock.bus.streams import DEAD, LEDGER
+from interlock.bus.transport import MESSAGE_ID, Message, Transport
+from interlock.envelope.amounts import timestamp
+from interlock.envelope.canonical import canonical
+from interlock.envelope.ids import sha256_hex
+from interlock.envelope.signing import BUNDLE_DOMAIN, pre_auth
+from interlock.envelope.subjects import workspace_subject
+
+VERSION = 1
+
+
+async def make_bundle(
+    transport: Transport,
+    workspace: str,
+    goal_id: str,
+    *,
+    trust: bytes,
+    roots: Sequence[str],
+    key_uri: str,
+    out: Path | None,
+) -> Path:
+    """Collects, assembles, signs and writes. out: a file, or None for audit/<date>/bundle-<workspace>-<goal>.json.gz.
+    Raises UserError.
+    """
+    status = await read_status(transport, workspace, goal_id)
+    hops = await goal_messages(transport, workspace, goal_id)
+    if status is None or not hops:
+        raise UserError("unknown_goal", f"there is no goal {goal_id}", "`interlock goals` lists them", 2)
+    sections: dict[str, Any] = {
+        "goal": {"workspace": workspace, "goalId": goal_id, "status": msgspec.to_builtins(status)},
+        "trust": {"store": trust.decode(), "roots": list(roots)},
+        "hops": [_message(hop) for hop in hops],
+        "journal": [
+            _text(record) for record in await read_journal(transport, journal_subject(workspace, "goal", goal_id))
+        ],
+        "ledger": [_text(entry) for entry in await _ledger(transport, workspace, goal_id)],
+        "deadLetters": await _dead(transport, workspace, goal_id),
+        "signatures": await _signatures(transport, workspace, goal_id),
+        "config": _config(),
+    }
+    now_ms = transport.clock.now_ms()
+    data = assemble(sections, open_signer(key_uri), timestamp(now_ms))
+    name = f"bundle-{workspace}-{goal_id}.json.gz"
+    path = out or Path("audit") / timestamp(now_ms)[:10] / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise UserError("not_writable", f"{path}: {error.strerror}", "Choose another file with -o") from error
+    return path
+
+
+def assemble(sections: dict[str, Any], signer: Signer, made_at: str) -> bytes:
+    """The bytes of the bundle. Pure; the same arguments give the same bytes."""
+    manifest = {
+        "bundleVersion": VERSION,
+        "madeAt": made_at,
+        "scheme": signer.scheme,
+        "keyId": signer.key_id,
+        "sections": {name: sha256_hex(canonical(value)) for name, value in sections.items()},
+    }
+    signature = signer.sign(pre_auth(BUNDLE_DOMAIN, canonical(manifest)))
+    return gzip.compress(canonical({"manifest": manifest, "sections": sections, "signature": signature}), mtime=0)
+
+
+def _message(message: Message) -> dict[str, Any]:
+    try:
+        wire, encoding = message.data.decode(), "utf-8"
+    except UnicodeDecodeError:
+        wire, encoding = base64.b64encode(message.data).decode(), "base64"
+    return {
+        "sequence": message.sequence,
+        "subject": message.subject,
+        "storedMs": message.stored_ms,
+        "messageId": message.headers.get(MESSAGE_ID, ""),
+        "encoding": encoding,
+        "wire": wire,
+    }
+
+
+def _text(message: Message) -> dict[str, Any]:
+    return {"sequence": message.sequence, "subject": message.subject, "text": message.data.decode(errors="replace")}
+
+
+async def _ledger(transport: Transport, workspace: str, goal_id: str) -> list[Message]:
+    async with aclosing(
+        transport.read(LEDGER.name, [workspace_subject(workspace, "ledger", "goal", goal_id)])
+    ) as entries:
+        return [entry async for entry in entries]
+
+
+async def _dead(transport: Transport, workspace: str, goal_id: str) -> list[dict[str, Any]]:
+    async with aclosing(transport.read(DEAD.name, [workspace_subject(workspace, "dead", ">")])) as letters:
+        return [_text(letter) async for letter in letters if goal_id.encode() in letter.data]
+
+
+async def _signatures(transport: Transport, workspace: str, goal_id: str) -> Any:
+    status = await read_audit(transport, workspace, goal_id)
+    if status is None or not status.log:
+        return None
+    try:
+        return msgspec.json.decode(await transport.get_object(BUNDLES, status.log))
+    except NotFound:
+        return None
+
+
+def _config() -> dict[str, str]:
+    """Digests of the configuration in force."""
+    root = config_dir()
+    return {path.relative_to(root).as_posix(): sha256_hex(path.read_bytes()) for path in sorted(root.rglob("*.yaml"))}

@@ -1,0 +1,1 @@
+"""The causal tree of a goal, from its hops."""

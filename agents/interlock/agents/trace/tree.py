@@ -1,0 +1,81 @@
+"""Hops as a tree: each below what caused it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import UNSET, Struct
+
+from interlock.agents.audit.hop_graph import Hop, audit_hops
+from interlock.bus.authority import payload_type
+from interlock.bus.transport import Message
+from interlock.envelope.payloads import Task, TaskResult, Verification
+from interlock.envelope.trust import Trust
+
+
+class Branch(Struct):
+    """A hop with what it caused. age_ms: since the goal's first hop; took_ms: since its parent was stored."""
+
+    number: int
+    sequence: int
+    sender: str
+    to: str
+    intent: str
+    kind: str
+    about: str
+    age_ms: int
+    took_ms: int
+    cost_usd: str
+    verified: bool
+    reason: str
+    children: list[Branch]
+
+
+def tree_of(messages: Sequence[Message], trust: Trust) -> list[Branch]:
+    """The roots: usually one; hops whose parent is not there stand beside it."""
+    hops = audit_hops(messages, trust).hops
+    began = hops[0].stored_ms if hops else 0
+    branches: dict[str, Branch] = {}
+    stored: dict[str, int] = {}
+    roots: list[Branch] = []
+    for number, hop in enumerate(hops, 1):
+        envelope = hop.envelope
+        parent_id = envelope.parent_id if envelope is not None and envelope.parent_id is not UNSET else ""
+        branch = _branch(number, hop, began, stored.get(parent_id, hop.stored_ms))
+        above = branches.get(parent_id)
+        (above.children if above is not None else roots).append(branch)
+        if envelope is not None and hop.verified:
+            branches.setdefault(envelope.id, branch)
+            stored.setdefault(envelope.id, hop.stored_ms)
+    return roots
+
+
+def _branch(number: int, hop: Hop, began: int, parent_ms: int) -> Branch:
+    envelope = hop.envelope
+    return Branch(
+        number=number,
+        sequence=hop.sequence,
+        sender=envelope.sender if envelope else "?",
+        to=", ".join(envelope.recipients) if envelope else "?",
+        intent=envelope.intent if envelope else "?",
+        kind=payload_type(envelope) if envelope else "?",
+        about=_about(hop),
+        age_ms=hop.stored_ms - began,
+        took_ms=max(0, hop.stored_ms - parent_ms),
+        cost_usd=envelope.cost_estimate.estimated_cost_usd if envelope else "0",
+        verified=hop.verified,
+        reason="" if hop.verified else f"{hop.reason}: {hop.detail}",
+        children=[],
+    )
+
+
+def _about(hop: Hop) -> str:
+    payload = hop.envelope.payload if hop.envelope is not None else None
+    if isinstance(payload, Task):
+        return f"{payload.task_id} #{payload.attempt}"
+    if isinstance(payload, TaskResult):
+        return f"{payload.task_id}: {payload.outcome}"
+    if isinstance(payload, Verification):
+        return f"{payload.result.task_id}: {payload.decision}"
+    outcome = getattr(payload, "outcome", getattr(payload, "decision", ""))
+    return str(outcome)
