@@ -1,0 +1,169 @@
+"""Verbs and their arguments; the work is in the modules beside."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+from cyclopts import App, CycloptsError, Parameter
+
+from interlock.agents.cli.session import Session
+
+app = App(
+    name="interlock",
+    help="Governed agents over NATS: run them, watch them, stop them, prove what they did.",
+    version="0.1.0",
+)
+audit = App(name="audit", help="Bundles: the offline-verifiable record of a goal.")
+app.command(audit)
+
+Dir = Annotated[Path | None, Parameter(name="--dir", help="The workspace; default: the nearest directory upwards.")]
+Nats = Annotated[
+    str, Parameter(name="--nats", help="A NATS server's url; default: the settings', or the one running here.")
+]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="For machines.")]
+Out = Annotated[Path | None, Parameter(name=["-o", "--out"], help="Where to write.")]
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Parses and runs. Bad usage is exit 2 and one line."""
+    try:
+        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        sys.stderr.write(f"interlock: {first} (bad_usage). See `interlock --help`.\n")
+        return 2
+    result: Any = command(*bound.args, **bound.kwargs)
+    return result if isinstance(result, int) else 0
+
+
+@app.command
+def init(directory: Path = Path()) -> int:
+    """Scaffold a workspace: interlock.yaml, keys, an example goal and skill."""
+    from interlock.agents.cli.scaffold import scaffold
+
+    return scaffold(directory)
+
+
+@app.command
+def run(
+    goal: Path,
+    *,
+    input: Annotated[
+        tuple[str, ...], Parameter(name="--input", negative="", help="KEY=VALUE, replaces an input.")
+    ] = (),
+    out: Out = None,
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Embedded NATS, all roles, this goal, wait, report. Exit 0 released, 2 blocked, 1 failed."""
+    from interlock.agents.cli.run import run_goal
+
+    return anyio.run(run_goal, Session(dir, nats, json), goal, input, out)
+
+
+@app.command
+def up(*, dir: Dir = None, nats: Nats = "") -> int:
+    """Start the roles as supervised processes and stay until interrupted."""
+    from interlock.agents.cli.run import stay_up
+
+    return anyio.run(stay_up, Session(dir, nats, False))
+
+
+@app.command
+def agent(role: str, *, dir: Dir = None, nats: Nats = "") -> int:
+    """One role in the foreground: what a pod runs."""
+    from interlock.agents.cli.agent import run_agent
+
+    return run_agent([role, *(["--dir", str(dir)] if dir else []), *(["--nats", nats] if nats else [])])
+
+
+@app.command
+def submit(
+    goal: Path,
+    *,
+    input: Annotated[
+        tuple[str, ...], Parameter(name="--input", negative="", help="KEY=VALUE, replaces an input.")
+    ] = (),
+    wait: Annotated[bool, Parameter(negative="", help="Until the goal ends; exit like `run`.")] = False,
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Publish a goal to a running Interlock."""
+    from interlock.agents.cli.goals import submit_goal
+
+    return anyio.run(submit_goal, Session(dir, nats, json), goal, input, wait)
+
+
+@app.command
+def goals(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """List the workspace's goals."""
+    from interlock.agents.cli.goals import list_goals
+
+    return anyio.run(list_goals, Session(dir, nats, json))
+
+
+@app.command
+def status(goal: str, *, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """Where a goal stands: gates, cost, findings. GOAL may be shortened as long as it is unique."""
+    from interlock.agents.cli.goals import show_status
+
+    return anyio.run(show_status, Session(dir, nats, json), goal)
+
+
+@app.command
+def watch(goal: str, *, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """Every hop of a goal as it happens, until the goal ends."""
+    from interlock.agents.cli.goals import watch_goal
+
+    return anyio.run(watch_goal, Session(dir, nats, json), goal)
+
+
+@app.command
+def trace(goal: str, *, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """The causal tree of a goal: hop, from → to, intent, age, duration, cost, verified."""
+    from interlock.agents.cli.goals import show_trace
+
+    return anyio.run(show_trace, Session(dir, nats, json), goal)
+
+
+@app.command
+def doctor(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """What is wrong with this set-up, and how to mend it."""
+    from interlock.agents.cli.doctor import examine
+
+    return anyio.run(examine, Session(dir, nats, json))
+
+
+@audit.command(name="bundle")
+def audit_bundle(
+    goal: str,
+    *,
+    key: Annotated[str, Parameter(help="Key URI to sign with; default: the auditor's, file:…")] = "",
+    out: Out = None,
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Write the offline-verifiable record of a goal."""
+    from interlock.agents.cli.auditing import write_bundle
+
+    return anyio.run(write_bundle, Session(dir, nats, json), goal, key, out)
+
+
+@audit.command(name="verify")
+def audit_verify(
+    file: Path,
+    *,
+    root: Annotated[tuple[str, ...], Parameter(negative="", help="Public root key to trust; repeatable.")] = (),
+    dir: Dir = None,
+    json: Json = False,
+) -> int:
+    """Verify a bundle with no network and no NATS. Exit 0 valid, 2 invalid, 1 unreadable."""
+    from interlock.agents.cli.auditing import verify_file
+
+    return verify_file(Session(dir, "", json), file, root)

@@ -1,0 +1,90 @@
+"""Verbs about goals of a running Interlock, or of a workspace's store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+
+from interlock.agents.audit.auditor import goal_messages
+from interlock.agents.cli.goal_file import load_goal
+from interlock.agents.cli.report import exit_code, report_text, report_value
+from interlock.agents.cli.session import Session, find_goal, statuses
+from interlock.agents.cli.submission import goal_hops, publish_goal, wait_for_audit, wait_for_end
+from interlock.agents.status import read_audit
+from interlock.agents.trace.render import lines_of, told, visible
+from interlock.agents.trace.tree import tree_of
+from interlock.agents.workspace.keys import load_trust
+
+
+async def submit_goal(session: Session, path: Path, replaced: Sequence[str], wait: bool) -> int:
+    goal = load_goal(path, replaced)
+    async with session.connected() as transport:
+        goal_id = await publish_goal(transport, session.workspace, goal.data)
+        if not wait:
+            session.say(goal_id, {"goalId": goal_id})
+            return 0
+        status = await wait_for_end(transport, session.workspace, goal_id, lambda _status, _hops: None)
+        audited = await wait_for_audit(transport, session.workspace, goal_id)
+        session.say(report_text(status, audited, None), report_value(status, audited, None))
+        return exit_code(status)
+
+
+async def list_goals(session: Session) -> int:
+    async with session.connected(offline=True) as transport:
+        found = await statuses(transport, session.workspace)
+    if session.json:
+        session.say("", [msgspec.to_builtins(status) for status in found])
+        return 0
+    for status in found:
+        stands = status.outcome or status.phase
+        text = visible(status.goal)[:60]
+        session.say(
+            f"{status.goal_id}  {stands:<9} {status.tasks_done}/{status.tasks_total}  {status.started_at}  {text}"
+        )
+    if not found:
+        session.say("no goals yet")
+    return 0
+
+
+async def show_status(session: Session, name: str) -> int:
+    async with session.connected(offline=True) as transport:
+        status = await find_goal(transport, session.workspace, name)
+        audited = await read_audit(transport, session.workspace, status.goal_id)
+    session.say(report_text(status, audited, None), report_value(status, audited, None))
+    return 0
+
+
+async def show_trace(session: Session, name: str) -> int:
+    trust = load_trust(session.layout)
+    async with session.connected(offline=True) as transport:
+        status = await find_goal(transport, session.workspace, name)
+        messages = await goal_messages(transport, session.workspace, status.goal_id)
+    roots = tree_of(messages, trust)
+    if session.json:
+        session.say("", [msgspec.to_builtins(root) for root in roots])
+        return 0
+    for line in lines_of(roots):
+        session.say(line)
+    return 0
+
+
+async def watch_goal(session: Session, name: str) -> int:
+    """Hops as they come; ends with the goal's completion."""
+    trust = load_trust(session.layout)
+    async with session.connected(offline=True) as transport:
+        status = await find_goal(transport, session.workspace, name)
+        number = 0
+        async with aclosing(goal_hops(transport, session.workspace, status.goal_id)) as messages:
+            async for message in messages:
+                number += 1
+                branch = tree_of([message], trust)[0]
+                branch.number = number
+                if branch.reason.startswith("bad_parent"):  # alone, a hop cannot show its parent
+                    branch.verified, branch.reason = True, ""
+                session.say(told(branch), msgspec.to_builtins(branch))
+                if message.subject.endswith(".complete"):
+                    return 0
+    return 0

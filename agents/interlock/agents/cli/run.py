@@ -1,0 +1,51 @@
+"""`interlock run` and `interlock up`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+
+from interlock.agents.cli.goal_file import load_goal
+from interlock.agents.cli.progress import Progress
+from interlock.agents.cli.report import exit_code, fetch_deliverable, report_text, report_value
+from interlock.agents.cli.session import Session
+from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
+from interlock.agents.process import until_signalled
+from interlock.agents.supervision.house import house
+
+
+async def run_goal(session: Session, path: Path, replaced: Sequence[str], out: Path | None) -> int:
+    """The main job: one command, nothing installed. Exit 0 released, 2 blocked, 1 failed."""
+    goal = load_goal(path, replaced)
+    began = time.monotonic()
+    progress = Progress(sys.stderr if session.json else sys.stdout)
+    progress.line(f"starting nats-server and six roles in {session.layout.hidden}")
+    async with house(
+        session.layout, session.settings, nats=session.nats, grants=goal.grants, skills=goal.skills
+    ) as place:
+        goal_id = await publish_goal(place.transport, session.workspace, goal.data)
+        progress.line(f"goal {goal_id} accepted after {time.monotonic() - began:.1f} s")
+        with progress:
+            status = await wait_for_end(place.transport, session.workspace, goal_id, progress.show)
+        audited = await wait_for_audit(place.transport, session.workspace, goal_id)
+        deliverable = await fetch_deliverable(place.transport, status, out or Path("build") / "interlock" / goal_id)
+        session.say(report_text(status, audited, deliverable), report_value(status, audited, deliverable))
+    return exit_code(status)
+
+
+async def stay_up(session: Session) -> int:
+    """Until SIGINT or SIGTERM."""
+    async with house(session.layout, session.settings, nats=session.nats) as place:
+        session.say(f"Interlock is up: {place.url}, workspace {session.workspace}. Ctrl-C stops it.")
+        async with anyio.create_task_group() as group:
+            group.start_soon(until_signalled_then, group.cancel_scope)
+    return 0
+
+
+async def until_signalled_then(scope: anyio.CancelScope) -> None:
+    await until_signalled()
+    scope.cancel()

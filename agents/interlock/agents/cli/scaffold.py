@@ -1,0 +1,73 @@
+"""`interlock init`: a workspace to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from interlock.agents.errors import UserError
+from interlock.agents.workspace.keys import ensure_keys
+from interlock.agents.workspace.layout import Layout
+from interlock.agents.workspace.settings import load_settings
+
+SETTINGS = """\
+# Settings of this workspace; everything left out has the default of docs/settings.md.
+workspace: default
+durability: safe
+skills: [skills]
+"""
+GOAL = """\
+goal: Greet everybody by name.
+constraints: [be polite]
+stakeholders: [{name: you, role: owner}]
+success_metrics: [everybody is greeted]
+budget_limits: {costUSD: "0.10", wallMs: 600000, actions: 100}
+inputs:
+  names: [Ada, Grace]
+tasks:
+  - id: greet
+    skill: greeting-people
+    each: ${inputs.names}
+    input: {name: "${item}"}
+"""
+MANIFEST = """\
+---
+name: greeting-people
+version: 1.0.0
+description: Greet a person by name.
+input: {type: object, required: [name], properties: {name: {type: string}}}
+output: {type: object, required: [greeting], properties: {greeting: {type: string}}}
+---
+Answer with a greeting for the person.
+"""
+HANDLER = """\
+def run(task):
+    return {"greeting": f"Good day, {task.input['name']}!"}
+"""
+
+
+def scaffold(directory: Path) -> int:
+    """Writes what is missing; overwrites nothing. Raises UserError."""
+    files = {
+        "interlock.yaml": SETTINGS,
+        "goal.yaml": GOAL,
+        "skills/greeting-people/SKILL.md": MANIFEST,
+        "skills/greeting-people/handler.py": HANDLER,
+        ".gitignore": ".interlock/\nbuild/\n",
+    }
+    try:
+        for name, text in files.items():
+            path = directory / name
+            if path.exists():
+                print(f"kept    {path}")
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(f"written {path}")
+    except OSError as error:
+        raise UserError("not_writable", f"{directory}: {error.strerror}", "Choose another directory") from error
+    layout = Layout(directory.resolve())
+    fresh = not layout.trust.exists()
+    ensure_keys(layout, load_settings(layout.settings).workspace)
+    print(f"{'written' if fresh else 'kept   '} {layout.keys}, {layout.trust}")
+    print(f"next: cd {directory} && interlock run goal.yaml")
+    return 0

@@ -1,0 +1,81 @@
+"""What every verb starts from: the workspace, its settings, a connection."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from interlock.agents.errors import UserError
+from interlock.agents.status import BUCKET, GoalStatus
+from interlock.agents.workspace.layout import Layout
+from interlock.agents.workspace.settings import Settings, load_settings
+from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.kv import kv_entries
+from interlock.bus.transport import Transport
+
+
+class Session:
+    """directory: where --dir says, else found upwards. nats: what --nats says. json: answer for machines."""
+
+    def __init__(self, directory: Path | None, nats: str, json: bool) -> None:
+        if directory is not None and not directory.is_dir():
+            raise UserError("no_directory", f"{directory} is no directory", "Check --dir", 2)
+        self.layout = Layout(directory.resolve()) if directory is not None else Layout.find(Path())
+        self.settings: Settings = load_settings(self.layout.settings)
+        self.nats = nats or self.settings.nats
+        self.json = json
+
+    @property
+    def workspace(self) -> str:
+        return self.settings.workspace
+
+    @asynccontextmanager
+    async def connected(self, *, offline: bool = False) -> AsyncIterator[Transport]:
+        """A connection to the broker: given, configured, or running here. offline: if none runs but this workspace has a
+        store, an embedded server on it, for as long as the command takes. Raises UserError or BusError.
+        """
+        running = self.layout.running()
+        url = self.nats or (running.url if running else "")
+        async with AsyncExitStack() as stack:
+            if not url:
+                if not offline or not self.layout.store.is_dir():
+                    raise UserError("no_broker", "no Interlock runs here", "Run `interlock up`, or give --nats URL")
+                from interlock.bus.server import EmbeddedServer
+
+                server = await stack.enter_async_context(EmbeddedServer(self.layout.store, self.settings.durability))
+                url = server.url
+            yield await stack.enter_async_context(JetStreamTransport.connect(url, name="human"))
+
+    def say(self, text: str, value: Any = None) -> None:
+        """The text for people, or with --json the value for machines."""
+        if self.json:
+            if value is not None:
+                sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+        else:
+            sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+async def statuses(transport: Transport, workspace: str) -> list[GoalStatus]:
+    """All goals of the workspace, oldest first."""
+    found = [
+        msgspec.json.decode(entry.value, type=GoalStatus)
+        async for entry in kv_entries(transport, BUCKET, workspace)
+        if not entry.key.endswith(".audit")
+    ]
+    return sorted(found, key=lambda status: (status.started_at, status.goal_id))
+
+
+async def find_goal(transport: Transport, workspace: str, name: str) -> GoalStatus:
+    """A goal by its id or a unique beginning of it. Raises UserError."""
+    matching = [status for status in await statuses(transport, workspace) if status.goal_id.startswith(name)]
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
+        raise UserError("unknown_goal", f"there is no goal {name[:64]!r}", "`interlock goals` lists them", 2)
+    raise UserError("ambiguous_goal", f"{len(matching)} goals begin with {name[:64]}", "Give more of the id", 2)
