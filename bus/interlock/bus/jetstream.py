@@ -230,7 +230,7 @@ class JetStreamTransport:
     async def consume(
         self, consumer: ConsumerSpec, on_incoming: OnIncoming, *, concurrency: int
     ) -> AsyncIterator[None]:
-        pull = Pull(self.client, consumer, f"{self._prefix}.pull.{next(self._numbers)}", batch=concurrency * 2)
+        pull = Pull(self.client, consumer, f"{self._prefix}.pull.{next(self._numbers)}", batch=concurrency)
         async with pull.subscribed(), background() as group:
             group.start_soon(pull.keep_asking)
             for _ in range(concurrency):

@@ -235,7 +235,7 @@ class MemoryBroker:
     def _declare_consumer(self, spec: ConsumerSpec) -> None:
         hosted = self._hosted(spec.stream)
         if spec.name in hosted.durables:
-            hosted.durables[spec.name].core.configure(spec)
+            hosted.durables[spec.name].configure(spec)
             return
         hosted.durables[spec.name] = Durable(
             MemoryConsumer(spec, hosted.core), self.clock, self.timers, lambda exhausted: self._advise(spec, exhausted)

@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 
 from interlock.bus.clock import Clock
 from interlock.bus.memory_consumer import Exhausted, MemoryConsumer
+from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
 from interlock.bus.timers import Timers
 from interlock.bus.transport import Message, OnIncoming, OnMessage
@@ -89,6 +90,10 @@ class Durable:
                 yield
             finally:
                 self._workers.remove(worker)
+
+    def configure(self, spec: ConsumerSpec) -> None:
+        self.core.configure(spec)
+        self.wake()
 
     def wake(self) -> None:
         """Something may be deliverable: looks at the next turn of the event loop."""

@@ -1,6 +1,8 @@
-"""One long pull: a standing request for messages that is topped up before it runs dry (NATS ADR-37).
+"""One long pull: a standing request for as many messages as there are idle workers (NATS ADR-37).
 
-One request brings many messages, so that a hop costs no round trip of its own: an order of magnitude over fetch(1).
+Answers and requests of one turn of the event loop travel together, so that under load a hop costs no round trip of its
+own. No message is fetched ahead of a worker: its time to be acknowledged would run out in the queue behind a long
+handler, using up its deliveries, while another instance of the role has nothing to do.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 EXPIRES_S = 30
 HEARTBEAT_S = 5
-_GONE = ("Consumer Deleted", "Consumer is push based", "Stream Deleted")
+REFUSED_PAUSE_S = 0.25
+_ENDED = ("404", "408")  # the request is answered or has run its time; any other status says that it was not taken
 
 
 class Delivery:
@@ -65,6 +68,8 @@ class Pull:
         self._inbox = inbox
         self._batch = batch
         self._asked = 0
+        self._running = 0
+        self._refused = False
         self._heard = 0.0
         self._wake = asyncio.Event()
         self._queue: asyncio.Queue[Msg | None] = asyncio.Queue()
@@ -89,21 +94,26 @@ class Pull:
         """One worker: takes messages for ever."""
         while True:
             raw = await self._queue.get()
-            if self._asked <= self._batch // 2:
-                self._wake.set()  # there is room again
-            if raw is None:
-                continue
-            await on_incoming(Delivery(self._client, raw))
+            if raw is not None:
+                self._running += 1
+                try:
+                    await on_incoming(Delivery(self._client, raw))
+                finally:
+                    self._running -= 1
+            self._wake.set()
 
     async def keep_asking(self) -> None:
-        """Tops the request up at half; after two missed heartbeats asks anew, for the broker may have forgotten us."""
+        """Asks for each idle worker; after two missed heartbeats asks anew, for the broker may have forgotten us."""
         loop = asyncio.get_running_loop()
         while True:
+            if self._refused:  # no such consumer, no leader, too many requests: it may pass
+                await anyio.sleep(REFUSED_PAUSE_S)
+                self._refused = False
             if loop.time() - self._heard > 2 * HEARTBEAT_S:
                 self._asked = 0
-                self._heard = loop.time()
-            if self._asked <= self._batch // 2 and self._queue.qsize() < self._batch:
-                await self._ask(self._batch - self._asked, wait=True)
+            idle = self._batch - self._asked - self._running - self._queue.qsize()
+            if idle > 0:
+                await self._ask(idle, wait=True)
             self._wake.clear()
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
@@ -112,9 +122,12 @@ class Pull:
                 continue
 
     async def messages(self, *, follow: bool) -> AsyncGenerator[Msg, None]:
-        """For reading: everything there is, in order; with follow it goes on until the consumer is lost."""
+        """For reading, in order: what was pending when the consumer was made; with follow everything, until the
+        consumer is lost.
+        """
         loop = asyncio.get_running_loop()
-        if not follow and self.pending == 0:
+        left = self.pending
+        if not follow and left == 0:
             return
         while True:
             if self._asked <= 0:
@@ -131,10 +144,13 @@ class Pull:
                     return
                 continue
             yield raw
-            if not follow and pending_of(raw) == 0:
+            left -= 1
+            if not follow and (left <= 0 or pending_of(raw) == 0):  # writers go on; some may have been removed
                 return
 
     async def _ask(self, count: int, *, wait: bool) -> None:
+        if self._asked == 0:
+            self._heard = asyncio.get_running_loop().time()  # without a request there are no heartbeats
         request: dict[str, object] = {"batch": count}
         if wait:
             request |= {"expires": EXPIRES_S * 10**9, "idle_heartbeat": HEARTBEAT_S * 10**9}
@@ -156,8 +172,8 @@ class Pull:
             headers = raw.headers or {}
             left = int(headers.get("Nats-Pending-Messages") or 0)
             self._asked = max(0, self._asked - left) if left else 0
+            self._refused = status not in _ENDED
             self._queue.put_nowait(None)
-        if self._asked <= self._batch // 2:
             self._wake.set()
 
 
