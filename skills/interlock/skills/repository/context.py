@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from interlock.skills.repository.dependencies import inventory
+from interlock.skills.repository.dependency_licences import with_licences
 from interlock.skills.repository.findings import Finding
 from interlock.skills.repository.infrastructure import infrastructure_kind, read_dockerfile, read_procfile
 from interlock.skills.repository.licences import LICENCE_FILE, LicenceRules, recognised
@@ -71,13 +72,13 @@ class _Survey:
         for entry in self._tree.files:
             self._look(entry, digest)
         released = [manifest for manifest in self._manifests if not is_aside(manifest.path)]
-        dependencies = inventory(released)
+        dependencies = with_licences(self._tree, inventory(released))
         shipped = (entry for entry in dependencies if entry.scope in ("runtime", "optional"))
         self._uses.of_dependencies({entry.name: (entry.source, entry.line) for entry in shipped})
         packages = self._packages(released)
         main = _main_package(packages)
         name = main.name if main and main.name else one_line(printable_name(self._tree.root.rpartition(b"/")[2]), 80)
-        findings = [*self._tree.findings, *(entry for manifest in self._manifests for entry in manifest.findings)]
+        findings = [*self._tree.findings, *(entry for manifest in released for entry in manifest.findings)]
         if self._aside:
             findings.append(
                 Finding(

@@ -19,6 +19,7 @@ def inventory(manifests: Iterable[Manifest]) -> list[Dependency]:
     for entry in every:
         if entry.locked:
             locked.setdefault((entry.ecosystem, entry.name), []).append(entry)
+    every = _compiled_apart(every)
     merged: dict[tuple[str, str, str], Dependency] = {}
     for entry in every:
         if (entry.ecosystem, entry.name) in own and not entry.hashes:
@@ -33,6 +34,16 @@ def inventory(manifests: Iterable[Manifest]) -> list[Dependency]:
         place = (chosen.ecosystem, chosen.name, chosen.version)
         merged[place] = _joined(merged[place], chosen) if place in merged else chosen
     return _scoped(sorted(merged.values(), key=lambda item: (item.ecosystem, item.name, item.version)))
+
+
+def _compiled_apart(every: list[Dependency]) -> list[Dependency]:
+    """A compiled requirements file (a hash on every line) names everything alike; what is direct, the manifest beside
+    it tells. Where there is no such manifest, all of it is direct.
+    """
+    told = any(entry.direct and not entry.locked for entry in every if entry.ecosystem == "pypi")
+    if not told:
+        return every
+    return [replace(entry, direct=False) if entry.direct and entry.locked else entry for entry in every]
 
 
 def _at(lock: Dependency, named: Dependency) -> Dependency:

@@ -96,6 +96,12 @@ def _from_aliases(text: str, rules: LicenceRules) -> str:
     return _parsed(" ".join(told))
 
 
+@functools.lru_cache(maxsize=4096)
+def parsed_expression(expression: str) -> Any:
+    """The expression as license-expression's tree. Raises its ExpressionError for what is none."""
+    return _licensing().parse(expression)
+
+
 def ids_of(expression: str) -> list[str]:
     """The licence ids of an expression, sorted."""
     parsed = _licensing().parse(expression) if expression else None

@@ -17,6 +17,7 @@ class Dependency(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One package another one needs. version: the resolved one, from a lock file or an exact pin, else empty.
 
     direct: named in a manifest, not only in a lock file. specifier: as the manifest writes it. source: the file.
+    licence: as written there; licence_from: `lock`, `installed` (a package inside the tree) or `declared` (the owner).
     requires: normalised names of what it needs itself, as the lock file tells.
     """
 
@@ -29,6 +30,7 @@ class Dependency(Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: Origin = "registry"
     locked: bool = False
     licence: str = ""
+    licence_from: str = "lock"
     hashes: list[str] = field(default_factory=list)
     requires: list[str] = field(default_factory=list)
     source: str = ""

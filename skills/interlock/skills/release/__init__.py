@@ -1,0 +1,1 @@
+"""What the documents of a release are made of: text that is the same for the same values, on every machine."""
