@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -33,11 +34,10 @@ def schema_problem(schema: Any) -> str:
     """Empty, or why this is no JSON Schema."""
     if _trivial(schema):
         return ""
-    import jsonschema
-
+    library = jsonschema_library()
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
+        library.Draft202012Validator.check_schema(schema)
+    except library.SchemaError as error:
         return f"{error.json_path}: {error.message}"[:300]
     return ""
 
@@ -72,9 +72,18 @@ def _trivial(schema: Any) -> bool:
 
 @lru_cache(maxsize=512)
 def _validator(schema: bytes) -> Any:
+    return jsonschema_library().Draft202012Validator(msgspec.json.decode(schema))
+
+
+def jsonschema_library() -> Any:
+    """jsonschema, without the grammar of internationalised addresses that its optional format checks build at import:
+    that takes most of a second, and no format check of it is used here.
+    """
+    if "jsonschema" not in sys.modules:
+        sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # reads as: cannot be imported
     import jsonschema
 
-    return jsonschema.Draft202012Validator(msgspec.json.decode(schema))
+    return jsonschema
 
 
 def _references(schema: Any) -> Iterator[str]:

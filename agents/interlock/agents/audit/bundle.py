@@ -7,7 +7,8 @@ canonical bytes, and the signature covers the manifest.
 from __future__ import annotations
 
 import base64
-import gzip
+import struct
+import zlib
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 
 from interlock.agents.audit.auditor import BUNDLES, goal_messages
+from interlock.agents.audit.verify_bundle import GZIP_HEADER
 from interlock.agents.errors import UserError
 from interlock.agents.kms import Signer, open_signer
 from interlock.agents.status import read_audit, read_status
@@ -84,7 +86,14 @@ def assemble(sections: dict[str, Any], signer: Signer, made_at: str) -> bytes:
         "sections": {name: sha256_hex(canonical(value)) for name, value in sections.items()},
     }
     signature = signer.sign(pre_auth(BUNDLE_DOMAIN, canonical(manifest)))
-    return gzip.compress(canonical({"manifest": manifest, "sections": sections, "signature": signature}), mtime=0)
+    return packed(canonical({"manifest": manifest, "sections": sections, "signature": signature}))
+
+
+def packed(text: bytes) -> bytes:
+    """gzip (RFC 1952) with one fixed header: no time, no name, operating system unknown, so that no byte is free."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = deflate.compress(text) + deflate.flush()
+    return GZIP_HEADER + body + struct.pack("<II", zlib.crc32(text), len(text) & 0xFFFFFFFF)
 
 
 def _message(message: Message) -> dict[str, Any]:

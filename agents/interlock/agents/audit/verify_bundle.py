@@ -21,6 +21,7 @@ from interlock.envelope.trust import Trust, TrustError, load
 
 MAX_BYTES = 512 << 20
 SCHEMES = ("ed25519-nkey",)
+GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
 SECTIONS = ("goal", "trust", "hops", "journal", "ledger", "deadLetters", "signatures", "config")
 
 
@@ -86,7 +87,7 @@ def _content(data: bytes) -> dict[str, Any]:
         raise _Broken("form", f"no gzip: {error}") from error
     if not unpacker.eof or unpacker.unused_data:
         raise _Broken("form", "truncated, too large, or followed by something")
-    if data[:10] != b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff":
+    if data[:10] != GZIP_HEADER:
         raise _Broken("form", "the gzip header is not the one bundles have")
     content = msgspec.json.decode(text)
     if not isinstance(content, dict) or canonical(content) != text:

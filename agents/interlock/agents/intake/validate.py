@@ -109,10 +109,10 @@ def _normalise_budget(budget: dict[str, Any], path: str) -> list[Problem]:
 
 def schema_problems(value: dict[str, Any]) -> list[Problem]:
     """All violations of the intake's JSON Schema."""
-    import jsonschema
+    from interlock.skills.schemas import jsonschema_library
 
-    problems = []
-    for error in jsonschema.Draft202012Validator(intake_schema()).iter_errors(value):
+    problems: list[Problem] = []
+    for error in jsonschema_library().Draft202012Validator(intake_schema()).iter_errors(value):
         for leaf in error.context or [error]:
             problems.append(Problem(_path_of(leaf), leaf.message[:300]))
             if len(problems) >= MAX_PROBLEMS:
