@@ -208,6 +208,8 @@ class JetStreamTransport:
             answer = await self.client.request(
                 subject, data, timeout=timeout_ms / 1000, headers=dict(headers) if headers else None
             )
+        except (nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
+            raise client_error(error, subject) from error
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"no answer on {subject} within {timeout_ms} ms") from error
         return _plain(answer)

@@ -206,7 +206,7 @@ class MemoryBroker:
             else:
                 subscription.put(message)
         for members in groups.values():
-            members[next(self._numbers) % len(members)].put(message)
+            min(members, key=lambda one: one.activity).put(message)
         return heard
 
     def _taker(self, subject: str) -> _Hosted | None:
