@@ -16,6 +16,7 @@ from interlock.bus.errors import BusError, NotFound, Refused, Unavailable
 from interlock.bus.memory_consumer import Exhausted, MemoryConsumer
 from interlock.bus.memory_delivery import Durable, Subscription
 from interlock.bus.memory_objects import MemoryObjects
+from interlock.bus.memory_refusals import check_consumer, check_stream, check_subject
 from interlock.bus.memory_stream import MemoryStream
 from interlock.bus.streams import BucketSpec, ConsumerSpec, Declarations, StreamSpec, kv_stream, kv_subject
 from interlock.bus.subject_filter import any_of, matches, overlap
@@ -24,8 +25,8 @@ from interlock.bus.transport import NO_HEADERS, Message, OnMessage, PubAck
 
 MAX_PAYLOAD_BYTES = 1 << 20
 ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
+_DEDUPE_MS = 120_000  # NATS's default, never beyond the age of what is kept
 _SUBJECTS_REMEMBERED = 4096
-_FORBIDDEN = frozenset(" \t\r\n\f\x00")
 
 
 class _Hosted(Struct):
@@ -147,7 +148,7 @@ class MemoryBroker:
 
     @asynccontextmanager
     async def subscribe(self, subject: str, on_message: OnMessage, group: str) -> AsyncIterator[None]:
-        _check(subject, b"")
+        check_subject(subject)
         subscription = Subscription(subject, on_message, group)
         self._subscriptions.append(subscription)
         try:
@@ -223,6 +224,7 @@ class MemoryBroker:
         return self._streams[name]
 
     def _declare_stream(self, spec: StreamSpec) -> None:
+        check_stream(spec)
         for name, other in self._streams.items():
             if name != spec.name and any(overlap(a, b) for a in spec.subjects for b in other.core.spec.subjects):
                 raise Refused(f"stream {spec.name}: its subjects overlap with those of stream {name}")
@@ -233,6 +235,7 @@ class MemoryBroker:
         self._by_subject.clear()
 
     def _declare_consumer(self, spec: ConsumerSpec) -> None:
+        check_consumer(spec)
         hosted = self._hosted(spec.stream)
         if spec.name in hosted.durables:
             hosted.durables[spec.name].configure(spec)
@@ -261,12 +264,12 @@ def _kv_spec(spec: BucketSpec) -> StreamSpec:
         max_bytes=spec.max_bytes,
         max_age_ms=spec.max_age_ms,
         max_per_subject=spec.history,
+        dedupe_ms=min(_DEDUPE_MS, spec.max_age_ms or _DEDUPE_MS),
     )
 
 
 def _check(subject: str, data: bytes) -> None:
-    if not subject or not _FORBIDDEN.isdisjoint(subject) or "" in subject.split("."):
-        raise Refused(f"{subject[:80]!r} is no valid subject")
+    check_subject(subject)
     if len(data) > MAX_PAYLOAD_BYTES:
         raise Refused(f"{subject}: larger than the broker's max_payload", "Put large content into an artefact")
 

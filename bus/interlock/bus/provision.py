@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from interlock.bus.jetstream import JetStreamTransport
 
 _NS_PER_MS = 1_000_000
+_DEDUPE_MS = 120_000  # NATS's default; a window beyond the age of what is kept is refused
 
 
 async def provision(transport: JetStreamTransport, declarations: Declarations, *, bind_only: bool) -> None:
@@ -106,6 +107,7 @@ def bucket_config(spec: BucketSpec, replicas: int) -> tuple[str, dict[str, Any]]
         max_bytes=spec.max_bytes,
         max_age_ms=spec.max_age_ms,
         max_per_subject=spec.history if kv else -1,
+        dedupe_ms=min(_DEDUPE_MS, spec.max_age_ms or _DEDUPE_MS),
         deny_delete=kv,
     )
     # An object's metadata is replaced by rollup; a bucket of keys allows none, since one rollup of `>` empties it.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import anyio
 import pytest
 
 from interlock.bus.errors import BusError, Conflict, NotFound, Refused, StoreFull, Unavailable
-from interlock.bus.streams import ConsumerSpec, Declarations, StreamSpec
+from interlock.bus.kv import kv_get, kv_put
+from interlock.bus.streams import BucketSpec, ConsumerSpec, Declarations, StreamSpec
 from interlock.bus.transport import MESSAGE_ID
 from tests.bus.conformance.bench import Bench
 
@@ -256,8 +258,6 @@ class TestDeclaring:
         await bench.transport.declare(consumers, bind_only=True)
 
     async def test_buckets_are_bound_too(self, bench: Bench) -> None:
-        from interlock.bus.streams import BucketSpec
-
         for kind in ("kv", "objects"):
             bucket = Declarations(buckets=(BucketSpec(name=bench.subject(), kind=kind, max_bytes=1 << 20),))  # type: ignore[arg-type]
             with pytest.raises(NotFound):
@@ -271,6 +271,36 @@ class TestDeclaring:
             other = StreamSpec(name=f"{bench.name}O", subjects=(bench.subject("*", "x"),), max_bytes=1 << 20)
             await bench.transport.declare(Declarations(streams=(other,)))
         assert isinstance(caught.value, Refused)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"subjects": ("{root}.>", "{root}.a")},
+            {"subjects": ("{root}.>.a",)},
+            {"max_age_ms": 100, "dedupe_ms": 1000},
+        ],
+    )
+    async def test_a_stream_that_makes_no_sense_is_refused(self, settings: dict[str, Any], bench: Bench) -> None:
+        if "subjects" in settings:
+            settings = {"subjects": tuple(one.format(root=bench.subject()) for one in settings["subjects"])}
+        with pytest.raises(Refused):
+            await bench.stream(**settings)
+
+    async def test_a_consumer_that_makes_no_sense_is_refused(self, bench: Bench) -> None:
+        await bench.consumer(backoff_ms=(1, 2), max_deliver=2)
+        with pytest.raises(Refused):
+            await bench.consumer(backoff_ms=(1, 2, 3), max_deliver=2)
+        with pytest.raises(Refused):
+            await bench.consumer(subjects=(bench.subject("*"), bench.subject("a")))
+
+    async def test_keys_may_live_shortly(self, bench: Bench) -> None:
+        bucket = await bench.bucket("kv", max_age_ms=200)
+        await kv_put(bench.transport, bucket, "a", b"1")
+        assert await kv_get(bench.transport, bucket, "a") is not None
+        deadline_s = time.monotonic() + 10
+        while await kv_get(bench.transport, bucket, "a") is not None:
+            await bench.elapse(20)
+            assert time.monotonic() < deadline_s
 
     async def test_a_consumer_needs_its_stream(self, bench: Bench) -> None:
         with pytest.raises(NotFound):
