@@ -1,0 +1,136 @@
+"""The memory stream against a model so naive that it is plainly right: a list of everything, searched from the front."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from interlock.bus.clock import ManualClock
+from interlock.bus.errors import Conflict, Refused, StoreFull
+from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory_stream import size_of
+from interlock.bus.streams import Declarations, StreamSpec
+from interlock.bus.subject_filter import matches
+from interlock.bus.transport import EXPECTED_SEQUENCE, MESSAGE_ID
+
+SUBJECTS = st.sampled_from(["s.a", "s.b", "s.a.x"])
+FILTERS = st.lists(st.sampled_from(["s.a", "s.b", "s.*", "s.>", "s.a.*"]), min_size=1, max_size=2)
+
+
+@dataclass(frozen=True)
+class Kept:
+    sequence: int
+    subject: str
+    data: bytes
+    stored_ms: int
+    size: int
+
+
+class StreamAgainstModel(RuleBasedStateMachine):
+    @initialize(
+        max_bytes=st.sampled_from([0, 300, 2000]),
+        max_age_ms=st.sampled_from([0, 1000]),
+        max_per_subject=st.sampled_from([-1, 1, 3]),
+        discard=st.sampled_from(["new", "old"]),
+    )
+    def declare(self, **limits: object) -> None:
+        self.clock = ManualClock(0)
+        self.transport = MemoryTransport(self.clock)
+        self.spec = StreamSpec(name="S", subjects=("s.>",), max_message_bytes=200, dedupe_ms=500, **limits)  # type: ignore[arg-type]
+        asyncio.run(self.transport.declare(Declarations(streams=(self.spec,))))
+        self.everything: list[Kept] = []
+        self.gone: set[int] = set()
+        self.ids: dict[str, tuple[int, int]] = {}
+
+    @property
+    def kept(self) -> list[Kept]:
+        now_ms, age_ms = self.clock.now_ms(), self.spec.max_age_ms
+        return [
+            one
+            for one in self.everything
+            if one.sequence not in self.gone and (age_ms == 0 or now_ms - one.stored_ms < age_ms)
+        ]
+
+    @rule(
+        subject=SUBJECTS,
+        data=st.integers(0, 220).map(lambda size: b"x" * size),
+        message_id=st.sampled_from(["", "m1", "m2"]),
+        expected=st.one_of(st.none(), st.integers(0, 30), st.just(-1)),
+    )
+    def publish(self, subject: str, data: bytes, message_id: str, expected: int | None) -> None:
+        own = [one.sequence for one in self.kept if one.subject == subject]
+        last = own[-1] if own else 0
+        expected = last if expected == -1 else expected  # so that it is often right
+        try:
+            ack = asyncio.run(self.transport.publish(subject, data, message_id=message_id, expected_sequence=expected))
+            outcome: object = (ack.sequence, ack.duplicate)
+        except (Conflict, StoreFull, Refused) as error:
+            outcome = type(error)
+        assert outcome == self.expect(subject, data, message_id, expected, own)
+
+    def expect(self, subject: str, data: bytes, message_id: str, expected: int | None, own: list[int]) -> object:
+        headers = {MESSAGE_ID: message_id} if message_id else {}
+        if expected is not None:
+            headers[EXPECTED_SEQUENCE] = str(expected)
+        size = size_of(subject, data, headers)
+        if size - size_of(subject, b"", {}) > 200:
+            return Refused
+        if expected is not None and expected != (own[-1] if own else 0):
+            return Conflict
+        if message_id in self.ids and self.clock.now_ms() - self.ids[message_id][1] < 500:
+            return (self.ids[message_id][0], True)
+        replaced = own[:1] if 0 < self.spec.max_per_subject <= len(own) else []
+        left = [one for one in self.kept if one.sequence not in replaced]
+        limit = self.spec.max_bytes or 1 << 60
+        if self.spec.discard == "new" and sum(one.size for one in left) + size > limit:
+            return StoreFull
+        while left and sum(one.size for one in left) + size > limit:
+            self.gone.add(left.pop(0).sequence)
+        self.gone.update(replaced)
+        sequence = len(self.everything) + 1
+        self.everything.append(Kept(sequence, subject, data, self.clock.now_ms(), size))
+        if message_id:
+            self.ids[message_id] = (sequence, self.clock.now_ms())
+        return (sequence, False)
+
+    @rule(ms=st.sampled_from([1, 250, 499, 1000]))
+    def wait(self, ms: int) -> None:
+        self.clock.advance(ms)
+
+    @precondition(lambda self: self.everything)
+    @rule(filters=FILTERS, start=st.integers(0, 40), since_ms=st.one_of(st.none(), st.integers(0, 3000)))
+    def read(self, filters: list[str], start: int, since_ms: int | None) -> None:
+        async def collect() -> list[int]:
+            messages = self.transport.read("S", filters, from_sequence=start, from_ms=since_ms)
+            return [message.sequence async for message in messages]
+
+        assert asyncio.run(collect()) == [
+            one.sequence
+            for one in self.kept
+            if any(matches(wanted, one.subject) for wanted in filters)
+            and (one.sequence >= start if since_ms is None else one.stored_ms >= since_ms)
+        ]
+
+    @invariant()
+    def holds_what_the_model_holds(self) -> None:
+        if not hasattr(self, "transport"):
+            return
+        stream = self.transport.broker.stream("S")
+        kept = self.kept
+        assert len(stream) == len(kept)
+        assert stream.bytes == sum(one.size for one in kept)
+        for subject in ("s.a", "s.b", "s.a.x"):
+            own = [one for one in kept if one.subject == subject]
+            last = stream.last(subject)
+            assert (last.sequence, last.data) == (own[-1].sequence, own[-1].data) if own else last is None  # type: ignore[union-attr]
+        for one in self.everything:
+            found = stream.get(one.sequence)
+            assert (found is not None) == (one in kept)
+
+
+TestStreamAgainstModel = StreamAgainstModel.TestCase
+TestStreamAgainstModel.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
