@@ -1,0 +1,144 @@
+"""All roles in this process, over either transport: the real cores, shells, onions, ledger, sandbox and signatures."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from interlock.agents.status import AuditStatus, GoalStatus, read_audit, read_status
+from interlock.agents.wiring import Parts, running
+from interlock.bus.clock import SystemClock
+from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.memory import MemoryTransport
+from interlock.bus.sender import Identity
+from interlock.bus.server import EmbeddedServer
+from interlock.bus.streams import declarations
+from interlock.bus.transport import MESSAGE_ID, Message, Transport
+from interlock.envelope.amounts import clock_ms, timestamp
+from interlock.envelope.ids import new_id
+from interlock.envelope.keys import SigningKey
+from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustStore, load, sign_store
+
+HERE = Path(__file__).parent
+CONFIG = HERE.parents[1] / "config"
+ROLES = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer")
+
+
+class Keys:
+    """Keys and trust of one workspace (a gates.TrustSource)."""
+
+    def __init__(self, workspace: str) -> None:
+        now = clock_ms()
+        self.root = SigningKey.generate("O")
+        self.agents = {role: SigningKey.generate() for role in (*ROLES, "human")}
+        window = {"not_before": timestamp(now - 60_000), "not_after": timestamp(now + 10**10)}
+        records = [
+            AgentRecord(agent=role, keys=[KeyRecord(key_id=key.key_id, **window)]) for role, key in self.agents.items()
+        ]
+        store = TrustStore(workspace=workspace, version=1, issued_at=timestamp(now), agents=records)
+        self.signed = sign_store(store, [self.root])
+        self.trust: Trust = load(self.signed, [self.root.key_id])
+
+
+class InProcess:
+    """Everything a test wants of a running Interlock."""
+
+    def __init__(self, transport: Transport, workspace: str, keys: Keys, scratch: Path) -> None:
+        self.transport = transport
+        self.workspace = workspace
+        self.keys = keys
+        self.scratch = scratch
+
+    def parts(self, role: str, transport: Transport | None = None) -> Parts:
+        return Parts(
+            transport=transport or self.transport,
+            workspace=self.workspace,
+            identity=Identity(role, self.keys.agents[role.partition(".")[0]]),
+            trust=self.keys,
+            config=CONFIG,
+            skills=(HERE / "skills",),
+            read_roots=(self.scratch,),
+            write_roots=(self.scratch,),
+        )
+
+    def goal(self, tasks: list[dict[str, Any]] | None = None, **more: Any) -> dict[str, Any]:
+        goal = {
+            "goal": "prove that it runs",
+            "constraints": [],
+            "stakeholders": ["Ada"],
+            "success_metrics": ["it ends"],
+            "budget_limits": {"costUSD": "1", "wallMs": 10_000_000, "actions": 10_000},
+        }
+        return goal | ({"tasks": tasks} if tasks is not None else {}) | more
+
+    async def submit(self, goal: dict[str, Any] | bytes, goal_id: str = "") -> dict[str, Any]:
+        data = goal if isinstance(goal, bytes) else msgspec.json.encode(goal)
+        headers = {MESSAGE_ID: goal_id or new_id(clock_ms())}
+        subject = f"interlock.{self.workspace}.goal.submit"
+        answer = await self.transport.request(subject, data, timeout_ms=10_000, headers=headers)
+        decoded: dict[str, Any] = msgspec.json.decode(answer.data)
+        return decoded
+
+    async def ended(self, goal_id: str, within_s: float = 30) -> GoalStatus:
+        with anyio.fail_after(within_s):
+            while True:
+                status = await read_status(self.transport, self.workspace, goal_id)
+                if status is not None and status.phase == "ended":
+                    return status
+                await anyio.sleep(0.005)
+
+    async def audited(self, goal_id: str, within_s: float = 10) -> AuditStatus:
+        with anyio.fail_after(within_s):
+            while (status := await read_audit(self.transport, self.workspace, goal_id)) is None:
+                await anyio.sleep(0.005)
+        return status
+
+    async def run(self, goal: dict[str, Any]) -> GoalStatus:
+        answer = await self.submit(goal)
+        assert "goalId" in answer, answer
+        return await self.ended(answer["goalId"])
+
+    async def messages(self, stream: str, *tokens: str) -> list[Message]:
+        subject = ".".join(("interlock", self.workspace, *tokens))
+        return [message async for message in self.transport.read(stream, [subject])]
+
+    async def until(self, stream: str, count: int, *tokens: str, within_s: float = 10) -> list[Message]:
+        with anyio.fail_after(within_s):
+            while len(found := await self.messages(stream, *tokens)) < count:
+                await anyio.sleep(0.005)
+        return found
+
+
+@asynccontextmanager
+async def connected(kind: str, request: pytest.FixtureRequest, name: str) -> AsyncIterator[Transport]:
+    if kind == "memory":
+        yield MemoryTransport(SystemClock())
+        return
+    server: EmbeddedServer = request.getfixturevalue("nats_server")
+    async with JetStreamTransport.connect(server.url, name=name) as transport:
+        yield transport
+
+
+@pytest.fixture(params=["memory", pytest.param("jetstream", marks=pytest.mark.nats)])
+async def quiet_house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[InProcess]:
+    """Streams, keys and a connection, but no role running yet."""
+    workspace = f"w{uuid.uuid4().hex[:12]}"
+    async with connected(request.param, request, "tests") as transport:
+        await transport.declare(declarations((workspace,)))
+        yield InProcess(transport, workspace, Keys(workspace), tmp_path)
+
+
+@pytest.fixture
+async def house(quiet_house: InProcess) -> AsyncIterator[InProcess]:
+    """All six roles running."""
+    async with AsyncExitStack() as stack:
+        for role in ROLES:
+            await stack.enter_async_context(running(role, quiet_house.parts(role)))
+        yield quiet_house

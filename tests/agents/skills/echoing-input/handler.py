@@ -1,0 +1,2 @@
+def run(task):
+    return {"got": task.input, "files": sorted(task.files)}
