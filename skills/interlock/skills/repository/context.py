@@ -103,7 +103,9 @@ class _Survey:
             components=self._components(),
             licence_texts=self._texts,
             uses=self._uses.found(),
+            framework_ports=self._uses.ports(),
             infrastructure={kind: paths[:50] for kind, paths in sorted(self._infrastructure.items())},
+            commands=_commands(released),
             tests=self._tests,
             skipped=self._tree.skipped[:200],
             links=len(self._tree.links),
@@ -234,6 +236,15 @@ def _completed(known: Package, other: Package) -> Package:
         runtime=known.runtime or other.runtime,
         homepage=known.homepage or other.homepage,
     )
+
+
+def _commands(manifests: list[Manifest]) -> dict[str, list[str]]:
+    """The manifest nearest to the root speaks for the tree; `npm test` of Node is `npm-test` beside Python's `test`."""
+    found: dict[str, list[str]] = {}
+    for manifest in sorted(manifests, key=lambda m: (m.path.count("/"), m.path)):
+        for name, command in manifest.commands.items():
+            found.setdefault(name if name not in found or found[name] == command else f"npm-{name}", command)
+    return dict(sorted(found.items()))
 
 
 def _main_package(packages: list[Package]) -> Package | None:

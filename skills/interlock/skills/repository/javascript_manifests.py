@@ -20,6 +20,7 @@ _SCOPES: tuple[tuple[str, Scope], ...] = (
     ("optionalDependencies", "optional"),
     ("devDependencies", "dev"),
 )
+COMMANDS = ("test", "lint", "build", "typecheck")
 INSTALL_SCRIPTS = ("preinstall", "install", "postinstall")
 
 
@@ -110,6 +111,9 @@ def _add(manifest: Manifest, raw: str, specifier: str, scope: Scope) -> None:
 def _add_entry_points(manifest: Manifest, document: dict[str, Any]) -> None:
     folder = manifest.path.rpartition("/")[0]
     scripts = table(document.get("scripts"))
+    for name in COMMANDS:
+        if words(scripts.get(name)):
+            manifest.commands[name] = ["npm", "test"] if name == "test" else ["npm", "run", name]
     own = words(document.get("name")) or folder or "package"
     if words(scripts.get("start")):
         manifest.entry_points.append(

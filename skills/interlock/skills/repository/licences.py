@@ -34,6 +34,7 @@ class LicenceRules(Struct, frozen=True, forbid_unknown_fields=True):
     allowed: list[str]
     review: list[str]
     forbidden: list[str]
+    copyleft: list[str]
     forbidden_reason: str
     texts: list[TextMark]
 
@@ -117,6 +118,13 @@ def rule_on(expression: str, rules: LicenceRules) -> Ruling:
     except Exception:  # as above
         return "unknown"
     return _rule(parsed, rules)
+
+
+def rules_for(own: list[str], rules: LicenceRules) -> LicenceRules:
+    """The rules for what a tree under the expressions `own` ships: copyleft is forbidden, unless it is its own."""
+    if any(_matches(key, rules.copyleft) for expression in own for key in ids_of(expression)):
+        return rules
+    return msgspec.structs.replace(rules, forbidden=[*rules.forbidden, *rules.copyleft])
 
 
 _BEST: tuple[Ruling, ...] = ("allowed", "review", "unknown", "forbidden")

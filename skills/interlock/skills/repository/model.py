@@ -84,6 +84,7 @@ class Manifest(Struct, kw_only=True):
     dependencies: list[Dependency] = field(default_factory=list)
     entry_points: list[EntryPoint] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    commands: dict[str, list[str]] = field(default_factory=dict)
     locks: bool = False
 
 
@@ -115,7 +116,11 @@ class Use(Struct, frozen=True):
 
 
 class Context(Struct, kw_only=True):
-    """The whole of it. digest: SHA-256 over paths, sizes and contents; commit: what `.git` says, else empty."""
+    """The whole of it. digest: SHA-256 over paths, sizes and contents; commit: what `.git` says, else empty.
+
+    commands: what manifests name for test, lint, build, typecheck, as argument vectors.
+    framework_ports: the ports that the web frameworks among `uses` listen on unless told otherwise.
+    """
 
     format: str = "interlock.context/1"
     name: str
@@ -133,7 +138,9 @@ class Context(Struct, kw_only=True):
     components: list[Component]
     licence_texts: list[LicenceText]
     uses: list[Use]
+    framework_ports: dict[str, int]
     infrastructure: dict[str, list[str]]
+    commands: dict[str, list[str]]
     tests: int
     skipped: list[str]
     links: int

@@ -26,6 +26,11 @@ def read_pyproject(path: str, text: str) -> Manifest:
     manifest = Manifest(path=path, kind="pyproject")
     project, poetry = table(document.get("project")), table(table(document.get("tool")).get("poetry"))
     _require(manifest, items(table(document.get("build-system")).get("requires")), "build")
+    for name, tool in (("test", "pytest"), ("lint", "ruff"), ("typecheck", "mypy")):
+        if tool in table(document.get("tool")):
+            manifest.commands[name] = [tool, "check", "."] if tool == "ruff" else ["python", "-m", tool]
+    if "build-system" in document:
+        manifest.commands["build"] = ["python", "-m", "build"]
     for name, group in table(document.get("dependency-groups")).items():
         _require(manifest, items(group), "dev" if scope_of_name(name) != "runtime" else "runtime")
     if project:

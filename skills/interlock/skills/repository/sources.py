@@ -130,5 +130,10 @@ class Uses:
             if known and (known, kind) not in self._found:
                 self._found[(known, kind)] = Use(known, kind, file, line, 0)
 
+    def ports(self) -> dict[str, int]:
+        """Of the frameworks found."""
+        ports = self._catalogue.frameworks
+        return {name: ports[name] for name, kind in sorted(self._found) if kind == "framework"}
+
     def found(self) -> list[Use]:
         return sorted(self._found.values(), key=lambda use: (use.kind, use.name))
