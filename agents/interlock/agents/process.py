@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run_loop(serve(options.agent, Layout(options.dir.resolve()), options.nats, options.grant, options.skills))
     except (UserError, BusError) as error:
-        sys.stderr.write(f"interlock: {error}\n")
-        return 1
+        sys.stderr.write(f"interlock: {error}{'' if isinstance(error, UserError) else f' ({error.reason})'}\n")
+        return error.exit_code if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         return 130
     return 0

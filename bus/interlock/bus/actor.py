@@ -34,7 +34,7 @@ class ActorSettings(Struct, frozen=True, kw_only=True):
     """
 
     concurrency: int = 64
-    progress_ms: int = 8_000
+    progress_ms: int = 3_000
     retry: Backoff = Backoff()
 
 

@@ -42,7 +42,7 @@ class ConsumerSpec(Struct, frozen=True, kw_only=True):
     stream: str
     name: str
     subjects: tuple[str, ...]
-    ack_wait_ms: int = 30_000
+    ack_wait_ms: int = 10_000
     max_deliver: int = 8
     backoff_ms: tuple[int, ...] = ()
     max_ack_pending: int = 256
