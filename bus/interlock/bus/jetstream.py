@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -18,10 +18,11 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client
 
+from interlock.bus import reading
 from interlock.bus.broker_errors import ApiError, api_error, client_error
 from interlock.bus.clock import Clock, SystemClock
-from interlock.bus.errors import NotFound, Refused, Unavailable
-from interlock.bus.pull import Pull, parse_delivery
+from interlock.bus.errors import Refused, Unavailable
+from interlock.bus.pull import Pull
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
 from interlock.bus.transport import (
@@ -34,15 +35,11 @@ from interlock.bus.transport import (
     OnMessage,
     PubAck,
 )
-from interlock.envelope.amounts import time_ms, timestamp
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from interlock.bus.streams import Declarations
-
-# What a direct get adds to the headers of the stored message (NATS ADR-31).
-_DIRECT_GET_HEADERS = frozenset(("Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Num-Pending"))
 
 
 class JetStreamSettings(Struct, frozen=True, kw_only=True):
@@ -63,12 +60,6 @@ class _Ack(Struct):
     error: ApiError | None = None
 
 
-class _ConsumerCreated(Struct):
-    name: str = ""
-    num_pending: int = 0
-    error: ApiError | None = None
-
-
 T = TypeVar("T")
 _ack_decoder = msgspec.json.Decoder(_Ack)
 
@@ -83,6 +74,7 @@ class JetStreamTransport:
         self._prefix = f"{inbox_prefix(name)}.{client._nuid.next().decode()}"
         self._numbers = itertools.count(1)
         self._waiting: dict[str, tuple[asyncio.Future[Msg], float]] = {}
+        self._pulls: set[Pull] = set()
 
     @property
     def clock(self) -> Clock:
@@ -104,12 +96,14 @@ class JetStreamTransport:
         """
         settings = settings or JetStreamSettings()
         client = Client()
+        transport = cls(client, name, clock or SystemClock(), settings)
         try:
             with anyio.fail_after(settings.connect_timeout_ms / 1000):
                 await client.connect(
                     url,
                     name=name,
                     error_cb=_ignore_error,
+                    reconnected_cb=transport._on_reconnected,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=settings.reconnect_wait_ms / 1000,  # type: ignore[arg-type]  # floats work
                     inbox_prefix=inbox_prefix(name),
@@ -119,7 +113,6 @@ class JetStreamTransport:
             with anyio.CancelScope(shield=True):
                 await client.close()
             raise Unavailable(f"no NATS server answers at {url}", "Start one, or check --nats") from error
-        transport = cls(client, name, clock or SystemClock(), settings)
         try:
             async with background() as group:
                 await client.subscribe(f"{transport._prefix}.ack.*", cb=transport._on_ack)
@@ -232,8 +225,7 @@ class JetStreamTransport:
     async def consume(
         self, consumer: ConsumerSpec, on_incoming: OnIncoming, *, concurrency: int
     ) -> AsyncIterator[None]:
-        pull = Pull(self.client, consumer, f"{self._prefix}.pull.{next(self._numbers)}", batch=concurrency)
-        async with pull.subscribed(), background() as group:
+        async with self.pulling(consumer, concurrency) as pull, background() as group:
             group.start_soon(pull.keep_asking)
             for _ in range(concurrency):
                 group.start_soon(pull.work, on_incoming)
@@ -242,35 +234,12 @@ class JetStreamTransport:
     # Reading
 
     async def last(self, stream: str, subject: str) -> Message | None:
-        message = await self._direct_get(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"")
-        # The broker reads a wildcard in a subject that came from data as one, and answers with another's message.
-        return message if message is not None and message.subject == subject else None
+        return await reading.last(self, stream, subject)
 
     async def get(self, stream: str, sequence: int) -> Message | None:
-        return await self._direct_get(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode({"seq": sequence}))
+        return await reading.get(self, stream, sequence)
 
-    async def _direct_get(self, subject: str, data: bytes) -> Message | None:
-        try:
-            answer = await self.client.request(subject, data, timeout=self.settings.request_timeout_ms / 1000)
-        except nats.errors.NoRespondersError as error:
-            raise NotFound(f"no such stream: {subject.split('.')[4]}", "Run `interlock up` first") from error
-        except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable("the broker did not answer a read in time") from error
-        headers = answer.headers or {}
-        status = headers.get("Status")
-        if status == "404":
-            return None
-        if status is not None:
-            raise Refused(f"the broker refused a read: {status} {headers.get('Description', '')}")
-        return Message(
-            subject=headers["Nats-Subject"],
-            data=answer.data,
-            headers={name: value for name, value in headers.items() if name not in _DIRECT_GET_HEADERS},
-            sequence=int(headers["Nats-Sequence"]),
-            stored_ms=_stamp_ms(headers["Nats-Time-Stamp"]),
-        )
-
-    async def read(
+    def read(
         self,
         stream: str,
         subjects: Sequence[str],
@@ -279,50 +248,22 @@ class JetStreamTransport:
         from_ms: int | None = None,
         follow: bool = False,
     ) -> AsyncGenerator[Message, None]:
-        position = from_sequence
-        while True:
-            start_ms = from_ms if position == from_sequence else None
-            async with (
-                self._reader(stream, subjects, position, start_ms) as pull,
-                aclosing(pull.messages(follow=follow)) as messages,
-            ):
-                async for raw in messages:
-                    message = parse_delivery(raw)
-                    position = message.sequence + 1
-                    yield message
-            if not follow:
-                return
+        return reading.read(self, stream, subjects, from_sequence, from_ms, follow)
 
     @asynccontextmanager
-    async def _reader(
-        self, stream: str, subjects: Sequence[str], from_sequence: int, from_ms: int | None
-    ) -> AsyncIterator[Pull]:
-        name = f"read-{self.client._nuid.next().decode()}"
-        config: dict[str, Any] = {
-            "name": name,
-            "ack_policy": "none",
-            "mem_storage": True,
-            "num_replicas": 1,
-            "inactive_threshold": 60_000_000_000,
-            "filter_subjects": list(subjects),
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": max(from_sequence, 1),
-        }
-        if from_ms is not None:
-            del config["opt_start_seq"]
-            config |= {"deliver_policy": "by_start_time", "opt_start_time": timestamp(from_ms)}
-        created = await self.api(
-            f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config}, _ConsumerCreated
-        )
-        spec = ConsumerSpec(stream=stream, name=name, subjects=tuple(subjects))
-        pull = Pull(self.client, spec, f"{self._prefix}.pull.{next(self._numbers)}", batch=512)
-        pull.pending = created.num_pending
+    async def pulling(self, consumer: ConsumerSpec, batch: int) -> AsyncIterator[Pull]:
+        """A pull on a consumer that hears of reconnections."""
+        pull = Pull(self.client, consumer, f"{self._prefix}.pull.{next(self._numbers)}", batch=batch)
+        self._pulls.add(pull)
         try:
             async with pull.subscribed():
                 yield pull
         finally:
-            with anyio.CancelScope(shield=True):
-                await self.client.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}")
+            self._pulls.discard(pull)
+
+    async def _on_reconnected(self) -> None:
+        for pull in self._pulls:
+            pull.forget()
 
     async def api(self, verb: str, body: Any, answer_type: type[T]) -> T:
         """A call of the JetStream API. answer_type: a Struct with an `error` field. Raises what api_error gives."""
@@ -391,9 +332,3 @@ async def _unsubscribe(subscription: Any) -> None:
 
 async def _ignore_error(_: Exception) -> None:
     """nats-py reports asynchronous errors here; each also reaches its caller as a timeout or a refusal."""
-
-
-def _stamp_ms(text: str) -> int:
-    # NATS writes nanoseconds; the part beyond microseconds is cut for fromisoformat.
-    head, _, fraction = text.rstrip("Z").partition(".")
-    return time_ms(f"{head}.{fraction[:6].ljust(6, '0')}+00:00")

@@ -60,7 +60,9 @@ class Delivery:
 
 
 class Pull:
-    """Asks one consumer for messages on a private inbox. pending: what the broker last said is still to come."""
+    """Asks one consumer for messages on a private inbox. For reading: pending is how many are to come, complete says
+    that they have.
+    """
 
     def __init__(self, client: Client, consumer: ConsumerSpec, inbox: str, *, batch: int) -> None:
         self._client = client
@@ -74,6 +76,14 @@ class Pull:
         self._wake = asyncio.Event()
         self._queue: asyncio.Queue[Msg | None] = asyncio.Queue()
         self.pending = 0
+        self.complete = False
+
+    def forget(self) -> None:
+        """The connection was lost and is back: what was asked for or under way on the old one will not come."""
+        self._asked = 0
+        self._refused = True
+        self._queue.put_nowait(None)
+        self._wake.set()
 
     @asynccontextmanager
     async def subscribed(self) -> AsyncIterator[None]:
@@ -122,14 +132,13 @@ class Pull:
                 continue
 
     async def messages(self, *, follow: bool) -> AsyncGenerator[Msg, None]:
-        """For reading, in order: what was pending when the consumer was made; with follow everything, until the
-        consumer is lost.
+        """For reading, in order: what was pending when the consumer was made, or with follow whatever comes. It ends,
+        without being complete, when the consumer is lost.
         """
         loop = asyncio.get_running_loop()
         left = self.pending
-        if not follow and left == 0:
-            return
-        while True:
+        self.complete = not follow and left == 0
+        while not self.complete:
             if self._asked <= 0:
                 await self._ask(self._batch, wait=follow)
             try:
@@ -139,14 +148,15 @@ class Pull:
                 if loop.time() - self._heard > 2 * HEARTBEAT_S:
                     return
                 continue
-            if raw is None:
-                if not follow:
-                    return
-                continue
-            yield raw
-            left -= 1
-            if not follow and (left <= 0 or pending_of(raw) == 0):  # writers go on; some may have been removed
+            if raw is not None:
+                yield raw
+                left -= 1
+                # Writers go on, and what was counted may have been removed meanwhile: whichever ends first.
+                self.complete = not follow and (left <= 0 or pending_of(raw) == 0)
+            elif self._refused:
                 return
+            else:
+                self.complete = not follow
 
     async def _ask(self, count: int, *, wait: bool) -> None:
         if self._asked == 0:
@@ -164,12 +174,13 @@ class Pull:
 
     async def _on_message(self, raw: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()
-        status = raw.headers.get("Status") if raw.headers and not raw.data else None
-        if status is None:
+        if raw.reply:  # a status has nobody to acknowledge it to
             self._asked -= 1
             self._queue.put_nowait(raw)
-        elif status != "100":
-            headers = raw.headers or {}
+            return
+        headers = raw.headers or {}
+        status = headers.get("Status")
+        if status != "100":
             left = int(headers.get("Nats-Pending-Messages") or 0)
             self._asked = max(0, self._asked - left) if left else 0
             self._refused = status not in _ENDED
