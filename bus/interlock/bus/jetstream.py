@@ -110,8 +110,7 @@ class JetStreamTransport:
                     **options,
                 )
         except (TimeoutError, OSError, nats.errors.Error) as error:
-            with anyio.CancelScope(shield=True):
-                await client.close()
+            await _close(client)
             raise Unavailable(f"no NATS server answers at {url}", "Start one, or check --nats") from error
         try:
             async with background() as group:
@@ -120,8 +119,7 @@ class JetStreamTransport:
                 yield transport
         finally:
             transport._fail_waiting()
-            with anyio.move_on_after(2, shield=True):
-                await client.close()
+            await _close(client)
 
     # Publishing
 
@@ -328,6 +326,18 @@ async def _unsubscribe(subscription: Any) -> None:
             await subscription.unsubscribe()
         except nats.errors.Error:
             return  # the connection is gone, and the subscription with it
+
+
+async def _close(client: Client) -> None:
+    with anyio.move_on_after(2, shield=True):
+        if client.is_connected:
+            try:
+                await client.flush(timeout=1)
+            except (nats.errors.Error, TimeoutError, OSError):
+                pass  # the server has gone
+        # nats-py would write the rest to a dead socket, fail, and stop half way through closing.
+        client._pending, client._pending_data_size = [], 0
+        await client.close()
 
 
 async def _ignore_error(_: Exception) -> None:

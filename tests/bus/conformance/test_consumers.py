@@ -57,6 +57,17 @@ async def test_each_consumer_has_its_own_place(bench: Bench) -> None:
     assert (first.data, second.data) == ([b"a", b"b", b"c"], [b"a", b"b"])
 
 
+async def test_headers_and_emptiness_are_kept(bench: Bench) -> None:
+    """An empty message whose header looks like one of the broker's own status lines is still a message."""
+    consumer = await bench.consumer()
+    inbox = Inbox()
+    async with bench.transport.consume(consumer, inbox, concurrency=1):
+        await bench.transport.publish(bench.subject("a"), b"", headers={"Status": "404", "Interlock-Kind": "test"})
+        await bench.until(lambda: len(inbox.seen) == 1)
+    assert inbox.seen[0].headers == {"Status": "404", "Interlock-Kind": "test"}
+    assert inbox.seen == await bench.read()
+
+
 class TestAgain:
     async def test_unanswered_comes_again_after_ack_wait(self, bench: Bench) -> None:
         consumer = await bench.consumer()

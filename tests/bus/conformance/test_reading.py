@@ -95,6 +95,7 @@ class TestRead:
             group.start_soon(follow)
             await bench.until(lambda: seen == [b"2"])
             await bench.publish(b"other", to="b")
+            await bench.elapse(20)
             await bench.publish(*[b"%d" % number for number in range(3, 30)])
             await bench.until(lambda: len(seen) == 28)
             await bench.publish(b"last")
