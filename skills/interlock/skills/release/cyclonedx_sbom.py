@@ -144,9 +144,9 @@ def _check(text: str) -> None:
     """
     from cyclonedx.schema import SchemaVersion
 
-    from interlock.skills.release.schema_check import jsonschema
+    from interlock.skills.schemas import jsonschema_library
 
-    jsonschema()
+    jsonschema_library()
     from cyclonedx.validation.json import JsonStrictValidator
 
     validator = JsonStrictValidator(SchemaVersion.V1_6)

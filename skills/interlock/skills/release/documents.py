@@ -28,7 +28,7 @@ def yaml_text(value: Any) -> str:
             return True
 
     Dumper.add_representer(str, _represent_text)
-    text = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
+    text = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=False)
     return str(text)
 
 

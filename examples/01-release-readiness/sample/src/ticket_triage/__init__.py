@@ -1,0 +1,1 @@
+"""Suggests a queue and a first answer for support tickets."""
