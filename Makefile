@@ -29,7 +29,7 @@ check: venv-dev
 	@$(BIN)/python -m pytest tests/test_layout.py
 
 bench: venv-dev
-	@$(BIN)/python scripts/bench.py $(ARGS)
+	@$(BIN)/python scripts/bench $(ARGS)
 
 docs-check: venv-dev
 	@$(BIN)/python -m pytest tests/docs

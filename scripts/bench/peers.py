@@ -1,0 +1,160 @@
+"""The same shape on other libraries: one process produces and consumes 1.2 KB messages through JetStream (AutoGen: its
+own gRPC runtime). They are a bench extra, not a dependency: `pip install -e .[bench]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import hops
+import uvloop
+
+from interlock.bus.actor import Actor, ActorSettings
+from interlock.bus.gates import Receiver, receiving_gates
+from interlock.bus.hop import DONE, Hop, Outcome
+from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.middleware import gate_stage, onion
+from interlock.bus.sender import Identity, Sender
+from interlock.bus.server import EmbeddedServer
+from interlock.bus.streams import inbox_of
+from interlock.envelope.amounts import Amount, clock_ms
+from interlock.envelope.ids import new_id
+from interlock.envelope.replay import ReplayMemory
+from interlock.envelope.verification import Limits
+
+WINDOW = 128
+Publish = Callable[[int], Awaitable[Any]]
+
+
+async def pump(count: int, publish: Publish, done: asyncio.Event) -> float:
+    """Messages per second from the first publish to the last handled."""
+    began = time.perf_counter()
+
+    async def worker(numbers: range) -> None:
+        for number in numbers:
+            await publish(number)
+
+    await asyncio.gather(*(worker(range(start, count, WINDOW)) for start in range(WINDOW)))
+    await asyncio.wait_for(done.wait(), 120)
+    return count / (time.perf_counter() - began)
+
+
+async def governed(url: str, count: int) -> float:
+    async with JetStreamTransport.connect(url, name="executor") as transport:
+        got, done = 0, asyncio.Event()
+
+        async def handler(_: Hop) -> Outcome:
+            nonlocal got
+            got += 1
+            if got >= count:
+                done.set()
+            return DONE
+
+        receiver = Receiver("executor", hops.Source(), Limits(), ReplayMemory())
+        stages = [gate_stage(name, gate) for name, gate in receiving_gates(receiver)]
+        inbox = inbox_of("default", "executor")
+        actor = Actor(
+            transport,
+            workspace="default",
+            role="executor",
+            consumer=inbox,
+            handler=onion(stages, handler),
+            settings=ActorSettings(concurrency=64),
+        )
+        sender = Sender(transport, Identity("orchestrator", hops.KEYS["orchestrator"]))
+        parent = hops.mandate(new_id(clock_ms()), Amount(10**6, 10**9, 10**9, 10**9))
+        async with actor.running():
+            return await pump(count, lambda number: sender.send(parent, [hops.draft(number)], now_ms=clock_ms()), done)
+
+
+async def nats_py(url: str, count: int) -> float:
+    import nats
+
+    client = await nats.connect(url)
+    context, got, done = client.jetstream(), 0, asyncio.Event()
+
+    async def on_message(message: Any) -> None:
+        nonlocal got
+        await message.ack()
+        got += 1
+        if got >= count:
+            done.set()
+
+    await context.add_stream(name="PEER", subjects=["peer.raw"])
+    await context.subscribe("peer.raw", cb=on_message, manual_ack=True, pending_msgs_limit=0, pending_bytes_limit=0)
+    try:
+        return await pump(count, lambda _number: context.publish("peer.raw", b"x" * hops.BYTES), done)
+    finally:
+        await client.close()
+
+
+async def faststream(url: str, count: int) -> float:
+    from faststream import AckPolicy
+    from faststream.nats import JStream, NatsBroker
+
+    broker, got, done = NatsBroker(url, logger=None), 0, asyncio.Event()
+
+    @broker.subscriber("peer.fast", stream=JStream("FAST"), ack_policy=AckPolicy.ACK)
+    async def handle(_: bytes) -> None:
+        nonlocal got
+        got += 1
+        if got >= count:
+            done.set()
+
+    async with broker:
+        await broker.start()
+        data = b"x" * hops.BYTES
+        return await pump(count, lambda _number: broker.publish(data, "peer.fast", stream="FAST"), done)
+
+
+async def autogen(_: str, count: int) -> float:
+    from dataclasses import dataclass
+
+    from autogen_core import AgentId, MessageContext, RoutedAgent, message_handler
+    from autogen_ext.runtimes.grpc import GrpcWorkerAgentRuntime, GrpcWorkerAgentRuntimeHost
+
+    @dataclass
+    class Text:
+        content: str
+
+    class Sink(RoutedAgent):
+        @message_handler
+        async def handle(self, message: Text, _: MessageContext) -> Text:
+            return Text("")
+
+    host = GrpcWorkerAgentRuntimeHost(address="127.0.0.1:50251")
+    host.start()
+    runtime = GrpcWorkerAgentRuntime(host_address="127.0.0.1:50251")
+    await runtime.start()
+    await Sink.register(runtime, "sink", lambda: Sink("sink"))
+    done, data = asyncio.Event(), Text("x" * hops.BYTES)
+    done.set()
+    try:
+        return await pump(count, lambda _number: runtime.send_message(data, AgentId("sink", "default")), done)
+    finally:
+        await runtime.stop()
+        await host.stop()
+
+
+def measure(count: int) -> dict[str, float]:
+    """A peer that is not installed is told and left out."""
+    figures = {}
+    for name, job in (("governed", governed), ("nats-py", nats_py), ("faststream", faststream), ("autogen", autogen)):
+        with tempfile.TemporaryDirectory() as place:
+            server = EmbeddedServer(Path(place))
+            server.start()
+            try:
+                uvloop.run(hops.declare(server.url, count))
+                figures[f"peers.{name}"] = uvloop.run(job(server.url, count))
+            except ImportError as error:
+                print(f"peers.{name}: not measured ({error}); install the bench extra")
+            finally:
+                server.stop()
+    if "peers.faststream" in figures:
+        figures["peers.governed_to_faststream"] = figures["peers.governed"] / figures["peers.faststream"]
+    return figures
