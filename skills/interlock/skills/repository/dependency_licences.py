@@ -1,6 +1,6 @@
 """Licences of dependencies, from what lies in the tree: installed packages first, then what the owner declares.
 
-Lock files of npm tell them already; those of Python do not. `.interlock/licences.yaml` holds the owner's declarations:
+Lock files of npm tell them already; those of Python do not. `.interlock-licences.yaml` holds the owner's declarations:
 `licences: {"pypi:flask": BSD-3-Clause}`; it speaks only where nothing installed does.
 """
 
@@ -19,7 +19,7 @@ from interlock.skills.repository.requirement import pypi_name
 from interlock.skills.repository.structured import Unreadable, table, words
 from interlock.skills.repository.walk import Tree
 
-DECLARATIONS = ".interlock/licences.yaml"
+DECLARATIONS = ".interlock-licences.yaml"
 MAX_INSTALLED = 3_000
 
 

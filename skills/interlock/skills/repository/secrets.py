@@ -27,7 +27,7 @@ from interlock.skills.repository.sources import language_of
 from interlock.skills.repository.structured import items, table, words
 from interlock.skills.repository.walk import SKIPPED, Entry, Tree, walk
 
-ALLOW_FILE = ".interlock/secrets-allow.yaml"
+ALLOW_FILE = ".interlock-secrets.yaml"
 MAX_PER_FILE = 200
 _PROSE = frozenset({"Markdown", "reStructuredText", "HTML", ""})
 _LOCKS = re.compile(

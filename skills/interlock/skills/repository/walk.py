@@ -21,7 +21,7 @@ SKIPPED = frozenset(
     {
         *(b".git", b".hg", b".svn", b".jj", b"node_modules", b"bower_components", b".venv", b"venv", b".tox", b".nox"),
         *(b"__pycache__", b".mypy_cache", b".pytest_cache", b".ruff_cache", b".hypothesis", b".eggs", b".gradle"),
-        *(b".next", b".nuxt", b".yarn", b".pnpm-store", b".terraform", b".cache"),
+        *(b".next", b".nuxt", b".yarn", b".pnpm-store", b".terraform", b".cache", b".interlock"),
     }
 )
 

@@ -112,6 +112,6 @@ def _finding(entry: Dependency, expression: str, ruling: Ruling, rules: LicenceR
 def _unknown(context: Context, number: int) -> Finding:
     message = (
         f"the licences of {number} of {len(context.dependencies)} dependencies are not known here; "
-        "declare them in .interlock/licences.yaml"
+        "declare them in .interlock-licences.yaml"
     )
     return Finding("licence-unknown", "low", message)
