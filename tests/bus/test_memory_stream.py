@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -12,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from interlock.bus.clock import ManualClock
 from interlock.bus.errors import Conflict, Refused, StoreFull
 from interlock.bus.memory import MemoryTransport
-from interlock.bus.memory_stream import size_of
+from interlock.bus.memory_stream import MemoryStream, size_of
 from interlock.bus.streams import Declarations, StreamSpec
 from interlock.bus.subject_filter import matches
 from interlock.bus.transport import EXPECTED_SEQUENCE, MESSAGE_ID
@@ -32,7 +33,7 @@ class Kept:
 
 class StreamAgainstModel(RuleBasedStateMachine):
     @initialize(
-        max_bytes=st.sampled_from([0, 300, 2000]),
+        max_bytes=st.sampled_from([0, 400, 400, 2000]),
         max_age_ms=st.sampled_from([0, 1000]),
         max_per_subject=st.sampled_from([-1, 1, 3]),
         discard=st.sampled_from(["new", "old"]),
@@ -40,7 +41,7 @@ class StreamAgainstModel(RuleBasedStateMachine):
     def declare(self, **limits: object) -> None:
         self.clock = ManualClock(0)
         self.transport = MemoryTransport(self.clock)
-        self.spec = StreamSpec(name="S", subjects=("s.>",), max_message_bytes=200, dedupe_ms=500, **limits)  # type: ignore[arg-type]
+        self.spec = StreamSpec(name="S", subjects=("s.>",), max_message_bytes=300, dedupe_ms=500, **limits)  # type: ignore[arg-type]
         asyncio.run(self.transport.declare(Declarations(streams=(self.spec,))))
         self.everything: list[Kept] = []
         self.gone: set[int] = set()
@@ -57,9 +58,9 @@ class StreamAgainstModel(RuleBasedStateMachine):
 
     @rule(
         subject=SUBJECTS,
-        data=st.sampled_from([0, 1, 70, 140, 200, 201]).map(lambda size: b"x" * size),
+        data=st.sampled_from([0, 70, 70, 140, 301]).map(lambda size: b"x" * size),
         message_id=st.sampled_from(["", "m1", "m2"]),
-        expected=st.one_of(st.none(), st.integers(0, 30), st.just(-1)),
+        expected=st.sampled_from([None, None, None, -1, 0, 3]),
     )
     def publish(self, subject: str, data: bytes, message_id: str, expected: int | None) -> None:
         own = [one.sequence for one in self.kept if one.subject == subject]
@@ -77,7 +78,7 @@ class StreamAgainstModel(RuleBasedStateMachine):
         if expected is not None:
             headers[EXPECTED_SEQUENCE] = str(expected)
         size = size_of(subject, data, headers)
-        if size - size_of(subject, b"", {}) > 200:
+        if size - size_of(subject, b"", {}) > 300:
             return Refused
         if expected is not None and expected != (own[-1] if own else 0):
             return Conflict
@@ -136,4 +137,22 @@ class StreamAgainstModel(RuleBasedStateMachine):
 
 
 TestStreamAgainstModel = StreamAgainstModel.TestCase
-TestStreamAgainstModel.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestStreamAgainstModel.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
+
+
+def store(stream: MemoryStream, now_ms: int, size: int = 0, message_id: str = "") -> int:
+    return stream.store("s.a", b"x" * size, {MESSAGE_ID: message_id} if message_id else {}, now_ms).sequence
+
+
+def test_a_message_id_is_remembered_for_exactly_the_window() -> None:
+    stream = MemoryStream(StreamSpec(name="S", subjects=("s.>",), max_bytes=0, dedupe_ms=500))
+    assert [store(stream, now_ms, message_id="m") for now_ms in (0, 499, 500, 999, 1000)] == [1, 1, 2, 2, 3]
+
+
+def test_what_a_message_replaces_makes_room_for_it() -> None:
+    full = size_of("s.a", b"x" * 100, {})
+    stream = MemoryStream(StreamSpec(name="S", subjects=("s.>",), max_bytes=full, max_per_subject=1))
+    assert [store(stream, 0, size=size) for size in (100, 100, 50, 100)] == [1, 2, 3, 4]
+    with pytest.raises(StoreFull):
+        store(stream, 0, size=101)
+    assert (stream.bytes, stream.last_sequence_of("s.a")) == (full, 4)
