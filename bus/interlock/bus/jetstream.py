@@ -281,7 +281,7 @@ class JetStreamTransport:
     async def put_object(self, bucket: str, name: str, data: bytes) -> None:
         from interlock.bus.objects import put_object
 
-        await put_object(self.client, bucket, name, data, self.settings.request_timeout_ms / 1000)
+        await put_object(self, bucket, name, data, self.client._nuid.next().decode())
 
     async def get_object(self, bucket: str, name: str) -> bytes:
         from interlock.bus.objects import get_object

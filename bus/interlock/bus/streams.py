@@ -37,7 +37,9 @@ class StreamSpec(Struct, frozen=True, kw_only=True):
 
 
 class ConsumerSpec(Struct, frozen=True, kw_only=True):
-    """A durable pull consumer, shared by the instances of a role."""
+    """A durable pull consumer, shared by the instances of a role. backoff_ms, where given, takes the place of
+    ack_wait_ms: the n-th redelivery waits for its n-th entry.
+    """
 
     stream: str
     name: str

@@ -5,6 +5,7 @@ Guarantees of every transport
 - `publish` returns only after the message is stored and numbered; messages of a stream are totally ordered.
 - A message id seen within the stream's window is stored once: the second publish answers `duplicate` with the first's
   sequence.
+- A repeat that also names an expected sequence may answer Conflict instead of `duplicate`: read back and compare.
 - `expected_sequence` n stores only if the last message on that subject has sequence n (0: none), else Conflict.
 - A consumer delivers each message at least once until it is acknowledged, terminated, or its deliveries are used up;
   after `ack_wait_ms` without an answer or a sign of progress it is delivered again, with `delivered` one higher.

@@ -11,7 +11,7 @@ import msgspec
 
 from interlock.agents.artefacts import put_artefact
 from interlock.agents.audit.hop_graph import Hop as AuditedHop
-from interlock.agents.audit.hop_graph import HopAudit, audit_hops, refusal_of
+from interlock.agents.audit.hop_graph import HopAudit, Memo, audit_hops, refusal_of
 from interlock.agents.audit.report import audit_report, compliance_log, judge_goal
 from interlock.agents.audit.signature_log import signature_log
 from interlock.agents.status import AuditStatus, write_audit
@@ -51,6 +51,7 @@ class AuditorRole:
         self._sender = sender
         self._trust = trust
         self._limits = limits
+        self._memo = Memo()
 
     def observing(self, own: Handler) -> Handler:
         """The handler of the auditor's actor: its own hops through its onion, everybody's under its eyes."""
@@ -96,7 +97,7 @@ class AuditorRole:
         return DONE
 
     async def _observe(self, message: Message, role: str) -> None:
-        hop = audit_hops([message], self._trust.trust, self._limits).hops[0]
+        hop = audit_hops([message], self._trust.trust, self._limits, self._memo).hops[0]
         if hop.reason is not Reason.BAD_PARENT and not hop.verified:
             await self._record_refusal(message, hop, role)
         envelope = hop.envelope
@@ -147,7 +148,7 @@ class AuditorRole:
 
     async def _audit(self, goal_id: str, up_to: int) -> HopAudit:
         messages = await goal_messages(self._transport, self._workspace, goal_id, up_to)
-        return audit_hops(messages, self._trust.trust, self._limits)
+        return audit_hops(messages, self._trust.trust, self._limits, self._memo)
 
 
 async def goal_messages(transport: Transport, workspace: str, goal_id: str, up_to: int = 0) -> list[Message]:

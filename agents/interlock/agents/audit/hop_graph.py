@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from interlock.bus.authority import judge, payload_type
 from interlock.bus.transport import MESSAGE_ID, Message
@@ -56,11 +57,32 @@ class HopAudit(Struct, frozen=True):
         return [hop for hop in self.hops if not hop.verified and _from_inside(hop)]
 
 
-def audit_hops(messages: Sequence[Message], trust: Trust, limits: Limits | None = None) -> HopAudit:
+class Memo:
+    """What was found of single hops, by place in the stream and version of the trust store: an auditor sees each hop
+    as it passes and again in its goal, and a signature is the dearest thing to check. Bounded.
+    """
+
+    def __init__(self, capacity: int = 20_000) -> None:
+        self._capacity = capacity
+        self._known: dict[tuple[int, int], tuple[bytes, Hop]] = {}
+
+    def look(self, message: Message, trust: Trust) -> Hop | None:
+        known = self._known.get((message.sequence, trust.version))
+        return known[1] if known is not None and known[0] == message.data else None
+
+    def keep(self, message: Message, trust: Trust, hop: Hop) -> None:
+        if len(self._known) >= self._capacity:
+            self._known.pop(next(iter(self._known)))
+        self._known[message.sequence, trust.version] = (message.data, hop)
+
+
+def audit_hops(
+    messages: Sequence[Message], trust: Trust, limits: Limits | None = None, memo: Memo | None = None
+) -> HopAudit:
     """messages: all of one goal, in stream order."""
     bounds = limits or Limits()
     seen: dict[str, int] = {}
-    alone = [_alone(message, trust, bounds, seen) for message in messages]
+    alone = [_once(_known_alone(message, trust, bounds, memo), seen) for message in messages]
     parents = {hop.envelope.id: hop for hop in alone if hop.verified and hop.envelope is not None}
     granted: dict[str, Amount] = {}
     return HopAudit([_in_graph(hop, parents, granted) for hop in alone])
@@ -77,7 +99,26 @@ def refusal_of(hop: Hop) -> Refusal:
     )
 
 
-def _alone(message: Message, trust: Trust, limits: Limits, seen: dict[str, int]) -> Hop:
+def _known_alone(message: Message, trust: Trust, limits: Limits, memo: Memo | None) -> Hop:
+    if memo is None:
+        return _alone(message, trust, limits)
+    hop = memo.look(message, trust)
+    if hop is None:
+        hop = _alone(message, trust, limits)
+        memo.keep(message, trust, hop)
+    return hop
+
+
+def _once(hop: Hop, seen: dict[str, int]) -> Hop:
+    if not hop.verified or hop.envelope is None:
+        return hop
+    first = seen.setdefault(hop.envelope.id, hop.sequence)
+    if first == hop.sequence:
+        return hop
+    return replace(hop, verified=False, reason=Reason.REPLAYED, detail=f"already at sequence {first}")
+
+
+def _alone(message: Message, trust: Trust, limits: Limits) -> Hop:
     checked = decode(message.data, limits)
     envelope, reason, detail, authentic = checked.envelope, checked.reason, checked.detail, False
     if checked.ok and envelope is not None:
@@ -93,7 +134,7 @@ def _alone(message: Message, trust: Trust, limits: Limits, seen: dict[str, int])
         if failed is not None:
             reason, detail = failed.reason, failed.detail
         else:
-            reason, detail = _more(message, envelope, seen)
+            reason, detail = _more(message, envelope)
     return Hop(
         sequence=message.sequence,
         subject=message.subject,
@@ -108,11 +149,9 @@ def _alone(message: Message, trust: Trust, limits: Limits, seen: dict[str, int])
     )
 
 
-def _more(message: Message, envelope: Envelope, seen: dict[str, int]) -> tuple[Reason, str]:
+def _more(message: Message, envelope: Envelope) -> tuple[Reason, str]:
     if message.headers.get(MESSAGE_ID) != envelope.id:
         return Reason.WRONG_MESSAGE_ID, "the message id is not the envelope's"
-    if seen.setdefault(envelope.id, message.sequence) != message.sequence:
-        return Reason.REPLAYED, f"already at sequence {seen[envelope.id]}"
     if envelope.span_id != span_of(envelope.id):
         return Reason.TRACE_MISMATCH, "spanId does not belong to the id"
     verdict = judge(envelope)
@@ -125,8 +164,6 @@ def _in_graph(hop: Hop, parents: dict[str, Hop], granted: dict[str, Amount]) -> 
     detail = _graph_problem(hop.envelope, parents, granted)
     if not detail:
         return hop
-    from msgspec.structs import replace
-
     return replace(hop, verified=False, reason=Reason.BAD_PARENT, detail=detail)
 
 

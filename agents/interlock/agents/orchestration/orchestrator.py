@@ -58,7 +58,7 @@ log = logging.getLogger("interlock.orchestrator")
 
 Plan = Callable[[Intake], Awaitable[PlanDraft | list[Ground]]]
 MAX_CACHED_GOALS = 2_000
-STATUS_EVERY_MS = 250
+STATUS_EVERY_MS = 100
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 
@@ -71,7 +71,6 @@ class _Goal:
     revision: int = -1
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     told_ms: int = 0
-    told_phase: str = ""
 
 
 class OrchestratorRole:
@@ -201,12 +200,12 @@ class OrchestratorRole:
 
     async def _tell(self, goal: _Goal, goal_id: str) -> None:
         now_ms, phase = self._transport.clock.now_ms(), goal.state.phase
-        if phase == goal.told_phase and now_ms - goal.told_ms < STATUS_EVERY_MS:
+        if phase != "ended" and now_ms - goal.told_ms < STATUS_EVERY_MS:
             return
         status = status_of(goal.state, self._workspace, goal_id, now_ms)
         if status is not None:
             await write_status(self._transport, status)
-            goal.told_ms, goal.told_phase = now_ms, phase
+            goal.told_ms = now_ms
 
     def _entry(self, goal_id: str) -> _Goal:
         goal = self._goals.get(goal_id)

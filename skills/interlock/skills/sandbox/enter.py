@@ -70,7 +70,12 @@ def interpreter_paths() -> tuple[str, ...]:
     """Directories and files that running Python itself needs."""
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *(entry for entry in sys.path if entry)}
-    return tuple(sorted(os.path.realpath(path) for path in {*prefixes, *paths})) + _SYSTEM + _SYSTEM_FILES
+    wanted = sorted(os.path.realpath(path) for path in {*prefixes, *paths, *_SYSTEM})
+    tops: list[str] = []
+    for path in wanted:
+        if not any(path.startswith(top.rstrip("/") + "/") for top in tops):
+            tops.append(path)
+    return (*dict.fromkeys(tops), *_SYSTEM_FILES)
 
 
 def _limit(confinement: Confinement) -> None:
