@@ -14,7 +14,7 @@ from interlock.skills.repository.dependency_licences import with_licences
 from interlock.skills.repository.findings import Finding
 from interlock.skills.repository.infrastructure import infrastructure_kind, read_dockerfile, read_procfile
 from interlock.skills.repository.licences import LICENCE_FILE, LicenceRules, recognised
-from interlock.skills.repository.manifests import is_aside, read_manifest, reader_for
+from interlock.skills.repository.manifests import is_aside, is_copied, read_manifest, reader_for
 from interlock.skills.repository.model import Component, Context, EntryPoint, LicenceText, Manifest, Package
 from interlock.skills.repository.names import one_line, printable_name
 from interlock.skills.repository.revision import commit_of
@@ -71,7 +71,7 @@ class _Survey:
         digest = hashlib.sha256()
         for entry in self._tree.files:
             self._look(entry, digest)
-        released = [manifest for manifest in self._manifests if not is_aside(manifest.path)]
+        released = [manifest for manifest in self._manifests if not is_copied(manifest.path)]
         dependencies = with_licences(self._tree, inventory(released))
         shipped = (entry for entry in dependencies if entry.scope in ("runtime", "optional"))
         self._uses.of_dependencies({entry.name: (entry.source, entry.line) for entry in shipped})
@@ -84,7 +84,7 @@ class _Survey:
                 Finding(
                     "manifests-aside",
                     "info",
-                    f"{self._aside} manifests of tests, examples or vendored code not counted",
+                    f"{self._aside} manifests of tests, examples, build output or vendored code not counted",
                 )
             )
         return Context(

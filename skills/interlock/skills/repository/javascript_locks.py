@@ -85,7 +85,7 @@ def read_yarn_lock(path: str, text: str) -> Manifest:
         name = npm_name(first[: first.rfind("@")] if "@" in first[1:] else first)
         specifier = first[first.rfind("@") + 1 :].removeprefix("npm:")
         fields = dict(filter(None, (_field(line) for line in body if not line.startswith("    "))))
-        if not name or "version" not in fields or specifier.startswith("workspace:"):
+        if not name or name == "__metadata" or "version" not in fields or specifier.startswith("workspace:"):
             continue
         origin = npm_origin(specifier)
         needs = _needs(body)

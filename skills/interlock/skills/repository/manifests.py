@@ -58,6 +58,15 @@ def reader_for(path: str) -> Reader | None:
     return by_name or (read_requirements if _REQUIREMENTS.fullmatch(path) else None)
 
 
+# Manifests in build output describe what was bundled in, not what is depended on.
+_BUILT = re.compile(r"(^|/)(dist|build|out|compiled|bundled?)/", re.IGNORECASE)
+
+
+def is_copied(path: str) -> bool:
+    """Whether a manifest belongs to code that was copied in: aside, or inside of build output."""
+    return is_aside(path) or _BUILT.search(path) is not None
+
+
 def is_aside(path: str) -> bool:
     """Whether a file belongs to tests, examples, documentation or vendored code."""
     return ASIDE.search(path) is not None

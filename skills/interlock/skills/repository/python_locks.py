@@ -27,7 +27,7 @@ def read_requirements(path: str, text: str) -> Manifest:
     """pip's requirements format. A file where every line has a hash counts as a lock."""
     manifest = Manifest(path=path, kind="requirements")
     told = scope_of_name(path.rpartition("/")[2].removesuffix(".txt").replace("requirements", ""))
-    scope: Scope = "dev" if told == "dev" else "runtime"
+    scope: Scope = told if told in ("dev", "build") else "runtime"
     for number, line in _logical_lines(text):
         if line.startswith(("-e ", "--editable")):
             _add_editable(manifest, line.split(None, 1)[-1].removeprefix("--editable="), scope, number)
@@ -67,7 +67,7 @@ def _add_line(manifest: Manifest, line: str, scope: Scope, number: int) -> None:
     found = requirement(bare, scope, manifest.path, number)
     if found is not None:
         manifest.dependencies.append(replace(found, hashes=hashes[:MAX_HASHES], locked=bool(hashes)))
-    elif re.match(r"[a-z+]+://|git@|\.{0,2}/|[\w./-]+\.(whl|zip|tar\.gz)$", bare):
+    elif re.match(r"[a-z+]+://|git@|\.{0,2}/|\.{1,2}$|[\w./-]+\.(whl|zip|tar\.gz)$", bare):
         _add_editable(manifest, bare, scope, number)
     else:
         message = f"not a requirement: {one_line(bare, 80)}"

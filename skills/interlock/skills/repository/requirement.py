@@ -66,6 +66,8 @@ def without_credentials(address: str) -> str:
 def scope_of_name(name: str) -> Scope:
     """The scope a group, extra or file name tells."""
     lowered = name.lower()
-    if any(word in lowered for word in ("dev", "test", "lint", "doc", "type", "ci", "bench", "format", "style")):
+    if lowered.strip("-_.") == "build":
+        return "build"
+    if any(word in lowered for word in ("dev", "test", "lint", "doc", "typ", "ci", "bench", "format", "style")):
         return "dev"
     return "runtime" if lowered in ("main", "default", "base", "prod", "production", "runtime") else "optional"

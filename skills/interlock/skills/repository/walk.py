@@ -79,7 +79,7 @@ class Tree(Struct):
             self._note("unreadable", "low", f"cannot be read: {error.strerror}", path)
             return None
         kept = data[:limit]
-        return Content(kept, len(data) > limit, _decoded(kept))
+        return Content(kept, len(data) > limit, _decoded(kept, cut=len(data) > limit))
 
     def _note(self, code: str, severity: str, message: str, path: str) -> None:
         self.findings.append(Finding(code, severity, message, path))  # type: ignore[arg-type]
@@ -165,7 +165,7 @@ def _sorted(tree: Tree) -> Tree:
     return tree
 
 
-def _decoded(data: bytes) -> str | None:
+def _decoded(data: bytes, *, cut: bool) -> str | None:
     """UTF-8 or UTF-16 with a mark, else Latin-1; None for binary content."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
@@ -175,6 +175,6 @@ def _decoded(data: bytes) -> str | None:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # A cut in the middle of a character is not another encoding.
-        if error.start >= len(data) - 4 and error.reason == "unexpected end of data":
+        if cut and error.start >= len(data) - 4 and error.reason == "unexpected end of data":
             return data[: error.start].decode("utf-8-sig")
         return data.decode("latin-1")
