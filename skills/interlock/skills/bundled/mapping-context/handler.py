@@ -11,6 +11,7 @@ from interlock.skills.release.context_map import context_map
 from interlock.skills.repository.findings import told
 from interlock.skills.repository.given import CONTEXT_FILE, survey_of
 from interlock.skills.repository.model import Context
+from interlock.skills.repository.names import one_line
 from interlock.skills.sdk import Task
 
 
@@ -31,12 +32,19 @@ def summary(context: Context) -> dict[str, Any]:
         "files": context.files,
         "bytes": context.bytes,
         "languages": context.languages,
-        "manifests": context.manifests[:50],
+        "manifests": [one_line(path, 200) for path in context.manifests[:50]],
         "manifestCount": len(context.manifests),
         "dependencies": len(context.dependencies),
         "directDependencies": sum(1 for entry in context.dependencies if entry.direct),
-        "components": plain(context.components[:40]),
-        "entryPoints": plain(context.entry_points[:40]),
-        "aiUses": plain([use for use in context.uses if use.kind != "framework"][:40]),
+        "components": [{**plain(part), "path": one_line(part.path, 200)} for part in context.components[:40]],
+        "entryPoints": [
+            {"kind": entry.kind, "name": entry.name, "port": entry.port, "file": one_line(entry.file, 200)}
+            for entry in context.entry_points[:40]
+        ],
+        "aiUses": [
+            {"name": use.name, "kind": use.kind, "file": one_line(use.file, 200), "line": use.line}
+            for use in context.uses
+            if use.kind != "framework"
+        ][:40],
         **told(context.findings),
     }

@@ -107,12 +107,15 @@ def _levels(plan: list[dict[str, Any]], names: dict[str, list[str]]) -> list[lis
 
 
 def _matrix(plan: list[dict[str, Any]], edges: list[tuple[str, str]]) -> dict[str, Any]:
-    """Rows wait for columns: 1 where they do. Absent for plans of more than MAX_MATRIX tasks: the edges say the same."""
+    """Each row waits for the columns where it has a 1. Absent for plans of more than MAX_MATRIX tasks: the edges say
+    the same.
+    """
     if len(plan) > MAX_MATRIX:
         return {}
     order = [entry["id"] for entry in plan]
     known = set(edges)
-    return {"matrix": {"order": order, "rows": [[int((column, row) in known) for column in order] for row in order]}}
+    rows = ["".join("1" if (column, row) in known else "0" for column in order) for row in order]
+    return {"matrix": {"order": order, "rows": rows}}
 
 
 def _critical_path(plan: list[dict[str, Any]], names: dict[str, list[str]]) -> list[str]:
