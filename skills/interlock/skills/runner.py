@@ -180,6 +180,7 @@ class SkillRunner:
         async with self._starting:
             if self.host_pid:
                 return
+            await self._close_writer()
             ours, theirs = socket.socketpair()
             command = [sys.executable, "-I", "-m", "interlock.skills.host", str(theirs.fileno())]
             log = self._place / "host.log"
@@ -204,14 +205,22 @@ class SkillRunner:
                 future.set_result(RunReport(id=name, outcome="host_lost", detail="the fork server ended"))
 
     async def _end(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        await self._close_writer()
         if self._host is not None:
             host = self._host
             await anyio.to_thread.run_sync(lambda: host.stop(2_000))
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            try:
+                await self._writer.wait_closed()
+            except OSError:
+                pass  # the host ended first
+            self._writer = None
 
 
 def _paths(request: RunRequest) -> tuple[list[str], list[str]] | str:
@@ -223,8 +232,8 @@ def _paths(request: RunRequest) -> tuple[list[str], list[str]] | str:
         if value is None:
             continue
         roots = request.write_roots if kind == "writable-directory" else request.read_roots
-        real = os.path.realpath(str(value))
-        if "\0" in str(value) or not any(_is_within(real, os.path.realpath(root)) for root in roots):
+        real = "" if "\0" in str(value) else os.path.realpath(str(value))
+        if not real or not any(_is_within(real, os.path.realpath(root)) for root in roots):
             allowed = ", ".join(str(root) for root in roots) or "none"
             return f"$.{name}: {value} is not under a directory that runs may use; allowed: {allowed}"
         if not Path(real).is_dir():
