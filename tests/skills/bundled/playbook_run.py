@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 from collections.abc import Iterator
@@ -9,9 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 import interlock.skills
+from interlock.agents.audit.hop_graph import HopAudit
+from interlock.agents.audit.report import audit_report, compliance_log, judge_goal
 from interlock.agents.goal.references import dig, resolve
+from interlock.agents.learning.knowledge import knowledge_pack, learn
 from interlock.bus.yaml12 import load_yaml
+from interlock.envelope.amounts import Budget
+from interlock.envelope.payloads import AuditRequest, Finding, GateOutcome, KnowledgeRequest, TaskSummary
 from interlock.skills.manifest import load_skill
 from interlock.skills.schemas import check, find_float
 from interlock.skills.sdk import Task
@@ -61,9 +69,7 @@ def run_skill(
 class PlaybookRun:
     """outputs: by task id. files: every document by name. Costs and times of tasks are those given."""
 
-    def __init__(
-        self, goal: dict[str, Any], place: Path, *, now: str = NOW, cost: int = 40, attest: bool = True
-    ) -> None:
+    def __init__(self, goal: dict[str, Any], place: Path, *, now: str = NOW, cost: int = 40) -> None:
         loaded = load_yaml((CONFIG / "playbooks" / "release-readiness.yaml").read_bytes(), source="playbook").value
         self.goal, self.now = goal, now
         self.outputs: dict[str, dict[str, Any]] = {}
@@ -121,59 +127,40 @@ class PlaybookRun:
         return dig(values, parts, ".".join(parts))
 
     def _others(self, place: Path) -> None:
-        """What auditor and synthesizer write: by their own code, from what was found."""
-        import json
-
-        import msgspec
-
-        from interlock.agents.audit.hop_graph import HopAudit
-        from interlock.agents.audit.report import audit_report, compliance_log, judge_goal
-        from interlock.agents.learning.knowledge import knowledge_pack, learn
-        from interlock.envelope.payloads import AuditRequest, Finding, KnowledgeRequest, TaskSummary
-
-        findings = msgspec.convert(
-            [entry for output in self.outputs.values() for entry in output["findings"]], list[Finding]
-        )
+        """What auditor and synthesizer write, by their own code, from what was found."""
+        findings = msgspec.convert([entry for out in self.outputs.values() for entry in out["findings"]], list[Finding])
         blocking = sum(entry.blocks for entry in findings)
-        self.gates = [
-            {
-                "gate": "G5",
-                "name": "Compliance",
-                "owner": "Compliance Officer",
-                "passed": not blocking,
-                "criteria": ["c"],
-                "evidence": [f"blocking_findings = {blocking}"],
-                "at": self.now,
-            }
-        ]
-        from interlock.envelope.amounts import Budget
-        from interlock.envelope.payloads import GateOutcome
-
-        gates = msgspec.convert(self.gates, list[GateOutcome])
-        tasks = msgspec.convert(self.plan, list[TaskSummary])
-        common = {
+        gate = GateOutcome(
+            gate="G5",
+            name="Compliance",
+            owner="Compliance Officer",
+            passed=not blocking,
+            criteria=["no finding blocks release"],
+            evidence=[f"blocking_findings = {blocking}"],
+            at=self.now,
+        )
+        self.gates = [msgspec.to_builtins(gate)]
+        told: dict[str, Any] = {
             "goal": self.goal["goal"],
-            "tasks": tasks,
+            "tasks": msgspec.convert(self.plan, list[TaskSummary]),
+            "tasks_total": len(self.plan),
+            "tasks_done": len(self.plan),
             "findings": findings,
-            "gates": gates,
-            "tasks_total": len(tasks),
-            "tasks_done": len(tasks),
+            "gates": [gate],
             "cost_usd": "0.001",
             "budget": Budget(cost_usd="1", actions=100),
         }
-        request = AuditRequest(risk="limited", carbon_grams="0", **common)
+        request = AuditRequest(risk="limited", carbon_grams="0", **told)
         audit = HopAudit(hops=[])
         judged = judge_goal(request, audit)
-        folder = place / "others"
-        folder.mkdir()
-        known = learn(KnowledgeRequest(outcome="released", scores={"gates": 1000}, **common))
+        asked = KnowledgeRequest(outcome="released", scores={"gates": 1000}, **told)
         texts = {
             "audit_report.md": audit_report(request, audit, judged, "goal", self.now),
             "compliance_log.json": json.dumps(compliance_log(request, audit, judged, "goal", self.now)),
-            "knowledge_pack.md": knowledge_pack(
-                KnowledgeRequest(outcome="released", scores={}, **common), known, "goal", self.now
-            ),
+            "knowledge_pack.md": knowledge_pack(asked, learn(asked), "goal", self.now),
         }
+        folder = place / "others"
+        folder.mkdir()
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
             self.files[name] = folder / name

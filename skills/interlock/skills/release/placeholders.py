@@ -21,11 +21,11 @@ _WHOLE_VALUE = re.compile(
 MAX_TOLD = 20
 
 
-def left_to_fill_in(files: Mapping[str, Path], goal: Any) -> list[Finding]:
-    """Findings that block. What the intake's author wrote, and what stands in code spans (names from the repository),
-    is theirs: a goal may well be to mend every TODO.
+def left_to_fill_in(files: Mapping[str, Path], foreign: Any) -> list[Finding]:
+    """Findings that block. foreign: a value whose strings somebody else wrote (the intake, descriptions in manifests):
+    what they say is theirs, as is what stands in code spans: a goal may well be to mend every TODO.
     """
-    own = sorted({text for text in _texts(goal) if len(text) > 3}, key=len, reverse=True)
+    own = sorted({text for text in _texts(foreign) if len(text) > 3}, key=len, reverse=True)
     found: list[Finding] = []
     for name, path in files.items():
         text = path.read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def left_to_fill_in(files: Mapping[str, Path], goal: Any) -> list[Finding]:
 
 def _in_markdown(text: str, own: list[str]) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.splitlines(), 1):
-        plain = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", line)
+        plain = re.sub(r"(?<![\\`])(`+)(?!`).*?(?<!`)\1(?!`)", "", line)
         plain = plain.replace("\\", "")  # escapes are how foreign text is written
         for words in own:
             plain = plain.replace(words.replace("\\", ""), "")
