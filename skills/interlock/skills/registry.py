@@ -11,6 +11,30 @@ from interlock.skills.errors import SkillsError
 from interlock.skills.manifest import Skill, load_skill
 
 BUNDLED = Path(__file__).parent / "bundled"
+# Words that every description has and that say nothing about it.
+_EMPTY = frozenset(
+    [
+        "the",
+        "and",
+        "for",
+        "are",
+        "its",
+        "that",
+        "this",
+        "what",
+        "with",
+        "from",
+        "which",
+        "each",
+        "into",
+        "out",
+        "all",
+        "not",
+        "one",
+        "has",
+        "have",
+    ]
+)
 _WORD = re.compile(r"[a-z0-9]{3,}")
 
 
@@ -62,8 +86,17 @@ class Registry:
 
 
 def words_of(text: str) -> set[str]:
-    """Lower-case words of three letters and more, without plural s."""
-    return {word.rstrip("s") if len(word) > 3 else word for word in _WORD.findall(text.lower())}
+    """Lower-case stems of words of three letters and more that mean something."""
+    return {stem(word) for word in _WORD.findall(text.lower()) if word not in _EMPTY}
+
+
+def stem(word: str) -> str:
+    """Without the commonest endings, doubled letters single: scanning, scans, scan are one."""
+    for ending in ("ing", "es", "s", "ed"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)]
+            break
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
 
 
 def _weight(word: str, documents: list[set[str]]) -> float:

@@ -89,6 +89,7 @@ def _post(planner: ModelPlanner, body: bytes) -> bytes:
         with opener.open(request, timeout=planner.timeout_ms / 1000) as response:
             data: bytes = response.read(MAX_ANSWER_BYTES + 1)
     except urllib.error.HTTPError as error:
+        error.close()
         raise ValueError(f"the server answered {error.code}") from error
     if len(data) > MAX_ANSWER_BYTES:
         raise ValueError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
