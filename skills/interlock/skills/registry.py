@@ -12,29 +12,8 @@ from interlock.skills.manifest import Skill, load_skill
 
 BUNDLED = Path(__file__).parent / "bundled"
 # Words that every description has and that say nothing about it.
-_EMPTY = frozenset(
-    [
-        "the",
-        "and",
-        "for",
-        "are",
-        "its",
-        "that",
-        "this",
-        "what",
-        "with",
-        "from",
-        "which",
-        "each",
-        "into",
-        "out",
-        "all",
-        "not",
-        "one",
-        "has",
-        "have",
-    ]
-)
+_EMPTY = {"the", "and", "for", "are", "its", "that", "this", "what", "with", "from", "which", "each"}
+_EMPTY |= {"into", "out", "all", "not", "one", "has", "have"}
 _WORD = re.compile(r"[a-z0-9]{3,}")
 
 
