@@ -67,13 +67,16 @@ def run_skill(
 
 
 class PlaybookRun:
-    """outputs: by task id. files: every document by name. Costs and times of tasks are those given."""
+    """outputs: by task id. files: every document by name. inputs: what each task got: skill, input, files. Costs and times
+    of tasks are those given.
+    """
 
     def __init__(self, goal: dict[str, Any], place: Path, *, now: str = NOW, cost: int = 40) -> None:
         loaded = load_yaml((CONFIG / "playbooks" / "release-readiness.yaml").read_bytes(), source="playbook").value
         self.goal, self.now = goal, now
         self.outputs: dict[str, dict[str, Any]] = {}
         self.files: dict[str, Path] = {}
+        self.inputs: dict[str, tuple[str, dict[str, Any], dict[str, Path]]] = {}
         self.gates: list[dict[str, Any]] = []
         self.plan = [
             {
@@ -109,6 +112,7 @@ class PlaybookRun:
     def _run(self, spec: dict[str, Any], place: Path, files: dict[str, Path]) -> None:
         out = place / spec["id"]
         input = resolve(spec.get("input", {}), self._look_up)
+        self.inputs[spec["id"]] = (spec["skill"], input, dict(files))
         self.outputs[spec["id"]] = run_skill(spec["skill"], out, input, files, self.now)
         self._produced[spec["id"]] = {path.name: path for path in sorted(out.iterdir())}
         self.files |= self._produced[spec["id"]]
@@ -160,7 +164,7 @@ class PlaybookRun:
             "knowledge_pack.md": knowledge_pack(asked, learn(asked), "goal", self.now),
         }
         folder = place / "others"
-        folder.mkdir()
+        folder.mkdir(parents=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
             self.files[name] = folder / name

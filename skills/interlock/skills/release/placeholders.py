@@ -21,15 +21,17 @@ _WHOLE_VALUE = re.compile(
 MAX_TOLD = 20
 
 
-def left_to_fill_in(files: Mapping[str, Path], foreign: Any) -> list[Finding]:
-    """Findings that block. foreign: a value whose strings somebody else wrote (the intake, descriptions in manifests):
-    what they say is theirs, as is what stands in code spans: a goal may well be to mend every TODO.
+def left_to_fill_in(files: Mapping[str, Path], prose: Any, names: Any) -> list[Finding]:
+    """Findings that block. What others wrote is theirs: a goal may well be to mend every TODO, and a package may be
+    called that. prose: a value whose strings (the intake, descriptions, quotations) may stand anywhere; names: one
+    whose strings may be whole values of a document. Code spans are names always.
     """
-    own = sorted({text for text in _texts(foreign) if len(text) > 3}, key=len, reverse=True)
+    own = sorted({text for text in _texts(prose) if len(text) > 3}, key=len, reverse=True)
+    known = {text.casefold() for text in (*_texts(prose), *_texts(names))}
     found: list[Finding] = []
     for name, path in files.items():
         text = path.read_text(encoding="utf-8")
-        places = _in_markdown(text, own) if name.endswith(".md") else _in_values(name, text, own)
+        places = _in_markdown(text, own) if name.endswith(".md") else _in_values(name, text, known)
         found += [
             Finding("placeholder", "high", f"text left to be filled in: {what}", name, line, True)
             for line, what in places
@@ -48,7 +50,7 @@ def _in_markdown(text: str, own: list[str]) -> Iterator[tuple[int, str]]:
             yield number, match[0]
 
 
-def _in_values(name: str, text: str, own: list[str]) -> Iterator[tuple[int, str]]:
+def _in_values(name: str, text: str, known: set[str]) -> Iterator[tuple[int, str]]:
     if name.endswith((".yaml", ".yml")):
         from interlock.bus.yaml12 import load_yaml
 
@@ -57,7 +59,7 @@ def _in_values(name: str, text: str, own: list[str]) -> Iterator[tuple[int, str]
         values = [json.loads(line) for line in (text.splitlines() if name.endswith(".jsonl") else [text])]
     for value in values:
         for entry in _texts(value):
-            if _WHOLE_VALUE.fullmatch(entry.strip()) and entry not in own:
+            if _WHOLE_VALUE.fullmatch(entry.strip()) and entry.casefold() not in known:
                 yield 0, entry[:80]
 
 

@@ -47,7 +47,7 @@ def run(task: Task) -> dict[str, Any]:
     if problems:
         raise SkillError("the deliverable is not whole: " + "; ".join(problems[:5]))
     entries = [_entry(name, files[name]) for name in sorted(files)]
-    unfilled = left_to_fill_in(files, _foreign(task, files))
+    unfilled = left_to_fill_in(files, *_foreign(task, files))
     failed = [gate["gate"] for gate in task.input["gates"] if not gate["passed"]]
     releasable = not failed and not unfilled
     manifest = canonical(
@@ -84,13 +84,15 @@ def _entry(name: str, path: Path) -> dict[str, Any]:
     return entry | {"schemaSha256": hashlib.sha256(schema.read_bytes()).hexdigest()} if schema.exists() else entry
 
 
-def _foreign(task: Task, files: dict[str, Path]) -> list[Any]:
-    """Text in the documents that others wrote: the intake, descriptions of the repository, messages that quote it."""
+def _foreign(task: Task, files: dict[str, Path]) -> tuple[Any, Any]:
+    """What others wrote: (text that may stand anywhere: the intake, descriptions, messages that quote; all names of
+    the repository).
+    """
     quoted = [entry.get("message", "") for entry in json.loads(files["compliance_log.json"].read_bytes())["entries"]]
-    context = task.files.get("context.json")
-    described = json.loads(context.read_bytes()) if context is not None else {}
-    packages = [package.get("description", "") for package in described.get("packages", [])]
-    return [task.input["goal"], quoted, packages, described.get("description", "")]
+    given = task.files.get("context.json")
+    context = json.loads(given.read_bytes()) if given is not None else {}
+    packages = [package.get("description", "") for package in context.get("packages", [])]
+    return [task.input["goal"], quoted, packages, context.get("description", "")], context
 
 
 def _missing(files: dict[str, Path]) -> list[str]:
