@@ -26,7 +26,7 @@ from interlock.bus.layers import breaker_layer, rate_layer
 from interlock.bus.ledger.client import Lease, goal_scope, open_goal
 from interlock.bus.ledger.stage import Charge, lease_layer
 from interlock.bus.ledger.writer import LedgerWriter
-from interlock.bus.middleware import Profile, gate_stage, onion
+from interlock.bus.middleware import Profile, gate_stage, gates_stage, onion
 from interlock.bus.rates import Buckets, RateLimit
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.server import EmbeddedServer
@@ -173,7 +173,8 @@ async def receive_governed(url: str, count: int, options: Any) -> dict[str, floa
                 if not isinstance(lease, Lease):
                     raise SystemExit(f"no lease: {lease}")
                 rate = RateLimit(per_minute=10**8, burst=10**6)
-                stages = [gate_stage(name, gate) for name, gate in receiving_gates(receiver)]
+                gates = receiving_gates(receiver)
+                stages = [gate_stage(name, gate) for name, gate in gates] if profiled else [gates_stage(gates)]
                 stages += [
                     ("rate", rate_layer(Buckets(rate), Buckets(rate))),
                     ("breaker", breaker_layer(Breakers(BreakerSettings()), lambda _hop: "executor:noop")),
@@ -261,7 +262,7 @@ async def latency(url: str, *, governed: bool, count: int = 300) -> float:
         parent = mandate(new_id(clock_ms()), Amount(10**6, 10**9, 10**9, 10**9))
         sender = Sender(transport, Identity("orchestrator", KEYS["orchestrator"]))
         receiver = Receiver("executor", Source(), Limits(), ReplayMemory())
-        stages = [gate_stage(name, gate) for name, gate in receiving_gates(receiver)]
+        stages = [gates_stage(receiving_gates(receiver))]
         inbox = inbox_of("default", "executor")
         if governed:
             actor = Actor(

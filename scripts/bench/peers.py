@@ -18,7 +18,7 @@ from interlock.bus.actor import Actor, ActorSettings
 from interlock.bus.gates import Receiver, receiving_gates
 from interlock.bus.hop import DONE, Hop, Outcome
 from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.middleware import gate_stage, onion
+from interlock.bus.middleware import gates_stage, onion
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.server import EmbeddedServer
 from interlock.bus.streams import inbox_of
@@ -56,7 +56,7 @@ async def governed(url: str, count: int) -> float:
             return DONE
 
         receiver = Receiver("executor", hops.Source(), Limits(), ReplayMemory())
-        stages = [gate_stage(name, gate) for name, gate in receiving_gates(receiver)]
+        stages = [gates_stage(receiving_gates(receiver))]
         inbox = inbox_of("default", "executor")
         actor = Actor(
             transport,
@@ -112,33 +112,10 @@ async def faststream(url: str, count: int) -> float:
         return await pump(count, lambda _number: broker.publish(data, "peer.fast", stream="FAST"), done)
 
 
-async def autogen(_: str, count: int) -> float:
-    from dataclasses import dataclass
+async def autogen(url: str, count: int) -> float:
+    from peer_autogen import autogen as measured
 
-    from autogen_core import AgentId, MessageContext, RoutedAgent, message_handler
-    from autogen_ext.runtimes.grpc import GrpcWorkerAgentRuntime, GrpcWorkerAgentRuntimeHost
-
-    @dataclass
-    class Text:
-        content: str
-
-    class Sink(RoutedAgent):
-        @message_handler
-        async def handle(self, message: Text, _: MessageContext) -> Text:
-            return Text("")
-
-    host = GrpcWorkerAgentRuntimeHost(address="127.0.0.1:50251")
-    host.start()
-    runtime = GrpcWorkerAgentRuntime(host_address="127.0.0.1:50251")
-    await runtime.start()
-    await Sink.register(runtime, "sink", lambda: Sink("sink"))
-    done, data = asyncio.Event(), Text("x" * hops.BYTES)
-    done.set()
-    try:
-        return await pump(count, lambda _number: runtime.send_message(data, AgentId("sink", "default")), done)
-    finally:
-        await runtime.stop()
-        await host.stop()
+    return await measured(url, count)
 
 
 def measure(count: int) -> dict[str, float]:

@@ -21,7 +21,7 @@ from interlock.bus.hop import Handler, Hop, Outcome
 from interlock.bus.layers import breaker_layer, rate_layer
 from interlock.bus.ledger.client import LedgerClient
 from interlock.bus.ledger.stage import Charge, budget_layer, granted_budget
-from interlock.bus.middleware import Stage, gate_stage, onion
+from interlock.bus.middleware import Stage, gates_stage, onion
 from interlock.bus.rates import Buckets, RateLimit
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.streams import inbox_of
@@ -77,7 +77,7 @@ async def running(role: str, parts: Parts) -> AsyncIterator[None]:
 def receiving(parts: Parts, handler: Handler, *extra: Stage) -> Handler:
     """The receiving onion of a worker: gates in their order, rate, then the role's own layers, then its handler."""
     receiver = Receiver(parts.identity.agent, parts.trust, parts.limits, ReplayMemory())
-    stages = [gate_stage(name, gate) for name, gate in receiving_gates(receiver)]
+    stages = [gates_stage(receiving_gates(receiver))]
     stages.append(("rate", rate_layer(Buckets(parts.agent_rate), Buckets(parts.workspace_rate))))
     return onion([*stages, *extra], handler)
 

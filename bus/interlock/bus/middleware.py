@@ -17,21 +17,32 @@ Stage = tuple[str, Middleware]
 
 
 def gate_stage(name: str, gate: Gate) -> Stage:
-    """A pure gate as a layer. Whatever it raises is a refusal: gates fail closed."""
+    """One gate as a layer of its own, so that its cost can be measured."""
+    return name, gates_stage([(name, gate)])[1]
+
+
+def gates_stage(gates: Sequence[tuple[str, Gate]]) -> Stage:
+    """All gates in a row as one layer: the same verdicts as a layer each, for a seventh of the calls."""
 
     def middleware(handle_next: Handler) -> Handler:
         async def handle(hop: Hop) -> Outcome:
-            try:
-                checked = gate(hop)
-            except Exception as error:
-                checked = Checked(Reason.GATE_FAILED, f"{name}: {type(error).__name__}: {error}"[:300])
-            if checked.ok:
-                return await handle_next(hop)
-            return Outcome(CONSEQUENCE[checked.reason], checked.reason, checked.detail)
+            for name, gate in gates:
+                checked = judged(name, gate, hop)
+                if not checked.ok:
+                    return Outcome(CONSEQUENCE[checked.reason], checked.reason, checked.detail)
+            return await handle_next(hop)
 
         return handle
 
-    return name, middleware
+    return "gates", middleware
+
+
+def judged(name: str, gate: Gate, hop: Hop) -> Checked:
+    """The gate's answer. Whatever it raises is a refusal: gates fail closed."""
+    try:
+        return gate(hop)
+    except Exception as error:
+        return Checked(Reason.GATE_FAILED, f"{name}: {type(error).__name__}: {error}"[:300])
 
 
 def onion(stages: Sequence[Stage], handler: Handler) -> Handler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -31,9 +32,15 @@ def usd_text(micro: int) -> str:
 
 def timestamp(time_ms: int) -> str:
     """ms since 1970 UTC → `2026-11-21T04:33:04.123Z`."""
-    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{time_ms % 1000:03d}Z"
+    return f"{_second(time_ms // 1000)}.{time_ms % 1000:03d}Z"
 
 
+@lru_cache(maxsize=256)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(maxsize=4096)  # an envelope's time is asked for by several checks in a row
 def time_ms(text: str) -> int:
     """The inverse of timestamp; also takes other RFC 3339 forms with a zone. Raises ValueError."""
     moment = datetime.fromisoformat(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from interlock.envelope.ids import is_token, is_uuid7
 
 PREFIX = "interlock"
@@ -9,6 +11,7 @@ ROLES = ("orchestrator", "evaluator", "executor", "auditor", "synthesizer", "gat
 INTENTS = ("plan", "act", "observe", "escalate", "complete")
 
 
+@lru_cache(maxsize=4096)
 def role_subject(workspace: str, role: str, goal_id: str, intent: str) -> str:
     """`interlock.<workspace>.role.<role>.<goalId>.<intent>`; raises ValueError for a token that is not allow-listed."""
     if not (is_token(workspace) and is_token(role) and is_uuid7(goal_id) and intent in INTENTS):
