@@ -140,6 +140,13 @@ def test_every_tree_ends_with_sound_documents(tmp_path: Path, make: Callable[[Pa
     assert not any(entry["id"] == "placeholder" for entry in run.outputs["deliverable"]["findings"])
 
 
+def test_an_empty_directory_is_nothing_to_release(tmp_path: Path) -> None:
+    empty(tmp_path / "tree")
+    run = PlaybookRun(goal_for(tmp_path / "tree"), tmp_path)
+    assert [entry["id"] for entry in run.outputs["context"]["findings"] if entry["blocks"]] == ["nothing-there"]
+    assert run.outputs["deliverable"]["releasable"] is False
+
+
 def test_broken_manifests_are_named(tmp_path: Path) -> None:
     broken_manifests(tmp_path / "tree")
     output = run_skill("mapping-context", tmp_path / "out", {"path": str(tmp_path / "tree")})

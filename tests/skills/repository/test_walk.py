@@ -61,7 +61,7 @@ def test_special_files_are_not_opened(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_names_of_any_bytes_become_printable_and_stay_apart(tmp_path: Path) -> None:
     names = [b"\xff\xfe.py", b"new\nline", b"tab\t", "rechts\u202elinks".encode(), b"back\\slash", "schön".encode()]
     for name in names:
-        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"x")
+        (tmp_path / os.fsdecode(name)).write_bytes(b"x")
     paths = [entry.path for entry in walk(tmp_path).files]
     assert len(set(paths)) == len(names)
     assert {"\\xff\\xfe.py", "new\\x0aline", "rechts\\u202elinks", "back\\\\slash", "schön"} <= set(paths)

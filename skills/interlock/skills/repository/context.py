@@ -79,6 +79,10 @@ class _Survey:
         main = _main_package(packages)
         name = main.name if main and main.name else one_line(printable_name(self._tree.root.rpartition(b"/")[2]), 80)
         findings = [*self._tree.findings, *(entry for manifest in released for entry in manifest.findings)]
+        if not self._tree.files:
+            findings.append(
+                Finding("nothing-there", "high", "the directory holds no file: nothing to release", blocks=True)
+            )
         if self._aside:
             findings.append(
                 Finding(
