@@ -132,7 +132,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
     ],
 )
 def test_the_commit_is_read_without_git(tmp_path: Path, files: dict[str, str], commit: str) -> None:
-    context = surveyed(tmp_path, files)
+    context = surveyed(tmp_path, files | {"a": "x"})
     assert context.commit == commit
     assert context.findings == []
 
