@@ -23,6 +23,7 @@ from interlock.agents.workspace.keys import load_key, load_roots, load_trust
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import load_settings
 from interlock.agents.workspace.trust_source import TrustHolder
+from interlock.bus.child import bind_to_parent
 from interlock.bus.errors import BusError
 from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.sender import Identity
@@ -40,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nats", required=True)
     parser.add_argument("--grant", type=Path, action="append", default=[], help="a directory skills may read")
     parser.add_argument("--skills", type=Path, action="append", default=[])
+    parser.add_argument("--parent", type=int, default=0, help="end when this process does")
     options = parser.parse_args(arguments)
+    if options.parent:
+        bind_to_parent(options.parent)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         run_loop(serve(options.agent, Layout(options.dir.resolve()), options.nats, options.grant, options.skills))

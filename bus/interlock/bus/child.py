@@ -29,6 +29,15 @@ except OSError as error:
 """
 
 
+def bind_to_parent(parent_pid: int) -> None:
+    """For programs of our own: die with the parent, also if it died before this call. Exits then."""
+    if sys.platform == "linux":
+        import ctypes
+
+        if ctypes.CDLL(None, use_errno=True).prctl(1, 9, 0, 0, 0) != 0 or os.getppid() != parent_pid:
+            sys.exit("the parent ended first")
+
+
 class BoundChild:
     """A running child in a process group of its own. pid: its process id; ended: its exit status once it is reaped,
     negative for a signal. Linux only: elsewhere the child is ended by `stop`, not by the parent's death.
@@ -41,13 +50,16 @@ class BoundChild:
         env: Mapping[str, str],
         output: Path,
         keep_fds: Sequence[int] = (),
+        binds_itself: bool = False,
     ) -> None:
         """Starts argv (argv[0]: an absolute path), its output appended to a file. keep_fds: descriptors that it holds
-        too. Raises OSError.
+        too. binds_itself: the program calls `bind_to_parent` first thing, which saves an interpreter's start. Raises
+        OSError.
         """
         self.ended: Future[int] = Future()
         self.ended.set_running_or_notify_cancel()  # nobody who waits for it may cancel it for the others
-        self._command = [sys.executable, "-I", "-S", "-c", _BIND_TO_PARENT, str(os.getpid()), *argv]
+        shim = [] if binds_itself else [sys.executable, "-I", "-S", "-c", _BIND_TO_PARENT, str(os.getpid())]
+        self._command = [*shim, *argv]
         self._env = dict(env)
         self._output = output
         self._keep_fds = tuple(keep_fds)

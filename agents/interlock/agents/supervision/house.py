@@ -64,10 +64,11 @@ async def house(
             url = server.url
         programs = [role_program(agent, layout.root, url, grants, skills) for agent in agents]
         supervisor = Supervisor(programs, layout.run)
+        # The roles start while the streams are made: they need far longer to import than that takes.
+        await stack.enter_async_context(supervisor.running())
         transport = await stack.enter_async_context(JetStreamTransport.connect(url, name="human"))
         await transport.declare(declarations((settings.workspace,)))
         await publish_trust(transport, settings.workspace, layout.trust.read_bytes())
-        await stack.enter_async_context(supervisor.running())
         layout.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(layout.server, msgspec.json.encode(Running(url, os.getpid())))
         stack.callback(layout.server.unlink, missing_ok=True)

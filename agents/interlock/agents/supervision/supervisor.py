@@ -34,10 +34,11 @@ class Supervision(Struct, frozen=True, kw_only=True):
 
 
 class Program(Struct, frozen=True):
-    """A process to keep: its name, and its command line."""
+    """A process to keep: its name, its command line, and whether it dies with its parent by its own doing."""
 
     name: str
     command: list[str]
+    binds_itself: bool = False
 
 
 class Supervisor:
@@ -77,7 +78,9 @@ class Supervisor:
         if path.exists() and path.stat().st_size > self._settings.max_log_bytes:
             path.replace(path.with_suffix(".log.1"))
         env = {name: os.environ[name] for name in ENV_KEPT if name in os.environ}
-        self._children[program.name] = BoundChild(program.command, env=env, output=path)
+        self._children[program.name] = BoundChild(
+            program.command, env=env, output=path, binds_itself=program.binds_itself
+        )
 
     async def _keep(self, program: Program) -> None:
         import asyncio
@@ -118,4 +121,4 @@ def role_program(agent: str, root: Path, url: str, grants: Sequence[Path], skill
     for flag, paths in (("--grant", grants), ("--skills", skills)):
         for path in paths:
             command += [flag, str(path)]
-    return Program(agent, command)
+    return Program(agent, [*command, "--parent", str(os.getpid())], binds_itself=True)
