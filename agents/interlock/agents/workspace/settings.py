@@ -1,5 +1,5 @@
-"""interlock.yaml: everything a workspace may set, with its unit in the name and its default here (config/defaults.yaml
-says the same in YAML).
+"""interlock.yaml: everything a workspace may set, with its unit in the name and its default here (docs/settings.md
+explains it).
 """
 
 from __future__ import annotations
