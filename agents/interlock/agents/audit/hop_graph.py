@@ -1,8 +1,9 @@
 """A goal's hops, verified again from what the stream holds: each by itself, then as a graph (ENV-04). Pure, linear.
 
 By itself: bytes, key, signature, route, freshness at the time of storing, message id, authority. As a graph: the parent is
-there and its digest matches, trace and workspace are the parent's, nothing outlives its parent, and the budgets of all
-children stay within their parent's. A leaf that was cut off leaves no trace here: that is what the audit log is for.
+there, stored before, and its digest matches; trace and workspace are the parent's, nothing outlives its parent, the budgets
+of all children stay within their parent's, and ids are derived as far as that can be seen (a child's holds its parent's
+time; a root's follows from the goal). A leaf that was cut off leaves no trace here: that is what the audit log is for.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from msgspec.structs import replace
 from interlock.bus.authority import judge, payload_type
 from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.amounts import ZERO, Amount, time_ms, timestamp
-from interlock.envelope.ids import span_of
+from interlock.envelope.ids import derived_id, id_time_ms, role_of, span_of
 from interlock.envelope.model import Envelope
 from interlock.envelope.payloads import Refusal
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Limits, check_freshness, check_route, check_signature, decode
+
+ROOT_STEP = "intake"  # as the gateway derives it
 
 
 class Hop(Struct, frozen=True, kw_only=True):
@@ -53,8 +56,11 @@ class HopAudit(Struct, frozen=True):
 
     @property
     def broken_inside(self) -> list[Hop]:
-        """What does not verify although a trusted key is named: the deviation of governance.md, not a stranger's noise."""
-        return [hop for hop in self.hops if not hop.verified and _from_inside(hop)]
+        """What does not verify although a trusted key is named: the deviation of governance.md, not a stranger's noise.
+        An exact copy of a verified hop is noise too: whoever can read can make one, and receivers refuse it.
+        """
+        known = {hop.digest for hop in self.hops if hop.verified}
+        return [hop for hop in self.hops if not hop.verified and _from_inside(hop) and hop.digest not in known]
 
 
 class Memo:
@@ -64,16 +70,16 @@ class Memo:
 
     def __init__(self, capacity: int = 20_000) -> None:
         self._capacity = capacity
-        self._known: dict[tuple[int, int], tuple[bytes, Hop]] = {}
+        self._known: dict[tuple[int, int], tuple[Message, Hop]] = {}
 
     def look(self, message: Message, trust: Trust) -> Hop | None:
         known = self._known.get((message.sequence, trust.version))
-        return known[1] if known is not None and known[0] == message.data else None
+        return known[1] if known is not None and _is_same(known[0], message) else None
 
     def keep(self, message: Message, trust: Trust, hop: Hop) -> None:
         if len(self._known) >= self._capacity:
             self._known.pop(next(iter(self._known)))
-        self._known[message.sequence, trust.version] = (message.data, hop)
+        self._known[message.sequence, trust.version] = (message, hop)
 
 
 def audit_hops(
@@ -83,9 +89,8 @@ def audit_hops(
     bounds = limits or Limits()
     seen: dict[str, int] = {}
     alone = [_once(_known_alone(message, trust, bounds, memo), seen) for message in messages]
-    parents = {hop.envelope.id: hop for hop in alone if hop.verified and hop.envelope is not None}
-    granted: dict[str, Amount] = {}
-    return HopAudit([_in_graph(hop, parents, granted) for hop in alone])
+    graph = _Graph()
+    return HopAudit([graph.placed(hop) for hop in alone])
 
 
 def refusal_of(hop: Hop) -> Refusal:
@@ -158,39 +163,64 @@ def _more(message: Message, envelope: Envelope) -> tuple[Reason, str]:
     return (Reason.OK, "") if verdict.allowed else (Reason.POLICY_DENIED, verdict.grounds[0].message)
 
 
-def _in_graph(hop: Hop, parents: dict[str, Hop], granted: dict[str, Amount]) -> Hop:
-    if not hop.verified or hop.envelope is None:
-        return hop
-    detail = _graph_problem(hop.envelope, parents, granted)
-    if not detail:
-        return hop
-    return replace(hop, verified=False, reason=Reason.BAD_PARENT, detail=detail)
+class _Graph:
+    """What the hops seen so far allow the next one to be. A hop in a wrong place may still be a parent, so that one
+    fault is told once.
+    """
+
+    def __init__(self) -> None:
+        self._parents: dict[str, Hop] = {}
+        self._granted: dict[str, Amount] = {}
+
+    def placed(self, hop: Hop) -> Hop:
+        if not hop.verified or hop.envelope is None:
+            return hop
+        detail = self._problem(hop.envelope)
+        self._parents[hop.envelope.id] = hop
+        return replace(hop, verified=False, reason=Reason.BAD_PARENT, detail=detail) if detail else hop
+
+    def _problem(self, child: Envelope) -> str:
+        if child.parent_id is UNSET:
+            return _root_problem(child)
+        parent = self._parents.get(child.parent_id)
+        if parent is None or parent.envelope is None:
+            return f"its parent {child.parent_id} is not among the verified hops before it"
+        above = parent.envelope
+        if child.parent_digest != parent.digest:
+            return "parentDigest is not that of its parent's bytes"
+        if (child.goal_id, child.workspace, child.trace_id) != (above.goal_id, above.workspace, above.trace_id):
+            return "goal, workspace or trace differ from its parent's"
+        if id_time_ms(child.id) != id_time_ms(above.id):
+            return "its id is not derived from its parent's"
+        if time_ms(child.created_at) + child.ttl_ms > time_ms(above.created_at) + above.ttl_ms:
+            return "it outlives its parent"
+        total = self._granted.get(above.id, ZERO) + child.budget.amount
+        if not total.within(above.budget.amount):
+            return "the budgets of its parent's children exceed their parent's"
+        self._granted[above.id] = total
+        return ""
 
 
-def _graph_problem(child: Envelope, parents: dict[str, Hop], granted: dict[str, Amount]) -> str:
-    if child.parent_id is UNSET:
-        is_root = child.sender.partition(".")[0] == "gateway" and payload_type(child) == "intake"
-        return "" if is_root else "it has no parent, and only a gateway's intake may have none"
-    parent = parents.get(child.parent_id)
-    if parent is None or parent.envelope is None:
-        return f"its parent {child.parent_id} is not among the verified hops"
-    above = parent.envelope
-    if child.parent_digest != parent.digest:
-        return "parentDigest is not that of its parent's bytes"
-    if (child.goal_id, child.workspace, child.trace_id) != (above.goal_id, above.workspace, above.trace_id):
-        return "goal, workspace or trace differ from its parent's"
-    if time_ms(child.created_at) + child.ttl_ms > time_ms(above.created_at) + above.ttl_ms:
-        return "it outlives its parent"
-    total = granted.get(above.id, ZERO) + child.budget.amount
-    if not total.within(above.budget.amount):
-        return "the budgets of its parent's children exceed their parent's"
-    granted[above.id] = total
-    return ""
+def _root_problem(hop: Envelope) -> str:
+    if role_of(hop.sender) != "gateway" or payload_type(hop) != "intake":
+        return "it has no parent, and only a gateway's intake may have none"
+    if hop.parent_digest is not UNSET:
+        return "it names a parent's digest, but no parent"
+    return "" if hop.id == derived_id(hop.goal_id, hop.sender, ROOT_STEP) else "its id is not derived from its goal's"
 
 
 def _from_inside(hop: Hop) -> bool:
     """A forgery by an unknown key is noise at the door; anything that names a key we trust is not."""
     return hop.authentic or hop.reason in (Reason.BAD_SIGNATURE, Reason.KEY_NOT_FOR_AGENT, Reason.KEY_REVOKED)
+
+
+def _is_same(known: Message, message: Message) -> bool:
+    return (
+        known.data == message.data
+        and known.subject == message.subject
+        and known.stored_ms == message.stored_ms
+        and known.headers.get(MESSAGE_ID) == message.headers.get(MESSAGE_ID)
+    )
 
 
 def told_at(hop: Hop) -> str:

@@ -234,7 +234,7 @@ class Decider:
         total = began.origin.budget
         facts: dict[str, Fact] = {
             "earlier_gates_failed": before + (0 if state.audit else 1),
-            "deliverable_complete": release is None or sealed is not None,
+            "deliverable_complete": release is None or (sealed is not None and not _release_blocks(state)),
             "cost_within_budget": state.spent.within(total),
             "cost_recorded": all(task.result is not None for task in state.tasks.values() if task.status == "done"),
         }
@@ -290,6 +290,12 @@ class Decider:
         if task is state.release and state.began and state.began.draft and state.began.draft.release:
             return state.began.draft.release
         return state.nodes[task.node].spec
+
+
+def _release_blocks(state: GoalState) -> bool:
+    """Whether assembling the deliverable found something that must not go out."""
+    result = state.release.result if state.release else None
+    return result is not None and any(finding.blocks for finding in result.findings)
 
 
 class _Told(TypedDict):
