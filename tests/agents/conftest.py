@@ -12,8 +12,9 @@ import anyio
 import msgspec
 import pytest
 
+from interlock.agents.parts import Parts
 from interlock.agents.status import AuditStatus, GoalStatus, read_audit, read_status
-from interlock.agents.wiring import Parts, running
+from interlock.agents.wiring import running
 from interlock.bus.clock import SystemClock
 from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.memory import MemoryTransport

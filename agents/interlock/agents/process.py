@@ -17,7 +17,8 @@ from typing import Any
 import anyio
 
 from interlock.agents.errors import UserError
-from interlock.agents.wiring import ROLES, Parts, running
+from interlock.agents.parts import Parts
+from interlock.agents.wiring import ROLES, running
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import load_key, load_roots, load_trust
 from interlock.agents.workspace.layout import Layout

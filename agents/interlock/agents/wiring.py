@@ -1,70 +1,25 @@
-"""Putting a role together: transport, onion, core. The one place where roles, bus and skills meet.
+"""Putting the roles together. The one place where roles, bus and skills meet; no role knows another.
 
-`running(role, parts)` is an async context: while it lasts, one instance of the role works.
+`running(role, parts)` is an async context: while it lasts, one instance of the role works. Imports are inside, so that
+a role's process loads only what is its own.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Literal
 
-from msgspec import Struct
-
-from interlock.agents.planning.model_settings import ModelPlanner
-from interlock.bus.actor import Actor, ActorSettings, OnDead
-from interlock.bus.breaker import Breakers, BreakerSettings
-from interlock.bus.gates import Receiver, TrustSource, receiving_gates
-from interlock.bus.hop import Handler, Hop, Outcome
-from interlock.bus.layers import breaker_layer, rate_layer
+from interlock.agents.parts import Parts, receiving, tell_orchestrator, worker
+from interlock.bus.breaker import Breakers
+from interlock.bus.hop import Hop, Outcome
+from interlock.bus.layers import breaker_layer
 from interlock.bus.ledger.client import LedgerClient
 from interlock.bus.ledger.stage import Charge, budget_layer, granted_budget
-from interlock.bus.middleware import Stage, gates_stage, onion
-from interlock.bus.rates import Buckets, RateLimit
-from interlock.bus.sender import Identity, Sender
-from interlock.bus.streams import inbox_of
 from interlock.bus.tasks import background
-from interlock.bus.transport import Transport
-from interlock.envelope.amounts import Amount
-from interlock.envelope.children import ChildRefused, Draft
-from interlock.envelope.payloads import Escalation, Task
-from interlock.envelope.replay import ReplayMemory
+from interlock.envelope.payloads import Task
 from interlock.envelope.verdict import Reason
-from interlock.envelope.verification import Limits
-
-UNDELIVERABLE = "undeliverable"
-
-
-class Parts(Struct, frozen=True, kw_only=True):
-    """What a role is put together from. config: the read-only configuration directory. skills: further directories of
-    skills. read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a
-    day. model_planner: a model that drafts plans of free-text goals, if any.
-    """
-
-    transport: Transport
-    workspace: str
-    identity: Identity
-    trust: TrustSource
-    config: Path
-    skills: tuple[Path, ...] = ()
-    playbooks: tuple[Path, ...] = ()
-    read_roots: tuple[Path, ...] = ()
-    write_roots: tuple[Path, ...] = ()
-    isolation: Literal["strict", "best_effort"] = "strict"
-    concurrency: int = 4
-    region: str = ""
-    day_limit: Amount = Amount(10**9, 500_000_000, 10**12, 10**7)
-    limits: Limits = Limits()
-    agent_rate: RateLimit = RateLimit()
-    workspace_rate: RateLimit = RateLimit()
-    breaker: BreakerSettings = BreakerSettings()
-    model_planner: ModelPlanner | None = None
-
-    @property
-    def sender(self) -> Sender:
-        return Sender(self.transport, self.identity, self.limits)
 
 
 @asynccontextmanager
@@ -72,43 +27,6 @@ async def running(role: str, parts: Parts) -> AsyncIterator[None]:
     """Runs one instance of a role. Raises KeyError for a role that is none."""
     async with ROLES[role](parts):
         yield
-
-
-def receiving(parts: Parts, handler: Handler, *extra: Stage) -> Handler:
-    """The receiving onion of a worker: gates in their order, rate, then the role's own layers, then its handler."""
-    receiver = Receiver(parts.identity.agent, parts.trust, parts.limits, ReplayMemory())
-    stages = [gates_stage(receiving_gates(receiver))]
-    stages.append(("rate", rate_layer(Buckets(parts.agent_rate), Buckets(parts.workspace_rate))))
-    return onion([*stages, *extra], handler)
-
-
-def tell_orchestrator(parts: Parts) -> Callable[[Hop, Outcome], Awaitable[None]]:
-    """For authentic hops that are given up: their goal hears of it instead of waiting for its deadline."""
-    sender = parts.sender
-
-    async def tell(hop: Hop, outcome: Outcome) -> None:
-        escalation = Escalation(code=UNDELIVERABLE, question=f"{outcome.reason}: {outcome.detail}"[:2000])
-        draft = Draft(to="orchestrator", intent="escalate", payload=escalation, step="undeliverable")
-        try:
-            await sender.send(hop.origin, [draft], now_ms=parts.transport.clock.now_ms())
-        except ChildRefused:
-            return  # past its deadline: the orchestrator ends the goal by itself
-
-    return tell
-
-
-def worker(parts: Parts, handler: Handler, *, concurrency: int = 64, on_dead: OnDead | None = None) -> Actor:
-    """An actor on the role's inbox."""
-    role = parts.identity.role
-    return Actor(
-        parts.transport,
-        workspace=parts.workspace,
-        role=role,
-        consumer=inbox_of(parts.workspace, role),
-        handler=handler,
-        settings=ActorSettings(concurrency=concurrency),
-        on_dead=on_dead,
-    )
 
 
 @asynccontextmanager

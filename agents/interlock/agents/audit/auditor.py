@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,6 +13,7 @@ from interlock.agents.audit.hop_graph import Hop as AuditedHop
 from interlock.agents.audit.hop_graph import HopAudit, Memo, audit_hops, refusal_of
 from interlock.agents.audit.report import audit_report, compliance_log, judge_goal
 from interlock.agents.audit.signature_log import signature_log
+from interlock.agents.parts import Parts, receiving, tell_orchestrator
 from interlock.agents.status import AuditStatus, write_audit
 from interlock.bus.actor import Actor, ActorSettings
 from interlock.bus.deadletters import bury
@@ -30,9 +30,6 @@ from interlock.envelope.payloads import AuditReport, AuditRequest, Completion
 from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Limits
-
-if TYPE_CHECKING:
-    from interlock.agents.wiring import Parts
 
 log = logging.getLogger("interlock.auditor")
 BUNDLES = "bundles"
@@ -167,8 +164,6 @@ async def goal_messages(transport: Transport, workspace: str, goal_id: str, up_t
 
 @asynccontextmanager
 async def auditor_running(parts: Parts) -> AsyncIterator[None]:
-    from interlock.agents.wiring import receiving, tell_orchestrator
-
     role = AuditorRole(parts.transport, parts.workspace, parts.sender, parts.trust, parts.limits)
     consumer = next(spec for spec in consumers_of(parts.workspace) if spec.name == f"auditor-{parts.workspace}")
     actor = Actor(

@@ -1,15 +1,13 @@
 """The bundle of a goal: everything needed to prove offline what happened (AUD-02). Format: docs/bundle-format.md.
 
-gzip of one canonical JSON object {manifest, sections, signature}: the manifest lists the SHA-256 of every section's
+gzip (packing.py) of one canonical JSON object {manifest, sections, signature}: the manifest lists the SHA-256 of every section's
 canonical bytes, and the signature covers the manifest.
 """
 
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -17,22 +15,25 @@ from typing import Any
 import msgspec
 
 from interlock.agents.audit.auditor import BUNDLES, goal_messages
-from interlock.agents.audit.verify_bundle import GZIP_HEADER
+from interlock.agents.audit.packing import PackingError, packed
+from interlock.agents.audit.verify_bundle import VERSION
 from interlock.agents.errors import UserError
 from interlock.agents.kms import Signer, open_signer
 from interlock.agents.status import read_audit, read_status
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.bus.errors import NotFound
 from interlock.bus.journal import journal_subject, read_journal
-from interlock.bus.streams import DEAD, LEDGER
+from interlock.bus.streams import DEAD, JOURNAL, LEDGER
 from interlock.bus.transport import MESSAGE_ID, Message, Transport
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import sha256_hex
 from interlock.envelope.signing import BUNDLE_DOMAIN, pre_auth
+from interlock.envelope.payloads import AuditReport, KnowledgePack, Task, TaskResult
 from interlock.envelope.subjects import workspace_subject
+from interlock.envelope.verification import decode
 
-VERSION = 1
+EFFECTS_AT_ONCE = 200
 
 
 async def make_bundle(
@@ -52,6 +53,9 @@ async def make_bundle(
     hops = await goal_messages(transport, workspace, goal_id)
     if status is None or not hops:
         raise UserError("unknown_goal", f"there is no goal {goal_id}", "`interlock goals` lists them", 2)
+    if status.phase != "ended":
+        raise UserError("goal_runs", f"goal {goal_id} has not ended", "`interlock watch` waits for its end", 2)
+    signer = open_signer(key_uri)
     sections: dict[str, Any] = {
         "goal": {"workspace": workspace, "goalId": goal_id, "status": msgspec.to_builtins(status)},
         "trust": {"store": trust.decode(), "roots": list(roots)},
@@ -59,13 +63,15 @@ async def make_bundle(
         "journal": [
             _text(record) for record in await read_journal(transport, journal_subject(workspace, "goal", goal_id))
         ],
+        "effects": [_text(record) async for record in _effects(transport, workspace, hops)],
         "ledger": [_text(entry) for entry in await _ledger(transport, workspace, goal_id)],
         "deadLetters": await _dead(transport, workspace, goal_id),
+        "artefacts": _artefacts(hops),
         "signatures": await _signatures(transport, workspace, goal_id),
         "config": _config(),
     }
     now_ms = transport.clock.now_ms()
-    data = assemble(sections, open_signer(key_uri), timestamp(now_ms))
+    data = assemble(sections, signer, timestamp(now_ms))
     name = f"bundle-{workspace}-{goal_id}.json.gz"
     path = out or Path("audit") / timestamp(now_ms)[:10] / name
     try:
@@ -77,7 +83,7 @@ async def make_bundle(
 
 
 def assemble(sections: dict[str, Any], signer: Signer, made_at: str) -> bytes:
-    """The bytes of the bundle. Pure; the same arguments give the same bytes."""
+    """The bytes of the bundle. Pure; the same arguments give the same bytes. Raises UserError."""
     manifest = {
         "bundleVersion": VERSION,
         "madeAt": made_at,
@@ -86,14 +92,10 @@ def assemble(sections: dict[str, Any], signer: Signer, made_at: str) -> bytes:
         "sections": {name: sha256_hex(canonical(value)) for name, value in sections.items()},
     }
     signature = signer.sign(pre_auth(BUNDLE_DOMAIN, canonical(manifest)))
-    return packed(canonical({"manifest": manifest, "sections": sections, "signature": signature}))
-
-
-def packed(text: bytes) -> bytes:
-    """gzip (RFC 1952) with one fixed header: no time, no name, operating system unknown, so that no byte is free."""
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
-    body = deflate.compress(text) + deflate.flush()
-    return GZIP_HEADER + body + struct.pack("<II", zlib.crc32(text), len(text) & 0xFFFFFFFF)
+    try:
+        return packed(canonical({"manifest": manifest, "sections": sections, "signature": signature}))
+    except PackingError as error:
+        raise UserError("too_large", f"the bundle is too large: {error}", "Split the goal into smaller ones") from error
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -113,6 +115,29 @@ def _message(message: Message) -> dict[str, Any]:
 
 def _text(message: Message) -> dict[str, Any]:
     return {"sequence": message.sequence, "subject": message.subject, "text": message.data.decode(errors="replace")}
+
+
+async def _effects(transport: Transport, workspace: str, hops: Sequence[Message]) -> AsyncIterator[Message]:
+    """The effect journals of the goal's tasks: what was intended, what came of it."""
+    envelopes = (decode(hop.data).envelope for hop in hops)
+    ids = [envelope.id for envelope in envelopes if envelope is not None and isinstance(envelope.payload, Task)]
+    for start in range(0, len(ids), EFFECTS_AT_ONCE):
+        subjects = [journal_subject(workspace, "effect", name) for name in ids[start : start + EFFECTS_AT_ONCE]]
+        async with aclosing(transport.read(JOURNAL.name, subjects)) as records:
+            async for record in records:
+                yield record
+
+
+def _artefacts(hops: Sequence[Message]) -> list[dict[str, Any]]:
+    """Every file the goal's envelopes speak of, once, by digest and name."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for hop in hops:
+        envelope = decode(hop.data).envelope
+        payload = envelope.payload if envelope is not None else None
+        files = payload.files if isinstance(payload, AuditReport | KnowledgePack | Task | TaskResult) else []
+        sealed = [payload.deliverable] if isinstance(payload, TaskResult) and payload.deliverable else []
+        found |= {(file.digest, file.name): msgspec.to_builtins(file) for file in [*files, *sealed]}
+    return [found[key] for key in sorted(found)]
 
 
 async def _ledger(transport: Transport, workspace: str, goal_id: str) -> list[Message]:

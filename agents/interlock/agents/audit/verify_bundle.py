@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from interlock.agents.audit.hop_graph import audit_hops
+from interlock.agents.audit.hop_graph import HopAudit, audit_hops
+from interlock.agents.audit.packing import MAX_BYTES, PackingError, unpacked
+from interlock.agents.audit.signature_log import signature_log
 from interlock.bus.transport import MESSAGE_ID, Message
+from interlock.envelope.amounts import time_ms
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import sha256_hex
 from interlock.envelope.keys import from_base64url, is_signed_by
 from interlock.envelope.payloads import Completion
-from interlock.envelope.signing import BUNDLE_DOMAIN, pre_auth
+from interlock.envelope.signing import BUNDLE_DOMAIN, is_valid_attestation, pre_auth
 from interlock.envelope.trust import Trust, TrustError, load
+from interlock.envelope.verdict import Reason
 
-MAX_BYTES = 512 << 20
+__all__ = ["MAX_BYTES", "SECTIONS", "BundleVerdict", "Check", "verify_bundle"]
+VERSION = 1
 SCHEMES = ("ed25519-nkey",)
-GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
-SECTIONS = ("goal", "trust", "hops", "journal", "ledger", "deadLetters", "signatures", "config")
+SECTIONS = ("goal", "trust", "hops", "journal", "effects", "ledger", "deadLetters", "artefacts", "signatures", "config")
 
 
 class Check(Struct, frozen=True):
@@ -79,16 +82,10 @@ class _Broken(Exception):
 
 
 def _content(data: bytes) -> dict[str, Any]:
-    """The gzip layer is part of what is checked: no trailing bytes, no second member, header as we write it."""
-    unpacker = zlib.decompressobj(wbits=31)
     try:
-        text = unpacker.decompress(data, MAX_BYTES)
-    except zlib.error as error:
-        raise _Broken("form", f"no gzip: {error}") from error
-    if not unpacker.eof or unpacker.unused_data:
-        raise _Broken("form", "truncated, too large, or followed by something")
-    if data[:10] != GZIP_HEADER:
-        raise _Broken("form", "the gzip header is not the one bundles have")
+        text = unpacked(data)
+    except PackingError as error:
+        raise _Broken("form", str(error)) from error
     content = msgspec.json.decode(text)
     if not isinstance(content, dict) or canonical(content) != text:
         raise _Broken("form", "not canonical JSON")
@@ -99,8 +96,9 @@ def _content(data: bytes) -> dict[str, Any]:
 
 def _check_all(content: dict[str, Any], roots: Sequence[str], checks: list[Check]) -> None:
     manifest, sections = content["manifest"], content["sections"]
-    if manifest["bundleVersion"] != 1:
-        raise _Broken("version", f"bundle version {manifest['bundleVersion']}; this verifier reads 1")
+    version = manifest["bundleVersion"]
+    if type(version) is not int or version != VERSION:
+        raise _Broken("version", f"bundle version {str(version)[:40]}; this verifier reads {VERSION}")
     _check_signature(manifest, str(content["signature"]), checks)
     _check_sections(manifest, sections, checks)
     trust = _check_trust(sections["trust"], roots, checks)
@@ -137,10 +135,14 @@ def _check_trust(section: dict[str, Any], roots: Sequence[str], checks: list[Che
 
 
 def _check_signer(manifest: dict[str, Any], trust: Trust, checks: list[Check]) -> None:
-    """Whoever made the bundle must be somebody the roots know."""
+    """Whoever made the bundle must be somebody the roots know, with a key that was good when it was made."""
     key = trust.find(str(manifest["keyId"]))
-    who = "unknown to the trust store" if key is None else f"key of {key.agent}"
-    checks.append(Check("signer", key is not None, who))
+    if key is None:
+        checks.append(Check("signer", False, "its key is unknown to the trust store"))
+        return
+    made_ms = time_ms(str(manifest["madeAt"]))
+    reason = trust.judge_key(str(manifest["keyId"]), key.agent, made_ms, made_ms)
+    checks.append(Check("signer", reason is Reason.OK, f"key of {key.agent}: {reason}"))
 
 
 def _check_hops(sections: dict[str, Any], trust: Trust, checks: list[Check]) -> None:
@@ -155,16 +157,40 @@ def _check_hops(sections: dict[str, Any], trust: Trust, checks: list[Check]) -> 
     if audit.refused:
         detail += f"; {len(audit.refused)} refused, {len(broken)} of them from inside"
     checks.append(Check("hops", not broken and audit.verified > 0, detail))
-    goal_id = str(sections["goal"]["goalId"])
-    foreign = [hop.sequence for hop in audit.hops if hop.verified and hop.envelope and hop.envelope.goal_id != goal_id]
-    checks.append(Check("goal", not foreign, f"hops of another goal: {foreign}" if foreign else goal_id))
-    ends = [
-        hop.envelope.payload
-        for hop in audit.hops
-        if hop.verified and hop.envelope is not None and isinstance(hop.envelope.payload, Completion)
+    _check_attestations(audit, trust, checks)
+    _check_log(sections, audit, checks)
+    _check_goal(sections, audit, checks)
+
+
+def _check_attestations(audit: HopAudit, trust: Trust, checks: list[Check]) -> None:
+    found = [item for hop in audit.hops if hop.verified and hop.envelope for item in hop.envelope.attestations]
+    good = sum(is_valid_attestation(item) and trust.find(item.key_id) is not None for item in found)
+    checks.append(Check("attestations", good == len(found), f"{good} of {len(found)} signed by a key that is trusted"))
+
+
+def _check_log(sections: dict[str, Any], audit: HopAudit, checks: list[Check]) -> None:
+    """The auditor's own log must say what the hops say; it ends with the completion, later noise is not in it."""
+    written = sections["signatures"]
+    if written is None:
+        checks.append(Check("signature log", True, "was not written when the bundle was made"))
+        return
+    known = len(written["operations"])
+    again = signature_log(
+        written["workspace"], written["goalId"], HopAudit(audit.hops[:known]), str(written["writtenAt"])
+    )
+    same = canonical(again) == canonical(written)
+    checks.append(Check("signature log", same, f"{known} operations {'as' if same else 'NOT as'} verified here"))
+
+
+def _check_goal(sections: dict[str, Any], audit: HopAudit, checks: list[Check]) -> None:
+    goal_id, workspace = str(sections["goal"]["goalId"]), str(sections["goal"]["workspace"])
+    verified = [(hop.sequence, hop.envelope) for hop in audit.hops if hop.verified and hop.envelope is not None]
+    foreign = [
+        sequence for sequence, envelope in verified if (envelope.goal_id, envelope.workspace) != (goal_id, workspace)
     ]
+    checks.append(Check("goal", not foreign, f"hops of another goal: {foreign[:10]}" if foreign else goal_id))
+    ends = [envelope.payload for _, envelope in verified if isinstance(envelope.payload, Completion)]
     told = sections["goal"]["status"]["outcome"]
     complete = len(ends) == 1 and ends[0].outcome == told
-    checks.append(
-        Check("completion", complete, f"ended {told}" if complete else "no completion that agrees with the status")
-    )
+    detail = f"ended {told}" if complete else f"{len(ends)} completions, and the status says {str(told)[:40]}"
+    checks.append(Check("completion", complete, detail))

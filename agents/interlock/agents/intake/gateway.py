@@ -36,7 +36,7 @@ from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.verification import Limits
 
 if TYPE_CHECKING:
-    from interlock.agents.wiring import Parts
+    from interlock.agents.parts import Parts
 
 log = logging.getLogger("interlock.gateway")
 GOAL_TTL_MS = 900_000

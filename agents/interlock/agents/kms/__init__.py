@@ -1,16 +1,13 @@
-"""Signing with keys named by URI (AUD-02). `file:` here; others are one module and one row in `open_signer` each."""
+"""Signing with keys named by URI (AUD-02). `file:` here; others are one module and one row in `_OPENERS` each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from interlock.agents.errors import UserError
-
-SCHEMES = ("file",)
 
 
 class Signer(Struct, frozen=True):
@@ -23,20 +20,26 @@ class Signer(Struct, frozen=True):
 
 def open_signer(uri: str) -> Signer:
     """Raises UserError for an unknown scheme or an unusable key."""
-    parts = urlsplit(uri)
-    if parts.scheme != "file":
-        known = ", ".join(f"{scheme}:" for scheme in SCHEMES)
-        raise UserError("unknown_kms", f"no key store for `{parts.scheme or uri[:40]}`", f"Known: {known}", 2)
-    return _file_signer(Path(parts.path))
+    scheme, colon, place = uri.partition(":")
+    if not colon or scheme not in _OPENERS:
+        known = ", ".join(f"{name}:" for name in _OPENERS)
+        raise UserError("unknown_kms", f"no key store for `{scheme[:40]}`", f"Known: {known}", 2)
+    return _OPENERS[scheme](place)
 
 
-def _file_signer(path: Path) -> Signer:
+def _file_signer(place: str) -> Signer:
+    """file:PATH or file:///PATH; every character of the path stands for itself."""
     from interlock.envelope.keys import KeyFormatError, SigningKey, base64url
 
+    path = Path("/" + place.lstrip("/") if place.startswith("///") else place)
     try:
         key = SigningKey.from_seed_text(path.read_text())
-    except OSError as error:
-        raise UserError("no_key", f"{path}: {error.strerror}", "Name a seed file: file:/path/to/key.nk") from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not text"
+        raise UserError("no_key", f"{path}: {why}", "Name a seed file: file:/path/to/key.nk") from error
     except KeyFormatError as error:
         raise UserError("bad_key", f"{path}: {error}", "Name a seed file made by `interlock init`") from error
     return Signer("ed25519-nkey", key.key_id, lambda data: base64url(key.sign(data)))
+
+
+_OPENERS: dict[str, Callable[[str], Signer]] = {"file": _file_signer}

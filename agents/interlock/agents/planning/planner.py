@@ -12,7 +12,7 @@ from interlock.envelope.payloads import Ground, Intake, PlanDraft, TaskSpec
 
 if TYPE_CHECKING:
     from interlock.agents.orchestration.orchestrator import Plan
-    from interlock.agents.wiring import Parts
+    from interlock.agents.parts import Parts
 
 AUTHORED = 1000
 
