@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from interlock.agents.audit.auditor import goal_messages
-from interlock.agents.audit.bundle import make_bundle, packed
+from interlock.agents.audit.bundle import make_bundle
 from interlock.agents.audit.hop_graph import Memo, audit_hops
+from interlock.agents.audit.packing import packed
 from interlock.agents.audit.signature_log import signature_log
 from interlock.agents.audit.verify_bundle import verify_bundle
 from interlock.agents.errors import UserError
