@@ -28,10 +28,10 @@ from interlock.bus.transport import MESSAGE_ID, Message, Transport
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import sha256_hex
-from interlock.envelope.signing import BUNDLE_DOMAIN, pre_auth
 from interlock.envelope.payloads import AuditReport, KnowledgePack, Task, TaskResult
+from interlock.envelope.signing import BUNDLE_DOMAIN, pre_auth
 from interlock.envelope.subjects import workspace_subject
-from interlock.envelope.verification import decode
+from interlock.envelope.verification import Limits, decode
 
 EFFECTS_AT_ONCE = 200
 
@@ -45,9 +45,10 @@ async def make_bundle(
     roots: Sequence[str],
     key_uri: str,
     out: Path | None,
+    limits: Limits | None = None,
 ) -> Path:
     """Collects, assembles, signs and writes. out: a file, or None for audit/<date>/bundle-<workspace>-<goal>.json.gz.
-    Raises UserError.
+    limits: those the workspace verifies hops with, so that the verifier judges by the same. Raises UserError.
     """
     status = await read_status(transport, workspace, goal_id)
     hops = await goal_messages(transport, workspace, goal_id)
@@ -55,18 +56,23 @@ async def make_bundle(
         raise UserError("unknown_goal", f"there is no goal {goal_id}", "`interlock goals` lists them", 2)
     if status.phase != "ended":
         raise UserError("goal_runs", f"goal {goal_id} has not ended", "`interlock watch` waits for its end", 2)
-    signer = open_signer(key_uri)
+    signer, bounds = open_signer(key_uri), limits or Limits()
     sections: dict[str, Any] = {
-        "goal": {"workspace": workspace, "goalId": goal_id, "status": msgspec.to_builtins(status)},
+        "goal": {
+            "workspace": workspace,
+            "goalId": goal_id,
+            "status": msgspec.to_builtins(status),
+            "limits": msgspec.to_builtins(bounds),
+        },
         "trust": {"store": trust.decode(), "roots": list(roots)},
         "hops": [_message(hop) for hop in hops],
         "journal": [
             _text(record) for record in await read_journal(transport, journal_subject(workspace, "goal", goal_id))
         ],
-        "effects": [_text(record) async for record in _effects(transport, workspace, hops)],
+        "effects": [_text(record) async for record in _effects(transport, workspace, hops, bounds)],
         "ledger": [_text(entry) for entry in await _ledger(transport, workspace, goal_id)],
         "deadLetters": await _dead(transport, workspace, goal_id),
-        "artefacts": _artefacts(hops),
+        "artefacts": _artefacts(hops, bounds),
         "signatures": await _signatures(transport, workspace, goal_id),
         "config": _config(),
     }
@@ -117,9 +123,11 @@ def _text(message: Message) -> dict[str, Any]:
     return {"sequence": message.sequence, "subject": message.subject, "text": message.data.decode(errors="replace")}
 
 
-async def _effects(transport: Transport, workspace: str, hops: Sequence[Message]) -> AsyncIterator[Message]:
+async def _effects(
+    transport: Transport, workspace: str, hops: Sequence[Message], limits: Limits
+) -> AsyncIterator[Message]:
     """The effect journals of the goal's tasks: what was intended, what came of it."""
-    envelopes = (decode(hop.data).envelope for hop in hops)
+    envelopes = (decode(hop.data, limits).envelope for hop in hops)
     ids = [envelope.id for envelope in envelopes if envelope is not None and isinstance(envelope.payload, Task)]
     for start in range(0, len(ids), EFFECTS_AT_ONCE):
         subjects = [journal_subject(workspace, "effect", name) for name in ids[start : start + EFFECTS_AT_ONCE]]
@@ -128,11 +136,11 @@ async def _effects(transport: Transport, workspace: str, hops: Sequence[Message]
                 yield record
 
 
-def _artefacts(hops: Sequence[Message]) -> list[dict[str, Any]]:
+def _artefacts(hops: Sequence[Message], limits: Limits) -> list[dict[str, Any]]:
     """Every file the goal's envelopes speak of, once, by digest and name."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for hop in hops:
-        envelope = decode(hop.data).envelope
+        envelope = decode(hop.data, limits).envelope
         payload = envelope.payload if envelope is not None else None
         files = payload.files if isinstance(payload, AuditReport | KnowledgePack | Task | TaskResult) else []
         sealed = [payload.deliverable] if isinstance(payload, TaskResult) and payload.deliverable else []

@@ -21,6 +21,7 @@ from interlock.envelope.payloads import Completion
 from interlock.envelope.signing import BUNDLE_DOMAIN, is_valid_attestation, pre_auth
 from interlock.envelope.trust import Trust, TrustError, load
 from interlock.envelope.verdict import Reason
+from interlock.envelope.verification import Limits
 
 __all__ = ["MAX_BYTES", "SECTIONS", "BundleVerdict", "Check", "verify_bundle"]
 VERSION = 1
@@ -151,7 +152,7 @@ def _check_hops(sections: dict[str, Any], trust: Trust, checks: list[Check]) -> 
     sequences = [hop.sequence for hop in hops]
     ordered = sequences == sorted(set(sequences))
     checks.append(Check("order", ordered, f"{len(hops)} hops in stream order" if ordered else "hops out of order"))
-    audit = audit_hops(messages, trust)
+    audit = audit_hops(messages, trust, msgspec.convert(sections["goal"]["limits"], Limits))
     broken = audit.broken_inside
     detail = f"{audit.verified} of {len(hops)} verified"
     if audit.refused:
