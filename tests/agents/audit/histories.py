@@ -72,7 +72,12 @@ class History:
     def store(self, sealed: Sealed, **more: Any) -> Sealed:
         sequence = 100 + 3 * len(self.messages)
         headers = {MESSAGE_ID: sealed.envelope.id}
-        fields = {"subject": sealed.envelope.subject, "data": sealed.wire, "headers": headers, "stored_ms": self.now_ms}
+        fields: dict[str, Any] = {
+            "subject": sealed.envelope.subject,
+            "data": sealed.wire,
+            "headers": headers,
+            "stored_ms": self.now_ms,
+        }
         self.messages.append(Message(sequence=sequence, **fields | more))
         self.sealed.append(sealed)
         return sealed
