@@ -25,14 +25,14 @@ from interlock.envelope.payloads import (
     TaskSpec,
     Verification,
 )
-from interlock.envelope.signing import Sealed, seal
+from interlock.envelope.signing import Sealed, attest, seal
 from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustStore, load, sign_store
 
 NOW = 1_763_700_000_000
 WORKSPACE = "default"
 GOAL = new_id(NOW, b"goal-goal!")
 AGENTS = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer", "human")
-BUDGET = Amount(1000, 1_000_000, 100_000, 100)
+BUDGET = Amount(1000, 1_000_000, 1_000_000, 10_000)
 
 
 def fixed_key(name: str, kind: str = "U") -> SigningKey:
@@ -106,7 +106,7 @@ class History:
         return self.store(seal(envelope, key))
 
 
-def goal_history(tasks: int = 2, goal_id: str = GOAL) -> History:
+def goal_history(tasks: int = 2, goal_id: str = GOAL, attested_by: SigningKey | None = None) -> History:
     """intake, plan, verdict; task, result, verification for each; audit; completion."""
     history = History(goal_id)
     intake = history.intake()
@@ -118,7 +118,8 @@ def goal_history(tasks: int = 2, goal_id: str = GOAL) -> History:
         act = history.child(mandate, "orchestrator", "executor", "act", task, budget=share)
         cost = CostEstimate(estimated_cost_usd="0.002")
         result = TaskResult(task_id=f"t{number}", attempt=1, skill="doing-nothing", skill_digest="d", outcome="done")
-        told = history.child(act, "executor", "evaluator", "observe", result, cost=cost)
+        attestations = [attest({"_type": "t"}, attested_by)] if attested_by else []
+        told = history.child(act, "executor", "evaluator", "observe", result, cost=cost, attestations=attestations)
         verdict = Verification(decision="allow", grounds=[], result=result, result_id=told.envelope.id, confidence=1000)
         history.child(told, "evaluator", "orchestrator", "observe", verdict)
     asked = history.child(mandate, "orchestrator", "auditor", "act", REQUEST, budget=ZERO)
