@@ -136,7 +136,10 @@ def descendants(pid: int) -> list[int]:
     while queue:
         parent = queue.pop()
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            children = [int(text) for text in task.read_text().split()]
+            try:
+                children = [int(text) for text in task.read_text().split()]
+            except OSError:
+                continue  # that thread has just ended
             found += children
             queue += children
     return found
