@@ -59,6 +59,7 @@ log = logging.getLogger("interlock.orchestrator")
 Plan = Callable[[Intake], Awaitable[PlanDraft | list[Ground]]]
 MAX_CACHED_GOALS = 2_000
 STATUS_EVERY_MS = 100
+LASTING = ("running", "releasing", "ended")
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 
@@ -71,6 +72,7 @@ class _Goal:
     revision: int = -1
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     told_ms: int = 0
+    told_phase: str = ""
 
 
 class OrchestratorRole:
@@ -200,12 +202,14 @@ class OrchestratorRole:
 
     async def _tell(self, goal: _Goal, goal_id: str) -> None:
         now_ms, phase = self._transport.clock.now_ms(), goal.state.phase
-        if phase != "ended" and now_ms - goal.told_ms < STATUS_EVERY_MS:
+        # A phase that may last is told at once; what passes in a moment need not be.
+        lasting = phase in LASTING and phase != goal.told_phase
+        if not lasting and now_ms - goal.told_ms < STATUS_EVERY_MS:
             return
         status = status_of(goal.state, self._workspace, goal_id, now_ms)
         if status is not None:
             await write_status(self._transport, status)
-            goal.told_ms = now_ms
+            goal.told_ms, goal.told_phase = now_ms, phase
 
     def _entry(self, goal_id: str) -> _Goal:
         goal = self._goals.get(goal_id)

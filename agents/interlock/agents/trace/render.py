@@ -1,25 +1,30 @@
-"""The tree in the terminal."""
+"""The tree in the terminal. Plain text, no colours: what is wrong is told by a mark and a reason."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from interlock.agents.trace.tree import Branch
+from interlock.envelope.amounts import micro_usd, usd_text
 
 
-def lines_of(roots: Sequence[Branch]) -> Iterator[str]:
+def lines_of(roots: Sequence[Branch], most: int = 0) -> Iterator[str]:
     """One line a hop: number, from → to, intent and payload, age, duration, cost, mark. Control characters of what
-    strangers wrote are made visible.
+    strangers wrote are made visible. most: of more siblings alike below one hop, as many are shown and the others
+    folded into one line, unless something below them does not verify (0: all are shown).
     """
-    stack = [(branch, "", True, True) for branch in reversed(roots)]
+    stack: list[tuple[Branch | str, str, bool, bool]] = [(branch, "", True, True) for branch in reversed(roots)]
     while stack:
         branch, indent, last, is_root = stack.pop()
         joint = "" if is_root else "└─ " if last else "├─ "
+        if isinstance(branch, str):
+            yield f"{indent}{joint}{branch}"
+            continue
         yield f"{indent}{joint}{told(branch)}"
         deeper = "" if is_root else indent + ("   " if last else "│  ")
-        children = branch.children
+        below = _folded(branch.children, most) if most else branch.children
         stack.extend(
-            (child, deeper, index == len(children) - 1, False) for index, child in reversed(list(enumerate(children)))
+            (child, deeper, index == len(below) - 1, False) for index, child in reversed(list(enumerate(below)))
         )
 
 
@@ -36,3 +41,33 @@ def told(branch: Branch) -> str:
 def visible(text: str) -> str:
     """No escape sequence, line break or invisible character reaches the terminal."""
     return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)[:300]
+
+
+def _folded(children: Sequence[Branch], most: int) -> list[Branch | str]:
+    """The children in their order, each fold at the place of the first one folded."""
+    shown: dict[tuple[str, str, str, str], int] = {}
+    folds: dict[tuple[str, str, str, str], list[Branch]] = {}
+    places: dict[tuple[str, str, str, str], int] = {}
+    found: list[Branch | str] = []
+    for child in children:
+        kind = (child.sender, child.to, child.intent, child.kind)
+        whole = _subtree(child)
+        if shown.get(kind, 0) < most or not all(branch.verified for branch in whole):
+            shown[kind] = shown.get(kind, 0) + 1
+            found.append(child)
+            continue
+        if kind not in folds:
+            places[kind] = len(found)
+            found.append("")
+        folds.setdefault(kind, []).extend(whole)
+    for kind, place in places.items():
+        cost = usd_text(sum(micro_usd(branch.cost_usd) for branch in folds[kind]))
+        found[place] = f"… {len(folds[kind])} more hops of this kind and below  {cost} USD ✓"
+    return found
+
+
+def _subtree(branch: Branch) -> list[Branch]:
+    found = [branch]
+    for entry in found:
+        found.extend(entry.children)
+    return found

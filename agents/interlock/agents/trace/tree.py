@@ -11,6 +11,7 @@ from interlock.bus.authority import payload_type
 from interlock.bus.transport import Message
 from interlock.envelope.payloads import Task, TaskResult, Verification
 from interlock.envelope.trust import Trust
+from interlock.envelope.verification import Limits
 
 
 class Branch(Struct):
@@ -31,9 +32,11 @@ class Branch(Struct):
     children: list[Branch]
 
 
-def tree_of(messages: Sequence[Message], trust: Trust) -> list[Branch]:
-    """The roots: usually one; hops whose parent is not there stand beside it."""
-    hops = audit_hops(messages, trust).hops
+def tree_of(messages: Sequence[Message], trust: Trust, limits: Limits | None = None) -> list[Branch]:
+    """The roots: usually one. Hops whose parent is not there, and all that nobody trusted has signed, stand beside it:
+    what a stranger claims to be the cause of is not believed.
+    """
+    hops = audit_hops(messages, trust, limits).hops
     began = hops[0].stored_ms if hops else 0
     branches: dict[str, Branch] = {}
     stored: dict[str, int] = {}
@@ -42,9 +45,9 @@ def tree_of(messages: Sequence[Message], trust: Trust) -> list[Branch]:
         envelope = hop.envelope
         parent_id = envelope.parent_id if envelope is not None and envelope.parent_id is not UNSET else ""
         branch = _branch(number, hop, began, stored.get(parent_id, hop.stored_ms))
-        above = branches.get(parent_id)
+        above = branches.get(parent_id) if hop.authentic else None
         (above.children if above is not None else roots).append(branch)
-        if envelope is not None and hop.verified:
+        if envelope is not None and hop.authentic:
             branches.setdefault(envelope.id, branch)
             stored.setdefault(envelope.id, hop.stored_ms)
     return roots
