@@ -9,10 +9,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-MAX_INT = 2**53
+MAX_INT = 2**53 - 1  # the largest integer of I-JSON (RFC 7493) and so of RFC 8785; -MAX_INT is the smallest
 Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
 Decimal6 = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,9})(\.[0-9]{0,5}[1-9])?(?!\n)$")]
-Timestamp = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z(?!\n)$")]
+_DAY = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}"
+Timestamp = Annotated[str, Meta(pattern=rf"^{_DAY}T{_TIME}Z(?!\n)$")]
 _decimal = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,6}))?")
 
 
@@ -25,9 +27,10 @@ def micro_usd(text: str) -> int:
 
 
 def usd_text(micro: int) -> str:
-    """50000 → `"0.05"`: no trailing zeros, so that one amount has one text."""
-    whole, part = divmod(micro, 1_000_000)
-    return f"{whole}.{part:06d}".rstrip("0").rstrip(".") if part else str(whole)
+    """50000 → `"0.05"`: no trailing zeros, so that one amount has one text. A debt reads `"-0.05"`, for people only."""
+    whole, part = divmod(abs(micro), 1_000_000)
+    text = f"{whole}.{part:06d}".rstrip("0") if part else str(whole)
+    return f"-{text}" if micro < 0 else text
 
 
 def timestamp(time_ms: int) -> str:

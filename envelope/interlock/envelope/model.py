@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from interlock.envelope.amounts import Budget, Count, Decimal6, Timestamp
+from interlock.envelope.amounts import MAX_INT, Budget, Count, Decimal6, Timestamp
 from interlock.envelope.canonical import check_plain
 from interlock.envelope.ids import AgentId, Digest, SpanId, Token, TraceId, Uuid7
 from interlock.envelope.payloads import AnyPayload, RiskTier
@@ -80,7 +80,7 @@ class Envelope(_Wire, frozen=True, kw_only=True):
     policy_context: PolicyContext
     budget: Budget
     thinking_budget: Count
-    ttl_ms: Annotated[int, Meta(gt=0, le=2**53)]
+    ttl_ms: Annotated[int, Meta(gt=0, le=MAX_INT)]
     created_at: Timestamp
     compliance_tags: list[Annotated[str, Meta(max_length=64)]]
     confidence_score: Confidence
