@@ -11,21 +11,25 @@ from interlock.envelope.amounts import MAX_INT
 
 MAX_DEPTH = 32
 _encoder = msgspec.json.Encoder(order="sorted")
-# JCS sorts keys by UTF-16 units, msgspec by code points. They differ only if a key from U+E000 on meets one beyond
-# the BMP; either begins, in UTF-8, with a byte from 0xEE on.
+# JCS sorts keys by UTF-16 units, msgspec by code points. They differ only where a character from U+E000 to U+FFFF (in
+# UTF-8 it begins with 0xEE or 0xEF) meets one beyond the BMP (from 0xF0 on).
 _BELOW = bytes(range(0xEE))
+_ASTRAL = 0xF0
 
 
 def canonical(value: Any) -> bytes:
     """The JCS bytes of a Struct or of plain JSON values without floats (confidenceScore is the one exception)."""
     wire = _encoder.encode(value)
-    if wire.isascii() or not wire.translate(None, delete=_BELOW):
+    if wire.isascii():
+        return wire
+    high = wire.translate(None, delete=_BELOW)
+    if not high or min(high) >= _ASTRAL or max(high) < _ASTRAL:
         return wire
     return rfc8785.dumps(msgspec.json.decode(wire))
 
 
 def check_plain(value: Any, path: str = "$") -> None:
-    """Raises ValueError, naming the JSON path, unless value is made of null, booleans, integers within ±2^53,
+    """Raises ValueError, naming the JSON path, unless value is made of null, booleans, integers below 2^53 in size,
     well-formed strings, lists and string-keyed objects, at most MAX_DEPTH deep. Floats do not exist (envelope.md).
     """
     stack: list[tuple[Any, str, int]] = [(value, path, 0)]
@@ -37,7 +41,7 @@ def check_plain(value: Any, path: str = "$") -> None:
                 _check_text(node, where)
         elif kind is int:
             if not -MAX_INT <= node <= MAX_INT:
-                raise ValueError(f"{where}: an integer beyond ±2^53; write it as a string")
+                raise ValueError(f"{where}: an integer of 2^53 or more in size; write it as a string")
         elif kind is dict or kind is list:
             if depth >= MAX_DEPTH:
                 raise ValueError(f"{where}: nested deeper than {MAX_DEPTH}")
