@@ -81,6 +81,10 @@ def origin_of(envelope: Envelope, digest: str) -> Origin:
 
 def derive(parent: Origin, draft: Draft, *, sender: str, key_id: str, now_ms: int, granted: Amount = ZERO) -> Envelope:
     """The unsigned child. granted: what the parent's other children hold already. Raises ChildRefused."""
+    if not ZERO.within(draft.budget):
+        raise ChildRefused(
+            "over_budget", f"step {draft.step} asks for less than nothing, which its siblings could spend"
+        )
     if not (granted + draft.budget).within(parent.budget):
         left = (parent.budget - granted).budget
         raise ChildRefused("over_budget", f"step {draft.step} asks for more than is left of {parent.id}: {left}")
