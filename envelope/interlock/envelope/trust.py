@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct, field
 
-from interlock.envelope.amounts import Count, Timestamp, time_ms
+from interlock.envelope.amounts import MAX_INT, Count, Timestamp, time_ms
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import AgentId, Token, role_of
 from interlock.envelope.keys import (
@@ -20,6 +20,7 @@ from interlock.envelope.keys import (
     SigningKey,
     base64url,
     check_enrolment,
+    decode_public,
     from_base64url,
     is_signed_by,
 )
@@ -63,7 +64,7 @@ class AgentRecord(_Part, frozen=True, kw_only=True):
 
 class TrustStore(_Part, frozen=True, kw_only=True):
     workspace: Token
-    version: Annotated[int, Meta(ge=1)]
+    version: Annotated[int, Meta(ge=1, le=MAX_INT)]
     issued_at: Timestamp
     agents: list[AgentRecord]
 
@@ -164,13 +165,14 @@ def _is_root_signature(entry: RootSignature, message: bytes) -> bool:
 
 
 def _check_keys(store: TrustStore) -> None:
-    seen: set[str] = set()
+    seen: set[bytes] = set()
     for record in store.agents:
         for key in record.keys:
-            if key.key_id in seen:
-                raise TrustError("bad_key", f"{key.key_id} is enrolled twice")
-            seen.add(key.key_id)
             try:
+                point = decode_public(key.key_id)  # the same key may be written as U…, A… and O…
+                if point in seen:
+                    raise TrustError("bad_key", f"{key.key_id} is enrolled twice")
+                seen.add(point)
                 check_enrolment(key.key_id)
                 _enrolled(record, key)
             except (KeyFormatError, ValueError) as error:
