@@ -8,7 +8,8 @@ import heapq
 class ReplayMemory:
     """Message ids seen by this process, each kept until its envelope is dead anyway (created + ttl + skew).
 
-    The same id at the same stream sequence is a redelivery, not a replay. Bounded: when full, `admit` refuses, for a
+    The same id at the same stream sequence is a redelivery, not a replay; a sequence of 0 is none (JetStream counts from
+    1), so what comes without one comes once. Bounded: when full, `admit` refuses, for a
     memory that forgets would let a replay through (fail closed).
     """
 
@@ -21,7 +22,7 @@ class ReplayMemory:
         """True for a message never seen or redelivered; False for a replay or a full memory."""
         known = self._seen.get(message_id)
         if known is not None:
-            return known == sequence
+            return known == sequence > 0
         while self._deaths and self._deaths[0][0] < now_ms:
             self._seen.pop(heapq.heappop(self._deaths)[1], None)
         if len(self._seen) >= self._capacity:
