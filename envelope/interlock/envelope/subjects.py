@@ -1,4 +1,4 @@
-"""Subjects (bus.md). Every token that comes from data is allow-listed before it gets here or here."""
+"""Subjects (bus.md). Every token that comes from data is allow-listed before it stands in one."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def decode(wire: bytes, limits: Limits = DEFAULT_LIMITS) -> Checked:
             return Checked(Reason.NOT_CANONICAL, "the bytes are not the RFC 8785 form of what they say", envelope)
         time_ms(envelope.created_at)
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
-        return Checked(_decoding_reason(wire), str(error)[:300])
+        return Checked(_decoding_reason(wire), _printable(str(error)))
     return Checked(Reason.OK, "", envelope, sha256_hex(wire))
 
 
@@ -169,6 +169,11 @@ def _checks(
     yield check_freshness(envelope, now_ms, limits)
     if memory is not None:
         yield check_replay(envelope, memory, sequence, now_ms, limits)
+
+
+def _printable(text: str) -> str:
+    """A line for people: an error may quote what a stranger wrote, and that must not steer a terminal or a log."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text[:300])
 
 
 class _VersionOnly(Struct, frozen=True):
