@@ -51,7 +51,7 @@ def _lessons(request: KnowledgeRequest) -> list[str]:
     lessons += [
         f"The score for {name} is {value} of 1000." for name, value in request.scores.items() if value < LOW_SCORE
     ]
-    counts = Counter(finding.severity for finding in request.findings)
+    counts: Counter[str] = Counter(finding.severity for finding in request.findings)
     if counts:
         parts = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES if counts[severity])
         lessons.append(f"{counts.total()} finding(s): {parts}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from interlock.agents.trace.tree import Branch
@@ -44,25 +45,21 @@ def visible(text: str) -> str:
 
 
 def _folded(children: Sequence[Branch], most: int) -> list[Branch | str]:
-    """The children in their order, each fold at the place of the first one folded."""
-    shown: dict[tuple[str, str, str, str], int] = {}
-    folds: dict[tuple[str, str, str, str], list[Branch]] = {}
-    places: dict[tuple[str, str, str, str], int] = {}
+    """The children in their order; the folds stand behind them."""
+    shown: Counter[tuple[str, ...]] = Counter()
+    folds: dict[tuple[str, ...], list[Branch]] = {}
     found: list[Branch | str] = []
     for child in children:
         kind = (child.sender, child.to, child.intent, child.kind)
         whole = _subtree(child)
-        if shown.get(kind, 0) < most or not all(branch.verified for branch in whole):
-            shown[kind] = shown.get(kind, 0) + 1
+        if shown[kind] < most or not all(branch.verified for branch in whole):
+            shown[kind] += 1
             found.append(child)
-            continue
-        if kind not in folds:
-            places[kind] = len(found)
-            found.append("")
-        folds.setdefault(kind, []).extend(whole)
-    for kind, place in places.items():
-        cost = usd_text(sum(micro_usd(branch.cost_usd) for branch in folds[kind]))
-        found[place] = f"… {len(folds[kind])} more hops of this kind and below  {cost} USD ✓"
+        else:
+            folds.setdefault(kind, []).extend(whole)
+    for (*_, kind_told), hops in folds.items():
+        cost = usd_text(sum(micro_usd(branch.cost_usd) for branch in hops))
+        found.append(f"… {len(hops)} more hops: {kind_told} and below, {cost} USD ✓")
     return found
 
 
