@@ -62,6 +62,7 @@ class _Ack(Struct):
 
 T = TypeVar("T")
 _ack_decoder = msgspec.json.Decoder(_Ack)
+NO_RESPONDER_PAUSE_S = 0.05
 
 
 class JetStreamTransport:
@@ -195,10 +196,16 @@ class JetStreamTransport:
     async def request(
         self, subject: str, data: bytes, *, timeout_ms: int, headers: Mapping[str, str] = NO_HEADERS
     ) -> Message:
+        sent = dict(headers) if headers else None
         try:
-            answer = await self.client.request(
-                subject, data, timeout=timeout_ms / 1000, headers=dict(headers) if headers else None
-            )
+            try:
+                answer = await self.client.request(subject, data, timeout=timeout_ms / 1000, headers=sent)
+            except nats.errors.NoRespondersError:
+                # Whoever answers may just be subscribing, or back from a reconnection: asked once more.
+                await anyio.sleep(NO_RESPONDER_PAUSE_S)
+                answer = await self.client.request(subject, data, timeout=timeout_ms / 1000, headers=sent)
+        except nats.errors.NoRespondersError as error:
+            raise Unavailable(f"nobody listens on {subject}") from error
         except (nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
             raise client_error(error, subject) from error
         except (nats.errors.Error, TimeoutError) as error:
