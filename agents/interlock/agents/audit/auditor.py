@@ -14,13 +14,13 @@ from interlock.agents.audit.hop_graph import HopAudit, Memo, audit_hops, refusal
 from interlock.agents.audit.report import audit_report, compliance_log, judge_goal
 from interlock.agents.audit.signature_log import signature_log
 from interlock.agents.parts import Parts, receiving, tell_orchestrator
-from interlock.agents.status import AuditStatus, write_audit
+from interlock.agents.status import AuditStatus, read_audit, write_audit
 from interlock.bus.actor import Actor, ActorSettings
 from interlock.bus.deadletters import bury
 from interlock.bus.gates import TrustSource
 from interlock.bus.hop import DONE, Handler, Hop, Outcome, Refusal
 from interlock.bus.sender import Sender
-from interlock.bus.streams import HOPS, consumers_of
+from interlock.bus.streams import HOPS, WORKER_ROLES, consumers_of
 from interlock.bus.transport import Message, Transport
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical
@@ -33,8 +33,6 @@ from interlock.envelope.verification import Limits
 
 log = logging.getLogger("interlock.auditor")
 BUNDLES = "bundles"
-# Roles without an inbox of their own: nobody else would ever answer for what is wrong there.
-UNHEARD_EXCEPT = ("orchestrator", "evaluator", "executor", "auditor", "synthesizer")
 
 
 class AuditorRole:
@@ -54,11 +52,8 @@ class AuditorRole:
         """The handler of the auditor's actor: its own hops through its onion, everybody's under its eyes."""
 
         async def handle(hop: Hop) -> Outcome:
-            role = hop.message.subject.split(".")[3:4]
-            if role == ["auditor"]:
-                return await own(hop)
-            await self._observe(hop.message, role[0] if role else "")
-            return DONE
+            await self._observe(hop.message)
+            return await own(hop) if hop.message.subject.split(".")[3:4] == ["auditor"] else DONE
 
         return handle
 
@@ -70,7 +65,8 @@ class AuditorRole:
         goal_id = hop.envelope.goal_id
         audit = await self._audit(goal_id, hop.message.sequence)
         judged = judge_goal(request, audit)
-        at = timestamp(hop.now_ms)
+        # As of the request, whenever this is done: a redelivery writes the same files.
+        at = timestamp(hop.message.stored_ms)
         report = audit_report(request, audit, judged, goal_id, at)
         entries = compliance_log(request, audit, judged, goal_id, at)
         files = [
@@ -93,22 +89,22 @@ class AuditorRole:
         await self._sender.send(hop.origin, [draft], now_ms=hop.now_ms)
         return DONE
 
-    async def _observe(self, message: Message, role: str) -> None:
+    async def _observe(self, message: Message) -> None:
         hop = audit_hops([message], self._trust.trust, self._limits, self._memo).hops[0]
         if hop.reason is not Reason.BAD_PARENT and not hop.verified:
-            await self._record_refusal(message, hop, role)
+            await self._record_refusal(message, hop)
         envelope = hop.envelope
         if envelope is not None and hop.authentic and isinstance(envelope.payload, Completion):
-            await self._close(envelope.goal_id, message.sequence)
+            await self._close(envelope.goal_id, message)
 
-    async def _record_refusal(self, message: Message, hop: AuditedHop, role: str) -> None:
+    async def _record_refusal(self, message: Message, hop: AuditedHop) -> None:
         refusal = refusal_of(hop)
         await self._transport.publish(
             workspace_subject(self._workspace, "audit", "refusal"),
             msgspec.json.encode(refusal),
             message_id=f"refusal-{message.sequence}",
         )
-        if role not in UNHEARD_EXCEPT:
+        if not _is_heard(message.subject):
             now_ms = self._transport.clock.now_ms()
             await bury(
                 self._transport,
@@ -121,17 +117,19 @@ class AuditorRole:
                 now_ms=now_ms,
             )
 
-    async def _close(self, goal_id: str, sequence: int) -> None:
-        """The goal has ended: its signature log, once."""
-        audit = await self._audit(goal_id, sequence)
-        at = timestamp(self._transport.clock.now_ms())
-        name = f"signatures-{goal_id}.json"
+    async def _close(self, goal_id: str, completion: Message) -> None:
+        """The goal has ended: its signature log, as of its completion. Only once: a copy of a completion adds nothing."""
+        if await read_audit(self._transport, self._workspace, goal_id) is not None:
+            return
+        audit = await self._audit(goal_id, completion.sequence)
+        at = timestamp(completion.stored_ms)
+        name = f"signatures-{self._workspace}-{goal_id}.json"
         written = signature_log(self._workspace, goal_id, audit, at)
         await self._transport.put_object(BUNDLES, name, canonical(written))
         await self._transport.publish(
             workspace_subject(self._workspace, "audit", "signatures"),
             msgspec.json.encode({"goalId": goal_id, "log": name, "summary": written["summary"]}),
-            message_id=f"signatures-{goal_id}",
+            message_id=f"signatures-{self._workspace}-{goal_id}",
         )
         status = AuditStatus(
             goal_id=goal_id,
@@ -142,10 +140,17 @@ class AuditorRole:
             at=at,
         )
         await write_audit(self._transport, self._workspace, status)
+        self._memo.forget(audit.hops, self._trust.trust)
 
     async def _audit(self, goal_id: str, up_to: int) -> HopAudit:
         messages = await goal_messages(self._transport, self._workspace, goal_id, up_to)
         return audit_hops(messages, self._trust.trust, self._limits, self._memo)
+
+
+def _is_heard(subject: str) -> bool:
+    """Whether an inbox has it, so that its role buries what is wrong. Elsewhere nobody but the auditor could."""
+    tokens = subject.split(".")
+    return tokens[3:4] == ["auditor"] or (len(tokens) > 4 and tokens[3] in WORKER_ROLES)
 
 
 async def goal_messages(transport: Transport, workspace: str, goal_id: str, up_to: int = 0) -> list[Message]:

@@ -81,6 +81,11 @@ class Memo:
             self._known.pop(next(iter(self._known)))
         self._known[message.sequence, trust.version] = (message, hop)
 
+    def forget(self, hops: Sequence[Hop], trust: Trust) -> None:
+        """Those of a goal that has ended."""
+        for hop in hops:
+            self._known.pop((hop.sequence, trust.version), None)
+
 
 def audit_hops(
     messages: Sequence[Message], trust: Trust, limits: Limits | None = None, memo: Memo | None = None
