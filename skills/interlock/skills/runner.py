@@ -178,7 +178,8 @@ class SkillRunner:
 
     async def _ensure_host(self) -> None:
         async with self._starting:
-            if self.host_pid:
+            # A host whose socket has closed is lost, also while its exit is still being noticed.
+            if self.host_pid and self._reading is not None and not self._reading.done():
                 return
             await self._close_writer()
             ours, theirs = socket.socketpair()
