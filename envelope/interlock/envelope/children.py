@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from interlock.envelope.amounts import ZERO, Amount, time_ms, timestamp
-from interlock.envelope.ids import derived_id, role_of, span_of
+from interlock.envelope.ids import derived_id, is_agent_id, role_of, span_of
 from interlock.envelope.model import (
     Attestation,
     CostEstimate,
@@ -80,7 +80,11 @@ def origin_of(envelope: Envelope, digest: str) -> Origin:
 
 
 def derive(parent: Origin, draft: Draft, *, sender: str, key_id: str, now_ms: int, granted: Amount = ZERO) -> Envelope:
-    """The unsigned child. granted: what the parent's other children hold already. Raises ChildRefused."""
+    """The unsigned child. granted: what the parent's other children hold already. Raises ChildRefused, and ValueError for
+    a recipient or a confidence that no receiver would take.
+    """
+    if not is_agent_id(draft.to):
+        raise ValueError(f"not an agent to send to: {draft.to[:130]!r}")
     if not ZERO.within(draft.budget):
         raise ChildRefused(
             "over_budget", f"step {draft.step} asks for less than nothing, which its siblings could spend"

@@ -105,5 +105,7 @@ class Envelope(_Wire, frozen=True, kw_only=True):
 
 
 def confidence(per_mille: int) -> int | float:
-    """Parts per thousand as the wire writes it: 850 → 0.85, 1000 → 1."""
+    """Parts per thousand as the wire writes it: 850 → 0.85, 1000 → 1. Raises ValueError outside 0..1000."""
+    if not 0 <= per_mille <= 1000:
+        raise ValueError(f"a confidence is 0 to 1000 parts per thousand, not {per_mille}")
     return per_mille // 1000 if per_mille % 1000 == 0 else per_mille / 1000
