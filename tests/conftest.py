@@ -1,12 +1,19 @@
-"""What all tests share: the event loop, and one embedded nats-server per session."""
+"""What all tests share: the event loop, one embedded nats-server per session, how properties are searched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from interlock.bus.server import EmbeddedServer
+
+# The same examples on every machine: a red build is one that anybody can repeat. No deadline: shared machines pause.
+# To look for new ones: pytest --hypothesis-profile=search
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=200, print_blob=True)
+settings.register_profile("search", deadline=None, max_examples=2_000, print_blob=True)
+settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

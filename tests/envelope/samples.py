@@ -1,10 +1,8 @@
-"""Fixed keys, a fixed clock, one valid envelope of every payload type."""
+"""Fixed keys, a fixed clock, one valid envelope of every payload type: for the tests here and for the golden vectors."""
 
 from __future__ import annotations
 
 from typing import Any
-
-import pytest
 
 from interlock.envelope.amounts import Amount, Budget, timestamp
 from interlock.envelope.children import Draft, derive, origin_of, root
@@ -124,13 +122,5 @@ def make(kind: str) -> Sealed:
 
 
 KINDS = ["intake", *PAYLOADS]
-
-
-@pytest.fixture(scope="session")
-def trust() -> Trust:
-    return make_trust()
-
-
-@pytest.fixture(scope="session")
-def envelopes() -> dict[str, Sealed]:
-    return {kind: make(kind) for kind in KINDS}
+TRUST = make_trust()
+ENVELOPES = {kind: make(kind) for kind in KINDS}
