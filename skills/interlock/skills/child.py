@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import sys
 import types
@@ -15,6 +17,9 @@ from interlock.skills.protocol import Answer, RunOrder
 from interlock.skills.sandbox.enter import Confinement, IsolationUnavailable, enter
 from interlock.skills.sdk import SkillError, Task
 
+# Where the result goes, beside standard input, output and error.
+_RESULT = 3
+_MOST_DESCRIPTORS = 1 << 20
 _DISK = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
 
 
@@ -22,24 +27,29 @@ def become_run(order: RunOrder, code: types.CodeType, result_fd: int, log_fd: in
     """Turns the forked process into the run; never returns."""
     status = 1
     try:
-        _take_place(order, log_fd)
+        _take_place(order, result_fd, log_fd)
         answer = _answer(order, code)
-        _write(result_fd, msgspec.json.encode(answer))
+        _write(_RESULT, msgspec.json.encode(answer))
         status = 0
     except BaseException as error:
-        _write(result_fd, msgspec.json.encode(Answer(status="crashed", detail=_line(error))))
+        _write(_RESULT, msgspec.json.encode(Answer(status="crashed", detail=_line(error))))
     finally:
         os._exit(status)
 
 
-def _take_place(order: RunOrder, log_fd: int) -> None:
-    nothing = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(log_fd, 1)
-    os.dup2(log_fd, 2)
+def _take_place(order: RunOrder, result_fd: int, log_fd: int) -> None:
+    """Nothing of the host's stays open but the two pipes; moved out of the way first, since they may lie anywhere."""
+    result, log, nothing = _above(result_fd), _above(log_fd), _above(os.open("/dev/null", os.O_RDONLY))
+    for descriptor, place in ((nothing, 0), (log, 1), (log, 2), (result, _RESULT)):
+        os.dup2(descriptor, place, inheritable=place != _RESULT)
+    os.closerange(_RESULT + 1, _MOST_DESCRIPTORS)
     os.environ.clear()
     os.environ.update(HOME=order.scratch, TMPDIR=order.scratch, LANG="C.UTF-8", PATH="/usr/bin:/bin", TZ="UTC")
     os.chdir(order.scratch)
+
+
+def _above(descriptor: int) -> int:
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _RESULT + 1)
 
 
 def _answer(order: RunOrder, code: types.CodeType) -> Answer:
@@ -71,7 +81,8 @@ def _answer(order: RunOrder, code: types.CodeType) -> Answer:
     except RecursionError as error:
         return Answer(status="crashed", detail=_line(error))
     finally:
-        sys.stdout.flush()
+        with contextlib.suppress(Exception):  # what became of its standard output is the handler's own affair
+            sys.stdout.flush()
 
 
 def _call(order: RunOrder, code: types.CodeType, directory: str) -> Answer:

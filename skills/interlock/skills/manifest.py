@@ -22,6 +22,9 @@ MAX_FOLDER_BYTES = 8 << 20
 SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?(?!\n)$"
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
+# Name, inode, size, times of change of each file of a skill's folder.
+Seal = tuple[tuple[str, int, int, int, int], ...]
+
 
 class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
     pass
@@ -135,9 +138,7 @@ def folder_digest(directory: Path) -> str:
     """SHA-256 over the sorted (relative name, content) of all regular files; caches and links do not count."""
     digest = hashlib.sha256()
     total = 0
-    for path in sorted(directory.rglob("*")):
-        if "__pycache__" in path.parts or path.is_symlink() or not path.is_file():
-            continue
+    for path in _files(directory):
         data = path.read_bytes()
         total += len(data)
         if total > MAX_FOLDER_BYTES:
@@ -145,3 +146,17 @@ def folder_digest(directory: Path) -> str:
         name = path.relative_to(directory).as_posix().encode("utf-8", "surrogateescape")
         digest.update(b"%d %b %d " % (len(name), name, len(data)) + data)
     return digest.hexdigest()
+
+
+def seal_of(directory: Path) -> Seal:
+    """What tells cheaply that none of the files that make the digest was touched. Raises OSError."""
+    found = [(path, path.stat()) for path in _files(directory)]
+    return tuple((path.name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in found)
+
+
+def _files(directory: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(directory.rglob("*"))
+        if "__pycache__" not in path.parts and not path.is_symlink() and path.is_file()
+    ]

@@ -19,6 +19,7 @@ Outcome = Literal[
     "wall_limit",
     "memory_limit",
     "disk_limit",
+    "process_limit",
     "output_too_large",
     "isolation_unavailable",
     "host_lost",

@@ -6,8 +6,6 @@ import asyncio
 import hashlib
 import itertools
 import os
-import socket
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,16 +16,16 @@ import anyio
 import msgspec
 from msgspec import Struct
 
-from interlock.bus.child import BoundChild
 from interlock.skills.cost import RunUsage
-from interlock.skills.manifest import FILE_NAME, Skill
-from interlock.skills.protocol import Order, Outcome, RunOrder, RunReport, StopOrder
-from interlock.skills.schemas import check, find_float, path_properties
+from interlock.skills.errors import SkillsError
+from interlock.skills.host_link import HostLink
+from interlock.skills.manifest import FILE_NAME, Seal, Skill, folder_digest, seal_of
+from interlock.skills.protocol import Outcome, RunOrder, RunReport
+from interlock.skills.schemas import check, path_properties
+from interlock.skills.watch.disk import clear, remove_tree
 
 Mode = Literal["run", "check"]
 MB = 1 << 20
-LINE_BYTES = 4 * MB
-_reports = msgspec.json.Decoder(RunReport)
 
 
 class RunnerSettings(Struct, frozen=True, kw_only=True):
@@ -83,28 +81,30 @@ class SkillRunner:
         self._place = place
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._numbers = itertools.count(1)
-        self._waiting: dict[str, asyncio.Future[RunReport]] = {}
-        self._starting = asyncio.Lock()
-        self._host: BoundChild | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[HostLink] | None = None
+        self._seals: dict[Path, Seal] = {}
 
     @classmethod
     @asynccontextmanager
     async def started(cls, settings: RunnerSettings | None = None) -> AsyncIterator[SkillRunner]:
-        with tempfile.TemporaryDirectory(prefix="interlock-runs-") as place:
-            runner = cls(settings or RunnerSettings(), Path(place))
-            try:
-                await runner._ensure_host()
-                yield runner
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await runner._end()
+        """Starts the fork server at once, so that the first run need not wait for it. Raises OSError."""
+        place = Path(tempfile.mkdtemp(prefix="interlock-runs-"))
+        runner = cls(settings or RunnerSettings(), place)
+        try:
+            await runner._link()
+            yield runner
+        finally:
+            with anyio.CancelScope(shield=True):
+                await runner._end()
+                await anyio.to_thread.run_sync(remove_tree, place)
 
     @property
     def host_pid(self) -> int:
         """The fork server's process id, 0 if it is not running."""
-        return self._host.pid if self._host is not None and not self._host.ended.done() else 0
+        task = self._starting
+        if task is None or not task.done() or task.cancelled() or task.exception() or not task.result().alive:
+            return 0
+        return task.result().pid
 
     async def run(self, request: RunRequest) -> RunResult:
         """Runs the handler once. Never raises for what the skill does; cancelling ends the run."""
@@ -124,9 +124,26 @@ class SkillRunner:
             return RunResult(outcome="path_not_allowed", detail=paths)
         readable, writable = paths
         async with self._slots:
-            order = self._order(request, mode, readable, writable)
-            report = await self._ordered(order)
+            changed = await anyio.to_thread.run_sync(self._changed, request.skill)
+            if changed:
+                return RunResult(outcome="skill_error", detail=changed)
+            try:
+                link = await self._link()
+            except OSError as error:
+                return RunResult(outcome="host_lost", detail=f"the fork server does not start: {error}")
+            report = await link.run(self._order(request, mode, readable, writable), self._settings.grace_ms)
         return await anyio.to_thread.run_sync(_result_of, request, report, mode)
+
+    def _changed(self, skill: Skill) -> str:
+        """Empty, or that the folder no longer holds what was loaded: its digest would be a lie in the attestation."""
+        known = self._seals.get(skill.directory)
+        try:
+            seal = seal_of(skill.directory)
+            if known != seal and folder_digest(skill.directory) == skill.digest:
+                known = self._seals[skill.directory] = seal
+        except (OSError, SkillsError) as error:
+            return f"the skill {skill.name} cannot be read any more: {error}"
+        return "" if known == seal else f"the files of {skill.name} changed since it was loaded; restart to load them"
 
     def _order(self, request: RunRequest, mode: Mode, readable: list[str], writable: list[str]) -> RunOrder:
         manifest, limits = request.skill.manifest, request.skill.manifest.limits
@@ -156,72 +173,18 @@ class SkillRunner:
             strict=self._settings.isolation == "strict",
         )
 
-    async def _ordered(self, order: RunOrder) -> RunReport:
-        await self._ensure_host()
-        future: asyncio.Future[RunReport] = asyncio.get_running_loop().create_future()
-        self._waiting[order.id] = future
-        try:
-            self._say(Order(run=order))
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            with anyio.CancelScope(shield=True):
-                self._say(Order(stop=StopOrder(id=order.id, grace_ms=self._settings.grace_ms)))
-                with anyio.move_on_after(self._settings.grace_ms / 1000 + 2):
-                    await asyncio.shield(future)
-            raise
-        finally:
-            self._waiting.pop(order.id, None)
-
-    def _say(self, order: Order) -> None:
-        if self._writer is not None:
-            self._writer.write(msgspec.json.encode(order) + b"\n")
-
-    async def _ensure_host(self) -> None:
-        async with self._starting:
-            # A host whose socket has closed is lost, also while its exit is still being noticed.
-            if self.host_pid and self._reading is not None and not self._reading.done():
-                return
-            await self._close_writer()
-            ours, theirs = socket.socketpair()
-            command = [sys.executable, "-I", "-m", "interlock.skills.host", str(theirs.fileno())]
-            log = self._place / "host.log"
-            self._host = await anyio.to_thread.run_sync(
-                lambda: BoundChild(command, env={"LANG": "C.UTF-8"}, output=log, keep_fds=[theirs.fileno()])
-            )
-            theirs.close()
-            reader, self._writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES)
-            self._reading = asyncio.create_task(self._read(reader))
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        try:
-            while line := await reader.readline():
-                report = _reports.decode(line)
-                future = self._waiting.get(report.id)
-                if future is not None and not future.done():
-                    future.set_result(report)
-        except (OSError, ValueError, msgspec.MsgspecError):
-            pass  # said below: whoever waits is told that the host is lost
-        for name, future in self._waiting.items():
-            if not future.done():
-                future.set_result(RunReport(id=name, outcome="host_lost", detail="the fork server ended"))
+    async def _link(self) -> HostLink:
+        """The running host; a new one if there is none. Whoever is cancelled meanwhile leaves it to the next."""
+        task = self._starting
+        if task is None or (task.done() and not self.host_pid):
+            task = self._starting = asyncio.create_task(HostLink.start(self._place))
+        return await asyncio.shield(task)
 
     async def _end(self) -> None:
-        await self._close_writer()
-        if self._host is not None:
-            host = self._host
-            await anyio.to_thread.run_sync(lambda: host.stop(2_000))
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
-
-    async def _close_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            try:
-                await self._writer.wait_closed()
-            except OSError:
-                pass  # the host ended first
-            self._writer = None
+        if self._starting is not None:
+            (link,) = await asyncio.gather(self._starting, return_exceptions=True)
+            if isinstance(link, HostLink):
+                await link.end()
 
 
 def _paths(request: RunRequest) -> tuple[list[str], list[str]] | str:
@@ -256,14 +219,12 @@ def _result_of(request: RunRequest, report: RunReport, mode: str) -> RunResult:
         outcome, detail, files = _judge_output(request, output)
     if outcome != "done":
         output, files = {}, []
+        clear(request.results)
     return RunResult(outcome=outcome, detail=detail, output=output, files=files, usage=usage, log=report.log)
 
 
 def _judge_output(request: RunRequest, output: dict[str, Any]) -> tuple[Outcome, str, list[RunFile]]:
     manifest = request.skill.manifest
-    where = find_float(output)
-    if where:
-        return "float_in_output", f"{where} has a decimal point; write it as a string or scale it to an integer", []
     problems = check(output, manifest.output)
     if problems:
         return "output_invalid", "; ".join(f"{path}: {text}" for path, text in problems)[:2000], []
@@ -273,6 +234,7 @@ def _judge_output(request: RunRequest, output: dict[str, Any]) -> tuple[Outcome,
     for entry in sorted(os.scandir(request.results), key=lambda entry: entry.name):
         if not entry.is_file(follow_symlinks=False) or not FILE_NAME.fullmatch(entry.name):
             return "output_invalid", f"{entry.name!a} in `out` is no plain file with a plain name", []
-        data = Path(entry.path).read_bytes()
-        files.append(RunFile(entry.name, hashlib.sha256(data).hexdigest(), len(data), Path(entry.path)))
+        with Path(entry.path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        files.append(RunFile(entry.name, digest, entry.stat(follow_symlinks=False).st_size, Path(entry.path)))
     return "done", "", files

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from interlock.skills.values import find_float as find_float
+
 MAX_PROBLEMS = 20
 
 
@@ -50,20 +52,6 @@ def path_properties(schema: Any) -> list[tuple[str, str]]:
         for name, entry in properties.items()
         if isinstance(entry, dict) and entry.get("format") in ("directory", "writable-directory")
     ]
-
-
-def find_float(value: Any, path: str = "$") -> str:
-    """The JSON path of some float inside value, or empty."""
-    stack = [(path, value)]
-    while stack:
-        where, node = stack.pop()
-        if isinstance(node, float):
-            return where
-        if isinstance(node, dict):
-            stack.extend((f"{where}.{key}", item) for key, item in node.items())
-        elif isinstance(node, list):
-            stack.extend((f"{where}[{index}]", item) for index, item in enumerate(node))
-    return ""
 
 
 def _trivial(schema: Any) -> bool:

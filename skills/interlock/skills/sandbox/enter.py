@@ -19,6 +19,13 @@ _CAPSET = {"x86_64": 126, "aarch64": 91}
 # What an interpreter needs to read besides its own installation.
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/usr/share/zoneinfo")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/dev/null", "/dev/urandom", "/dev/random")
+# What finding and trusting another machine needs besides.
+_NETWORK_FILES = (
+    "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/services", "/etc/gai.conf", "/etc/ssl", "/etc/pki",
+    "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
+)  # fmt: skip
+# From this version on Landlock also guards against truncation (Linux 6.2).
+_GUARDS_TRUNCATION = 3
 
 
 class Confinement(Struct, frozen=True, kw_only=True):
@@ -38,16 +45,17 @@ class IsolationUnavailable(Exception):
     """The kernel cannot isolate as asked."""
 
 
-def missing() -> list[str]:
+@cache
+def missing() -> tuple[str, ...]:
     """What this kernel lacks of full isolation, for `doctor` and for refusing runs."""
-    problems = []
     if sys.platform != "linux":
-        return ["Linux"]
+        return ("Linux",)
+    problems = []
     if landlock.abi() < 1:
         problems.append("Landlock (Linux 5.13 and newer, enabled with lsm=landlock)")
     if not seccomp.supported():
         problems.append("seccomp filters on x86_64 or aarch64")
-    return problems
+    return tuple(problems)
 
 
 def enter(confinement: Confinement) -> None:
@@ -59,10 +67,15 @@ def enter(confinement: Confinement) -> None:
     _limit(confinement)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     if landlock.abi() >= 1:
-        landlock.restrict(confinement.readable, interpreter_paths(), confinement.writable, network=confinement.network)
+        readable = (*confinement.readable, *(_NETWORK_FILES if confinement.network else ()))
+        landlock.restrict(readable, interpreter_paths(), confinement.writable, network=confinement.network)
     _drop_capabilities()
     if seccomp.supported():
-        seccomp.install(processes=confinement.processes > 0, network=confinement.network)
+        seccomp.install(
+            processes=confinement.processes > 0,
+            network=confinement.network,
+            truncation=landlock.abi() >= _GUARDS_TRUNCATION,
+        )
 
 
 @cache
@@ -92,6 +105,7 @@ def _limit(confinement: Confinement) -> None:
     at_most(resource.RLIMIT_NOFILE, 256)
     at_most(resource.RLIMIT_CORE, 0)
     at_most(resource.RLIMIT_MEMLOCK, 0)
+    at_most(resource.RLIMIT_MSGQUEUE, 0)
 
 
 def _drop_capabilities() -> None:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import stat
 from collections.abc import Sequence
+from functools import cache
 
 from interlock.skills.sandbox.libc import syscall
 
@@ -29,6 +30,7 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("access", ctypes.c_uint64), ("fd", ctypes.c_int32))
 
 
+@cache
 def abi() -> int:
     """The kernel's Landlock version, 0 if it has none."""
     try:

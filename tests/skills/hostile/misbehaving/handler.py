@@ -1,5 +1,8 @@
 import ctypes
+import fcntl
 import os
+import resource
+import signal
 import socket
 import sys
 import time
@@ -146,3 +149,150 @@ def try_odd_file_name(task):
 
 def try_linked_file(task):
     os.symlink("/etc/passwd", task.out / "passwd")
+
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def say(data):
+    """What a handler may try: to write the answer itself, past everything that checks it."""
+    os.write(3, data)
+    os._exit(0)
+
+
+def try_forge_nested(task):
+    say(b'{"status":"done","output":{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}}")
+
+
+def try_forge_deep(task):
+    say(b'{"status":"done","output":{"a":' + b"[" * 900 + b"]" * 900 + b"}}")
+
+
+def try_forge_integer(task):
+    say(b'{"status":"done","output":{"a":' + b"9" * 50 + b"}}")
+
+
+def try_forge_surrogate(task):
+    say(b'{"status":"done","output":{"a":"\\ud800"}}')
+
+
+def try_forge_detail(task):
+    say(b'{"status":"skill_error","detail":"two\\nlines\\u001b[2J' + b"x" * 2_000 + b'"}')
+
+
+def try_forge_unknown(task):
+    say(b'{"status":"path_not_allowed","output":{}}')
+
+
+def try_long_key(task):
+    say(b'{"status":"done","output":{"' + b"k" * 30_000 + b'":[' + b"0," * 10_000 + b"0.5]}}")
+
+
+def try_big_integer(task):
+    return {"got": 10**30}
+
+
+def try_realtime_signal(task):
+    signal.raise_signal(40)
+
+
+def try_stop_itself(task):
+    signal.raise_signal(signal.SIGSTOP)
+
+
+def try_kill_by_sigkill(task):
+    os.kill(os.getpid(), 9)
+
+
+def try_tgkill_itself(task):
+    LIBC.syscall(234 if os.uname().machine == "x86_64" else 131, os.getpid(), os.getpid(), 9)
+
+
+def try_deep_directories(task):
+    for _ in range(30_000):
+        os.mkdir("d")
+        os.chdir("d")
+
+
+def try_deep_directories_in_out(task):
+    os.chdir(task.out)
+    for _ in range(1_500):
+        os.mkdir("d")
+        os.chdir("d")
+    raise ValueError("leaving a hole behind")
+
+
+def try_unlinked_files(task):
+    held = []
+    for _ in range(100):
+        held.append(os.open("unlinked", os.O_CREAT | os.O_WRONLY))
+        os.unlink("unlinked")
+        os.write(held[-1], b"a" * (5 << 20))
+        time.sleep(0.01)
+
+
+def try_hide_in_a_socket(task):
+    one, _ = socket.socketpair()
+    socket.send_fds(one, [b"x"], [os.open("unlinked", os.O_CREAT | os.O_WRONLY)])
+
+
+def try_memfd(task):
+    os.memfd_create("x")
+
+
+def try_shared_memory(task):
+    if LIBC.shmget(0, 100 << 20, 0o1600) < 0:
+        raise PermissionError(ctypes.get_errno(), "shmget")
+
+
+def try_limit_the_host(task):
+    resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3))
+
+
+def try_slow_the_host(task):
+    os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)
+
+
+def try_outlive_the_host(task):
+    if LIBC.prctl(1, 0, 0, 0, 0) < 0:
+        raise PermissionError(ctypes.get_errno(), "prctl")
+
+
+def try_signal_by_descriptor(task):
+    read, _ = os.pipe()
+    fcntl.fcntl(read, fcntl.F_SETOWN, os.getppid())
+
+
+def try_read_through_proc(task):
+    return {"got": Path("/proc/self/root/etc/passwd").read_text()}
+
+
+def try_write_through_proc(task):
+    Path("/proc/self/cwd/../interlock-escaped").write_text("x")
+
+
+def try_write_to_the_skill(task):
+    Path(__file__).with_name("new.py").write_text("x")
+
+
+def try_unix_socket(task):
+    socket.socket(socket.AF_UNIX).connect("/run/anything")
+
+
+def try_descriptors(task):
+    held = []
+    for number in range(1024):
+        try:
+            held.append(os.fstat(number) and number)
+        except OSError:
+            continue
+    return {"got": held}
+
+
+def try_closed_output(task):
+    sys.stdout.close()
+    return {"got": "closed"}
+
+
+def try_control_characters(task):
+    print("\x1b[2J\x07 rung")

@@ -1,0 +1,58 @@
+"""How a run ended, from what the host decided, what the child said, and how its process ended. Pure. The child's words
+may be forged: they decide about nothing but the run itself, and are bounded here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import msgspec
+
+from interlock.skills.protocol import Answer, Outcome
+from interlock.skills.values import unfit
+
+MAX_DETAIL = 500
+_answers = msgspec.json.Decoder(Answer)
+# Terminals obey control characters; whoever reads a log must not.
+_INERT = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def judge(
+    verdict: tuple[Outcome, str] | None, status: int, result: bytes, log: str, *, cpu_seconds: int
+) -> tuple[Outcome, str, object]:
+    """Outcome, detail in one line, output. status: as wait(2) gives it."""
+    if verdict is not None:
+        return verdict[0], verdict[1], None
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGXCPU:
+            return "cpu_limit", f"it used more than {cpu_seconds} CPU seconds", None
+        return "crashed", f"it ended by {_signal_name(number)}", None
+    try:
+        answer = _answers.decode(result)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        tail = log.strip().splitlines()
+        last = f": {one_line(tail[-1])[:300]}" if tail else ""
+        return "crashed", f"it ended with status {os.waitstatus_to_exitcode(status)} and no result{last}", None
+    problem = unfit(answer.output)
+    if problem is not None:
+        return *problem, None
+    return answer.status, one_line(answer.detail), answer.output
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def one_line(text: str) -> str:
+    """At most MAX_DETAIL characters without line breaks or control characters."""
+    return " ".join(text[: 2 * MAX_DETAIL].split()).translate(_INERT)[:MAX_DETAIL]
+
+
+def log_text(tail: bytes) -> str:
+    """What a run printed, as text that does nothing to a terminal."""
+    return tail.decode(errors="replace").translate(_INERT)
