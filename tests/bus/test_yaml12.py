@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import tracemalloc
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.bus.yaml12 import YamlError, load_yaml
@@ -18,6 +21,8 @@ from interlock.bus.yaml12 import YamlError, load_yaml
         ("0x1F", 31), ("1_000", "1_000"), ("1.5", 1.5), ("1e3", 1000.0), (".5", 0.5), ("~", None), ("", None), ("null", None),
         ("True", True), ("'true'", "true"), ("-7", -7), ("+7", 7), ("0b1", "0b1"), ("a: {b: [1, x]}", {"a": {"b": [1, "x"]}}),
         ("é: ü", {"é": "ü"}), ("a: &x 1\nb: *x", {"a": 1, "b": 1}), ("9" * 80, "9" * 80),
+        ("1e999", "1e999"), (".inf", ".inf"), ("-.nan", "-.nan"), ("\ufeffa: 1", {"a": 1}), ("'\\ud800'", "\\ud800"),
+        ("a: &x b\nc: *x", {"a": "b", "c": "b"}), ("!!str 5", 5), ("é: 1\n'é ': 2", {"é": 1, "é ": 2}),
     ],
 )  # fmt: skip
 def test_scalars_of_the_core_schema(text: str, value: Any) -> None:
@@ -43,7 +48,18 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (BOMB, "f:", "too many"),
         ("a: 1\n---\nb: 2", "f:2:1", "document"),
         (b"\xff\xfe\x00", "f:1:1", "not UTF-8"),
-        ("\x00", "f:1:1", ""),
+        ("\x00", "f:1:1", "0x0"),
+        ("a: 1\nb: \x07", "f:2:4", "0x7"),
+        ('a: "\\UFFFFFFFF"', "f:1:", "not YAML"),
+        ('a: "\\U00110000"', "f:1:", "not YAML"),
+        ('a: "\\ud800"', "f:1:4", "surrogate"),
+        ('"\\udfff": 1', "f:1:1", "surrogate"),
+        ("%YAML " + "9" * 5_000 + ".1\n--- a", "f:1:", "not YAML"),
+        ("!local k: 1", "f:1:1", "not allowed"),
+        ("? " + "k" * 1_025 + "\n: 1", "f:1:3", "at most 1024"),
+        ("1: a\n'1': b", "f:2:1", "twice"),
+        ("&a [*a]", "f:1:1", "too many"),
+        ("[" + "1," * 100_000 + "]", "f:1:", "more than"),
         ("a: *nope", "f:1:4", "undefined alias"),
     ],
 )
@@ -64,9 +80,66 @@ def test_size_is_bounded_and_places_are_known() -> None:
     assert loaded.position("$.zzz") == (1, 1)
 
 
-@given(st.text(max_size=200) | st.binary(max_size=200))
+def test_places_take_a_bounded_memory() -> None:
+    """60 levels of keys of 1,000 characters around a long list: each path is as long as all the keys."""
+    keys = "".join("{" + "k" * 1_000 + ": " for _ in range(60))
+    tracemalloc.start()
+    loaded = load_yaml(keys + "[" + "1," * 2_000 + "]" + "}" * 60, source="f")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 << 20
+    inner = "$" + ("." + "k" * 1_000) * 60
+    assert loaded.position(inner + "[1999]") in [(1, column) for column in range(60_000, 65_000)], "the list, at least"
+
+
+PIECES = [
+    "a",
+    "é",
+    ":",
+    ": ",
+    "- ",
+    "? ",
+    "\n",
+    "  ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "&x ",
+    "*x",
+    "!!int ",
+    "!t ",
+    "'",
+    '"',
+    "|\n",
+]
+PIECES += [
+    ">",
+    "#",
+    "---",
+    "...",
+    "%YAML 1.2",
+    "%TAG ! x",
+    "\\",
+    "\\U00110000",
+    "\\ud800",
+    "<<",
+    "0x1",
+    "1e9",
+    "\t",
+    "\r",
+    "~",
+]
+SYNTAX = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
+
+
+@settings(max_examples=500)
+@given(SYNTAX | st.text(max_size=200) | st.binary(max_size=200))
 def test_nothing_else_is_ever_raised(text: str | bytes) -> None:
     try:
-        load_yaml(text, source="f")
+        value = load_yaml(text, source="f").value
     except YamlError as error:
-        assert str(error).startswith("f:")
+        assert re.match(r"f:[0-9]+:[0-9]+: [^\n]+\Z", str(error))
+    else:
+        assert msgspec.json.decode(msgspec.json.encode(value)) == value, "it is JSON"

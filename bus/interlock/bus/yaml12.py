@@ -7,7 +7,9 @@ stay text, `010` is ten.
 
 from __future__ import annotations
 
+import math
 import re
+from functools import cache
 from typing import Any
 
 from msgspec import Struct
@@ -15,6 +17,9 @@ from msgspec import Struct
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
 MAX_NODES = 100_000
+MAX_KEY = 1_024
+# Places are kept for paths of this many characters together; beyond that the nearest thing around is told.
+MAX_PATH_CHARS = 8 << 20
 _INT = re.compile(r"[-+]?[0-9]+")
 _OCTAL = re.compile(r"0o[0-7]+")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
@@ -50,8 +55,6 @@ class Loaded(Struct, frozen=True):
 
 def load_yaml(text: str | bytes, *, source: str, limit_bytes: int = MAX_BYTES) -> Loaded:
     """Parses one document of at most limit_bytes. Raises YamlError."""
-    import yaml
-
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(data) > limit_bytes:
         raise YamlError(source, 1, 1, f"{len(data)} bytes; at most {limit_bytes}")
@@ -59,39 +62,68 @@ def load_yaml(text: str | bytes, *, source: str, limit_bytes: int = MAX_BYTES) -
         decoded = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise YamlError(source, data[: error.start].count(b"\n") + 1, 1, "not UTF-8") from None
-    try:
-        _check_depth(decoded, source)
-        node = yaml.compose(decoded, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise YamlError(source, *_place(mark), str(error.problem or error.context or "not YAML")) from None
-    except yaml.YAMLError as error:
-        raise YamlError(source, 1, 1, str(error).splitlines()[0]) from None
+    node = _composed(decoded, source)
     reader = _Reader(source)
     value = None if node is None else reader.read(node, "$", 0)
     return Loaded(value, source, reader.positions)
 
 
-def _check_depth(text: str, source: str) -> None:
-    """PyYAML composes recursively: depth is bounded on the flat stream of events, before anything recurses."""
+def _composed(text: str, source: str) -> Any:
     import yaml
 
-    depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise YamlError(source, *_place(event.start_mark), f"nested deeper than {MAX_DEPTH}")
-        if count > 2 * MAX_NODES:
-            raise YamlError(source, *_place(event.start_mark), f"more than {MAX_NODES} values")
+    try:
+        loader = _loader()(text)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = before.count("\n") + 1, error.position - before.rfind("\n")
+        raise YamlError(source, *place, f"the character {error.character:#x} is not allowed") from None
+    loader.source = source
+    try:
+        return loader.get_single_node()
+    except YamlError:
+        raise
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise YamlError(source, *_place(mark), str(error.problem or error.context or "not YAML")) from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # Escapes of characters that do not exist, directives with numbers beyond all measure.
+        what = str(error).splitlines()[0][:200]
+        raise YamlError(source, *_place(loader.get_mark()), f"not YAML: {what}") from None
+    finally:
+        loader.dispose()
+
+
+@cache
+def _loader() -> Any:
+    """PyYAML composes recursively: here it counts how deep it is, before it goes deeper."""
+    import yaml
+
+    class BoundedLoader(yaml.SafeLoader):
+        source = ""
+        depth = 0
+        count = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            opens = isinstance(event, yaml.CollectionStartEvent)
+            self.depth += opens
+            self.count += 1
+            if self.depth > MAX_DEPTH:
+                raise YamlError(self.source, *_place(event.start_mark), f"nested deeper than {MAX_DEPTH}")
+            if self.count > MAX_NODES:
+                raise YamlError(self.source, *_place(event.start_mark), f"more than {MAX_NODES} values")
+            node = super().compose_node(parent, index)
+            self.depth -= opens
+            return node
+
+    return BoundedLoader
 
 
 class _Reader:
     def __init__(self, source: str) -> None:
         self._source = source
         self._count = 0
+        self._path_chars = 0
         self.positions: dict[str, tuple[int, int]] = {}
 
     def read(self, node: Any, path: str, depth: int) -> Any:
@@ -102,7 +134,9 @@ class _Reader:
         place = _place(node.start_mark)
         if self._count > MAX_NODES or depth > MAX_DEPTH:
             raise YamlError(self._source, *place, "aliases unfold to too many values")
-        self.positions[path] = place
+        self._path_chars += len(path)
+        if self._path_chars <= MAX_PATH_CHARS:
+            self.positions[path] = place
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, place)
         if isinstance(node, yaml.SequenceNode):
@@ -118,6 +152,9 @@ class _Reader:
             key = key_node.value
             if not isinstance(key, str):
                 raise YamlError(self._source, *place, "a key must be text")
+            self._scalar(key_node, place)
+            if len(key) > MAX_KEY:
+                raise YamlError(self._source, *place, f"a key of {len(key)} characters; at most {MAX_KEY}")
             if key == "<<" and key_node.style is None:
                 raise YamlError(self._source, *place, "merge keys (`<<`) are not part of YAML 1.2")
             if key in result:
@@ -127,6 +164,8 @@ class _Reader:
 
     def _scalar(self, node: Any, place: tuple[int, int]) -> Any:
         text: str = node.value
+        if not text.isascii() and not _is_well_formed(text):
+            raise YamlError(self._source, *place, "a lone surrogate is no character")
         explicit = node.tag.removeprefix("tag:yaml.org,2002:")
         if node.style is not None:
             if explicit != "str":
@@ -142,7 +181,7 @@ class _Reader:
 
 
 def plain_scalar(text: str) -> Any:
-    """A plain (unquoted) scalar by the core schema. Numbers too long to be meant stay text."""
+    """A plain (unquoted) scalar by the core schema. Numbers too long or too large to be meant stay text, like `.inf`."""
     if text in _NULL:
         return None
     if text in _TRUE or text in _FALSE:
@@ -155,9 +194,17 @@ def plain_scalar(text: str) -> Any:
         return int(text[2:], 8)
     if _HEX.fullmatch(text):
         return int(text, 16)
-    if _FLOAT.fullmatch(text):
-        return float(text)
+    if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
     return text
+
+
+def _is_well_formed(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _place(mark: Any) -> tuple[int, int]:
