@@ -1,23 +1,27 @@
-"""The gateway's shell: goals in, signed intakes and answers out; it also hosts the ledger writer.
+"""The gateway's shell: goals in, signed intakes and answers out; its process also hosts the ledger writer (ROL-01).
 
-JetStream consumers do not carry the publisher's reply subject, so every gateway also listens to the plain messages and
-remembers, for a while, who wants an answer to which bytes; whichever handles the stored message answers.
+What a stranger publishes is answered, or kept as a dead letter if nobody waits for the answer; in either case only then
+acknowledged. A crash before that means a redelivery, which finds the goal as it was left: its id, its scope in the
+ledger and its first envelope are the same again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
+from msgspec.structs import replace
 
 from interlock.agents.goal.plan import Problem
-from interlock.agents.intake.validate import Accepted, read_intake
+from interlock.agents.intake.reading import problem
+from interlock.agents.intake.replies import Replies
+from interlock.agents.intake.validate import HEADROOM, Rejected, read_intake
 from interlock.agents.planning.catalogue import Catalogue, load_catalogue
 from interlock.bus.backoff import Backoff, delay_ms
 from interlock.bus.deadletters import bury
@@ -25,23 +29,25 @@ from interlock.bus.errors import BusError, Unavailable
 from interlock.bus.ledger.client import Ask, open_goal
 from interlock.bus.ledger.writer import LedgerWriter
 from interlock.bus.sender import Sender
-from interlock.bus.streams import GOALS, consumers_of
+from interlock.bus.streams import GOALS, HOPS, consumers_of
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, Transport
 from interlock.envelope.amounts import time_ms
 from interlock.envelope.children import Draft, root
-from interlock.envelope.ids import is_uuid7, new_id, sha256_hex
-from interlock.envelope.model import PolicyContext
+from interlock.envelope.ids import is_uuid7, new_id
+from interlock.envelope.model import Envelope, PolicyContext
 from interlock.envelope.payloads import Intake
-from interlock.envelope.subjects import workspace_subject
-from interlock.envelope.verification import Limits
+from interlock.envelope.subjects import role_subject, workspace_subject
+from interlock.envelope.verification import Limits, decode
 
 if TYPE_CHECKING:
     from interlock.agents.parts import Parts
 
 log = logging.getLogger("interlock.gateway")
 GOAL_TTL_MS = 900_000
-KEPT_REPLIES = 10_000
 CLOSING_MS = 60_000
+LATE_MS = 60_000
+SHOWN_BYTES = 4_096
+LISTEN_MS = 20
 INVALID = "invalid_intake"
 
 
@@ -66,56 +72,116 @@ class GatewayRole:
         self._ledger = ledger
         self._policy = policy
         self._limits = limits
-        self._replies: OrderedDict[str, list[str]] = OrderedDict()
+        self._replies = Replies()
+        self._consumer = next(spec for spec in consumers_of(workspace) if spec.stream == GOALS.name)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        consumer = next(spec for spec in consumers_of(self._workspace) if spec.stream == GOALS.name)
         subject = workspace_subject(self._workspace, "goal", "submit")
-        listening = self._transport.subscribe(subject, self._remember)
-        async with listening, self._transport.consume(consumer, self._on_goal, concurrency=32):
+        listening = self._transport.subscribe(subject, self._on_plain)
+        async with listening, self._transport.consume(self._consumer, self._on_goal, concurrency=32):
             yield
 
-    async def _remember(self, message: Message) -> None:
-        if message.reply:
-            self._replies.setdefault(sha256_hex(message.data), []).append(message.reply)
-            while len(self._replies) > KEPT_REPLIES:
-                self._replies.popitem(last=False)
+    async def _on_plain(self, message: Message) -> None:
+        """Every gateway hears this; only who may want an answer is of interest, and what the stream will not take."""
+        try:
+            given = self._replies.ask(message, self._now_ms())
+            if given is not None:
+                await self._transport.send(message.reply, given)
+            elif stored_bytes(message) > GOALS.max_message_bytes:
+                await self._not_stored(message)
+        except BusError as error:
+            log.warning("an answer was lost: %s", error)
+
+    async def _not_stored(self, message: Message) -> None:
+        """The broker drops it without a word. A dead letter of its beginning: whole, it would not fit either; one for a
+        while, so that nobody can fill the stream of dead letters with these.
+        """
+        told = f"{len(message.data)} bytes are more than a stream takes: put large content into files"
+        await self._tell(replace(message, data=message.data[:SHOWN_BYTES]), [problem((), told)], asked_as=message)
 
     async def _on_goal(self, incoming: Incoming) -> None:
         message = incoming.message
         try:
-            answer = await self._handled(message)
-            await self._reply(message, answer)
+            answer = await self._taken_in(message)
+            if isinstance(answer, list):
+                await self._tell(message, answer)
+            else:
+                await self._reply(message, answer, final=True)
             await incoming.ack()
         except BusError as error:
-            log.warning("goal at %s not taken in: %s", message.sequence, error)
-            await incoming.retry(delay_ms(Backoff(), message.delivered, str(message.sequence)))
+            await self._again(incoming, error)
         except Exception:
             log.exception("goal at %s failed", message.sequence)
-            await self._refuse(message, [Problem("$", "the gateway failed on this goal; its log says why")])
-            await incoming.terminate(INVALID)
+            await self._give_up(incoming, "the gateway failed on this goal; its log says why")
 
-    async def _handled(self, message: Message) -> dict[str, Any]:
-        now_ms = self._transport.clock.now_ms()
-        read = read_intake(message.data, now_ms=now_ms, max_ttl_ms=self._limits.max_ttl_ms, catalogue=self._catalogue)
-        if not isinstance(read, Accepted):
-            return await self._refuse(message, read.problems)
-        goal_id = goal_id_of(message)
-        # A redelivered goal gets the ids and times of its first delivery: those of the stored message.
-        began_ms = message.stored_ms or now_ms
-        deadline_ms = time_ms(read.intake.deadline) + CLOSING_MS if read.intake.deadline else began_ms + GOAL_TTL_MS
-        ttl_ms = min(deadline_ms - began_ms, self._limits.max_ttl_ms)
-        limit = read.intake.budget_limits.amount
-        opened = await open_goal(
-            self._ledger, goal_id, limit, now_ms=began_ms, expires_ms=began_ms + ttl_ms + CLOSING_MS
+    async def _again(self, incoming: Incoming, error: BusError) -> None:
+        message = incoming.message
+        log.warning("goal at %s not taken in: %s", message.sequence, error)
+        if error.retryable and message.delivered < self._consumer.max_deliver:
+            await incoming.retry(delay_ms(Backoff(), message.delivered, str(message.sequence)))
+        else:
+            await self._give_up(incoming, f"{error.reason}: {error}")
+
+    async def _give_up(self, incoming: Incoming, why: str) -> None:
+        message = incoming.message
+        try:
+            await self._tell(message, [problem((), why)])
+        except BusError as error:
+            log.error("goal at %s could not be answered: %s", message.sequence, error)
+            await incoming.retry(delay_ms(Backoff(), message.delivered, str(message.sequence)))
+            return
+        except Exception:
+            log.exception("goal at %s could not be answered", message.sequence)
+        await incoming.terminate(INVALID)
+
+    async def _taken_in(self, message: Message) -> dict[str, Any] | list[Problem]:
+        """The answer to its submitter, or what is wrong with the goal. Raises BusError."""
+        now_ms = self._now_ms()
+        read = read_intake(
+            message.data,
+            now_ms=now_ms,
+            max_ttl_ms=self._limits.max_ttl_ms,
+            catalogue=self._catalogue,
+            max_bytes=self._limits.max_bytes - HEADROOM,
         )
+        if isinstance(read, Rejected):
+            return read.problems
+        intake, goal_id = read.intake, goal_id_of(message)
+        answer = {"goalId": goal_id, "workspace": self._workspace, "stream": GOALS.name, "seq": message.sequence}
+        standing = await self._standing(message, goal_id)
+        if standing is not None:
+            if standing.payload == intake:
+                return answer
+            return [problem((), f"{MESSAGE_ID} {goal_id} already stands for another goal; a new goal needs a new one")]
+        # What waited long for a gateway gets its whole time; else its time is the broker's.
+        began_ms = now_ms if now_ms - message.stored_ms > LATE_MS else min(now_ms, message.stored_ms)
+        deadline_ms = time_ms(intake.deadline) + CLOSING_MS if intake.deadline else began_ms + GOAL_TTL_MS
+        ttl_ms = min(deadline_ms - began_ms, self._limits.max_ttl_ms)
+        opened = await open_goal(
+            self._ledger,
+            goal_id,
+            intake.budget_limits.amount,
+            now_ms=began_ms,
+            expires_ms=began_ms + ttl_ms + CLOSING_MS,
+        )
+        if opened.reason == "unavailable":
+            raise Unavailable(f"the ledger is not available: {opened.detail}")
         if not opened.granted:
-            if opened.reason == "unavailable":
-                raise Unavailable(f"the ledger is not available: {opened.detail}")
-            return await self._refuse(message, [Problem("$.budget_limits", f"{opened.reason}: {opened.detail}")])
-        await self._publish(read.intake, goal_id, began_ms, ttl_ms)
-        return {"goalId": goal_id, "workspace": self._workspace, "stream": GOALS.name, "seq": message.sequence}
+            return [problem(["budget_limits"], f"{opened.reason}: {opened.detail}")]
+        await self._publish(intake, goal_id, began_ms, ttl_ms)
+        return answer
+
+    async def _standing(self, message: Message, goal_id: str) -> Envelope | None:
+        """The intake this gateway already signed for the goal, if there may be one: its id was chosen by the submitter,
+        or this is a redelivery.
+        """
+        if message.delivered == 1 and message.headers.get(MESSAGE_ID) != goal_id:
+            return None
+        subject = role_subject(self._workspace, "orchestrator", goal_id, "plan")
+        stored = await self._transport.last(HOPS.name, subject)
+        found = None if stored is None else decode(stored.data, self._limits).envelope
+        return found if found is not None and found.key_id == self._sender.identity.key.key_id else None
 
     async def _publish(self, intake: Intake, goal_id: str, began_ms: int, ttl_ms: int) -> None:
         draft = Draft(
@@ -135,33 +201,44 @@ class GatewayRole:
         )
         await self._sender.publish(self._sender.sealed(envelope))
 
-    async def _refuse(self, message: Message, problems: list[Problem]) -> dict[str, Any]:
-        """Told to whoever asked; kept as a dead letter when nobody did."""
-        answer = {"errors": [{"path": problem.path, "message": problem.message} for problem in problems]}
-        if not self._replies.get(sha256_hex(message.data)):
-            await bury(
-                self._transport,
-                self._workspace,
-                "gateway",
-                GOALS.name,
-                message,
-                reason=INVALID,
-                detail=msgspec.json.encode(answer["errors"]).decode(),
-                now_ms=self._transport.clock.now_ms(),
-            )
-        return answer
-
-    async def _reply(self, message: Message, answer: dict[str, Any]) -> None:
-        replies = self._replies.get(sha256_hex(message.data))
-        if not replies:
+    async def _tell(self, message: Message, problems: Sequence[Problem], *, asked_as: Message | None = None) -> None:
+        """Refuses: told to whoever asked; kept as a dead letter when nobody did."""
+        errors = [{"path": entry.path, "message": entry.message} for entry in problems]
+        asked, answer = asked_as or message, {"errors": errors}
+        if await self._reply(asked, answer, final=False):
             return
-        reply = replies.pop(0)
-        if not replies:
-            del self._replies[sha256_hex(message.data)]
+        # The stored message may have come by a shorter way than the plain one that says who wants an answer.
+        await anyio.sleep(LISTEN_MS / 1000)
+        if await self._reply(asked, answer, final=True):
+            return
+        await bury(
+            self._transport,
+            self._workspace,
+            "gateway",
+            GOALS.name,
+            message,
+            reason=INVALID,
+            detail=msgspec.json.encode(errors).decode(),
+            now_ms=self._now_ms(),
+        )
+
+    async def _reply(self, message: Message, answer: dict[str, Any], *, final: bool) -> bool:
+        """Whether somebody waited and the answer was sent. final: it is kept for who asks from now on."""
+        data = msgspec.json.encode(answer)
+        reply = self._replies.take(message, self._now_ms())
+        if reply or final:
+            self._replies.answered(message, data, self._now_ms())
+        if not reply:
+            return False
         try:
-            await self._transport.send(reply, msgspec.json.encode(answer))
+            await self._transport.send(reply, data)
         except BusError as error:
             log.warning("an answer was lost: %s", error)
+            return False
+        return True
+
+    def _now_ms(self) -> int:
+        return self._transport.clock.now_ms()
 
 
 def goal_id_of(message: Message) -> str:
@@ -171,6 +248,12 @@ def goal_id_of(message: Message) -> str:
         return chosen
     place = f"{message.subject}:{message.sequence}:{message.stored_ms}"
     return new_id(message.stored_ms, hashlib.sha256(place.encode()).digest()[:10])
+
+
+def stored_bytes(message: Message) -> int:
+    """What a stream counts: data and headers on the wire (NATS/1.0, one line each)."""
+    lines = [f"{name}: {value}\r\n".encode("utf-8", "surrogatepass") for name, value in message.headers.items()]
+    return len(message.data) + (sum(map(len, lines)) + len("NATS/1.0\r\n\r\n") if lines else 0)
 
 
 def policy_digest(config: Path) -> str:
