@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from decimal import ROUND_UP, Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from interlock.bus.yaml12 import load_yaml
+from interlock.skills.errors import SkillsError
 
+_AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _MS_PER_HOUR = 3_600_000
 _KB_PER_GB = 1 << 20
 
@@ -52,8 +57,13 @@ class RunCost(Struct, frozen=True):
 
 
 def load_prices(path: Path, region: str = "") -> Prices:
-    """Raises ValueError for a bad file or a region without grid intensity."""
-    prices = msgspec.convert(load_yaml(path.read_bytes(), source=str(path)).value, Prices)
+    """Raises ValueError for a bad file, an amount that is none, or a region without grid intensity."""
+    loaded = load_yaml(path.read_bytes(), source=str(path))
+    prices = msgspec.convert(loaded.value, Prices)
+    for where, text in _amounts(loaded.value, "$"):
+        if not _AMOUNT.fullmatch(text):
+            line, column = loaded.position(where)
+            raise ValueError(f"{path}:{line}:{column}: {text!r} is no amount; write digits with a point, in quotes")
     if region:
         prices = msgspec.structs.replace(prices, region=region)
     if prices.region not in prices.grid_grams_per_kwh:
@@ -62,13 +72,30 @@ def load_prices(path: Path, region: str = "") -> Prices:
     return prices
 
 
+def _amounts(value: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    """(JSON path, text) of everything that is a number, which is all but two texts."""
+    for key, entry in value.items():
+        where = f"{path}.{key}"
+        if isinstance(entry, dict):
+            yield from _amounts(entry, where)
+        elif where not in ("$.region", "$.energy.assumption"):
+            yield where, entry
+
+
 def cost_of_run(usage: RunUsage, prices: Prices) -> RunCost:
-    """Money: CPU time, memory held over the wall time, tokens. Carbon: energy × PUE × grid intensity of the region."""
+    """Money: CPU time, memory held over the wall time, tokens. Carbon: energy × PUE × grid intensity of the region.
+    Raises SkillsError for a model without a price: it is not free.
+    """
     cpu_hours = Decimal(usage.cpu_us) / (_MS_PER_HOUR * 1000)
     gb_hours = Decimal(usage.peak_rss_kb) / _KB_PER_GB * usage.wall_ms / _MS_PER_HOUR
     usd = cpu_hours * Decimal(prices.cpu_hour_usd) + gb_hours * Decimal(prices.memory_gb_hour_usd)
     for model, count in usage.tokens.items():
-        usd += Decimal(count) / 1000 * Decimal(prices.models_per_1k_tokens_usd[model])
+        price = prices.models_per_1k_tokens_usd.get(model)
+        if price is None:
+            raise SkillsError(
+                "unpriced_model", f"no price for {model}", "Add it to models_per_1k_tokens_usd in prices.yaml"
+            )
+        usd += Decimal(count) / 1000 * Decimal(price)
     energy = prices.energy
     watt_hours = cpu_hours * Decimal(energy.watts_per_core) + gb_hours * Decimal(energy.watts_per_gb)
     grams = watt_hours / 1000 * Decimal(energy.pue) * Decimal(prices.grid_grams_per_kwh[prices.region])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -112,9 +113,11 @@ def parse_skill(text: str, source: str) -> tuple[SkillManifest, str]:
     except YamlError as error:
         raise SkillsError("bad_skill", str(error)) from error
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `")
-        line, column = loaded.position(where.rstrip("`") or "$")
-        raise SkillsError("bad_skill", f"{source}:{line}:{column}: {what} {where.rstrip('`')}".rstrip()) from error
+        told = [
+            "{}:{}:{}: {} {}".format(source, *loaded.position(where), what, where)
+            for where, what in _violations(loaded.value, SkillManifest, "$")
+        ]
+        raise SkillsError("bad_skill", "; ".join(told)) from error
     instruction = parts[2].strip()
     words = len(instruction.split())
     if words > MAX_INSTRUCTION_WORDS:
@@ -122,6 +125,29 @@ def parse_skill(text: str, source: str) -> tuple[SkillManifest, str]:
     _check(manifest, source)
     capability = manifest.capability or f"skill:{manifest.name}"
     return msgspec.structs.replace(manifest, capability=capability), instruction
+
+
+def _violations(value: Any, kind: type[Struct], path: str) -> Iterator[tuple[str, str]]:
+    """(JSON path, what) of everything wrong: msgspec itself stops at the first."""
+    if not isinstance(value, dict):
+        yield path, "Expected `object`"
+        return
+    fields = {entry.encode_name: entry for entry in msgspec.structs.fields(kind)}
+    for key in value:
+        if key not in fields:
+            yield f"{path}.{key}", f"there is no such key; there are {', '.join(fields)}"
+    for key, entry in fields.items():
+        if key not in value:
+            if entry.required:
+                yield path, f"`{key}` is missing"
+        elif isinstance(entry.type, type) and issubclass(entry.type, Struct):
+            yield from _violations(value[key], entry.type, f"{path}.{key}")
+        else:
+            try:
+                msgspec.convert(value[key], entry.type)
+            except msgspec.ValidationError as error:
+                what, _, where = str(error).partition(" - at `")
+                yield f"{path}.{key}{where.rstrip('`')[1:]}", what
 
 
 def _check(manifest: SkillManifest, source: str) -> None:
@@ -139,10 +165,10 @@ def folder_digest(directory: Path) -> str:
     digest = hashlib.sha256()
     total = 0
     for path in _files(directory):
-        data = path.read_bytes()
-        total += len(data)
+        total += path.stat().st_size
         if total > MAX_FOLDER_BYTES:
             raise SkillsError("bad_skill", f"{directory} holds more than {MAX_FOLDER_BYTES} bytes")
+        data = path.read_bytes()
         name = path.relative_to(directory).as_posix().encode("utf-8", "surrogateescape")
         digest.update(b"%d %b %d " % (len(name), name, len(data)) + data)
     return digest.hexdigest()

@@ -37,8 +37,10 @@ class Registry:
         folders = [path.parent for paths in found for path in paths]
         return cls([load_skill(folder) for folder in folders])
 
-    def find(self, name: str) -> Skill | None:
-        return self._skills.get(name)
+    def find(self, name: str, version: str = "") -> Skill | None:
+        """The skill of this name, if it has this version or none is asked for."""
+        skill = self._skills.get(name)
+        return skill if skill is None or version in ("", skill.manifest.version) else None
 
     def names(self) -> list[str]:
         return sorted(self._skills)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -12,19 +13,21 @@ import msgspec
 from interlock.skills.values import find_float as find_float
 
 MAX_PROBLEMS = 20
+_REFERRING = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 def check(value: Any, schema: Any) -> list[tuple[str, str]]:
-    """(JSON path, message) of every violation, at most MAX_PROBLEMS; empty if value satisfies schema."""
+    """(JSON path, message) of every violation, at most MAX_PROBLEMS; empty if value satisfies schema. Never raises."""
     if _trivial(schema):
         return [] if isinstance(value, dict) else [("$", "is not an object")]
-    validator = _validator(msgspec.json.encode(schema))
-    problems = []
-    for error in validator.iter_errors(value):
-        problems.append((error.json_path, error.message[:300]))
-        if len(problems) >= MAX_PROBLEMS:
-            break
-    return problems
+    try:
+        errors = islice(_validator(msgspec.json.encode(schema)).iter_errors(value), MAX_PROBLEMS)
+        return [(error.json_path, error.message[:300]) for error in errors]
+    except (
+        Exception
+    ) as error:  # the library raises a dozen kinds of error for a schema that is none: nothing satisfies it
+        what = " ".join(str(error).split())[:200]
+        return [("$", f"its schema cannot be applied: {type(error).__name__}: {what}")]
 
 
 def foreign_reference(schema: Any) -> str:
@@ -46,7 +49,9 @@ def schema_problem(schema: Any) -> str:
 
 def path_properties(schema: Any) -> list[tuple[str, str]]:
     """(property, format) of the top-level inputs that name directories of the host."""
-    properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict):
+        return []
     return [
         (name, entry["format"])
         for name, entry in properties.items()
@@ -60,7 +65,11 @@ def _trivial(schema: Any) -> bool:
 
 @lru_cache(maxsize=512)
 def _validator(schema: bytes) -> Any:
-    return jsonschema_library().Draft202012Validator(msgspec.json.decode(schema))
+    validator = jsonschema_library().Draft202012Validator
+    from referencing import Registry
+
+    # An empty registry: the library's own would fetch what it does not know.
+    return validator(msgspec.json.decode(schema), registry=Registry())
 
 
 def jsonschema_library() -> Any:
@@ -79,9 +88,7 @@ def _references(schema: Any) -> Iterator[str]:
     while stack:
         node = stack.pop()
         if isinstance(node, dict):
-            reference = node.get("$ref") or node.get("$dynamicRef")
-            if isinstance(reference, str):
-                yield reference
+            yield from (node[key] for key in _REFERRING if isinstance(node.get(key), str))
             stack.extend(node.values())
         elif isinstance(node, list):
             stack.extend(node)
