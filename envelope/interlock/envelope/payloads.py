@@ -179,7 +179,7 @@ class TaskResult(Payload, tag="task_result", frozen=True, kw_only=True):
     attempt: Count
     skill: Token
     skill_digest: Line
-    outcome: Token | Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,63}(?!\n)$")]
+    outcome: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,63}(?!\n)$")]
     detail: Line = ""
     retryable: bool = False
     output: JsonObject = field(default_factory=dict)

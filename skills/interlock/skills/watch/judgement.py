@@ -14,8 +14,6 @@ from interlock.skills.values import unfit
 
 MAX_DETAIL = 500
 _answers = msgspec.json.Decoder(Answer)
-# Terminals obey control characters; whoever reads a log must not.
-_INERT = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def judge(
@@ -37,7 +35,7 @@ def judge(
         return "crashed", f"it ended with status {os.waitstatus_to_exitcode(status)} and no result{last}", None
     problem = unfit(answer.output)
     if problem is not None:
-        return *problem, None
+        return problem[0], one_line(problem[1]), None
     return answer.status, one_line(answer.detail), answer.output
 
 
@@ -49,10 +47,15 @@ def _signal_name(number: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """At most MAX_DETAIL characters without line breaks or control characters."""
-    return " ".join(text[: 2 * MAX_DETAIL].split()).translate(_INERT)[:MAX_DETAIL]
+    """At most MAX_DETAIL printable characters without line breaks."""
+    return _inert(" ".join(text[: 2 * MAX_DETAIL].split()))[:MAX_DETAIL]
 
 
 def log_text(tail: bytes) -> str:
     """What a run printed, as text that does nothing to a terminal."""
-    return tail.decode(errors="replace").translate(_INERT)
+    return _inert(tail.decode(errors="replace"))
+
+
+def _inert(text: str) -> str:
+    """Terminals obey control and direction characters; whoever reads a log must not."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
