@@ -219,6 +219,9 @@ class JetStreamTransport:
 
         subscription = await self.client.subscribe(subject, queue=group, cb=hand_on)
         try:
+            # nats-py writes a PING at once but hands a SUB to its flusher: the first PING may overtake the subscription,
+            # and only what the second one brings back proves that the broker knows it.
+            await self.client.flush()
             await self.client.flush()
             yield
         finally:
