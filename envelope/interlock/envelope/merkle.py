@@ -95,6 +95,35 @@ class Tree:
         return node_hash(self._hash(low, middle), self._hash(middle, high))
 
 
+class Frontier:
+    """What it takes to append and to tell the root: the roots of the complete subtrees, largest first."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[bytes] = []
+
+    def append(self, leaf: bytes) -> None:
+        """leaf: as leaf_hash makes it."""
+        place, hashed = self.size, leaf
+        while place & 1:
+            place, hashed = place >> 1, node_hash(self._peaks.pop(), hashed)
+        self._peaks.append(hashed)
+        self.size += 1
+
+    def copy(self) -> Frontier:
+        twin = Frontier()
+        twin.size, twin._peaks = self.size, list(self._peaks)
+        return twin
+
+    def root(self) -> bytes:
+        if not self._peaks:
+            return EMPTY_ROOT
+        hashed = self._peaks[-1]
+        for peak in reversed(self._peaks[:-1]):
+            hashed = node_hash(peak, hashed)
+        return hashed
+
+
 def is_included(leaf: bytes, index: int, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
     """Section 2.1.3.2. leaf: as leaf_hash makes it. Never raises."""
     if not 0 <= index < size or not _are_hashes([leaf, root, *proof]):

@@ -1,0 +1,187 @@
+"""The recorder: follows every stream of a workspace and writes the audit log and its checkpoints (AUD-01).
+
+One writer wins: a message of the log is stored only after the one that the writer saw last. A recorder that loses reads
+what the other wrote, drops what that covers, and stands by for a while. What was told once in a checkpoint and is gone
+from the log is never signed over: the recorder stops and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from msgspec import Struct
+
+from interlock.agents.audit.log.memory import CheckpointMemory
+from interlock.agents.audit.log.records import Chain, ChainBroken, body_of, lines_of
+from interlock.agents.audit.log.sources import Source, checkpoint_subject, log_subject, origin_of, sources
+from interlock.bus.errors import BusError, Conflict
+from interlock.bus.streams import AUDIT, HOPS
+from interlock.bus.transport import Message, Transport
+from interlock.envelope.checkpoint import Checkpoint, sign_checkpoint
+from interlock.envelope.keys import SigningKey
+
+log = logging.getLogger("interlock.recorder")
+Observe = Callable[[Message], Awaitable[str]]
+Seen = tuple[str, Message]
+
+
+class RecorderSettings(Struct, frozen=True, kw_only=True):
+    """batch: records a message of the log at most; window_ms: how long a batch may gather; checkpoint_ms: how old news
+    may get without a checkpoint; standby_ms: how long whoever lost the race leaves the log to the winner.
+    """
+
+    batch: int = 512
+    window_ms: int = 100
+    checkpoint_ms: int = 10_000
+    standby_ms: int = 2_000
+    pause_ms: int = 500
+
+
+class LogBroken(Exception):
+    """The stored log contradicts itself or what was signed before. reason: of ChainBroken, or truncated, forked."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{detail} ({reason})")
+        self.reason = reason
+
+
+class Recorder:
+    """observe: looks at a hop before it is recorded and gives its verdict. memory: the last checkpoint, kept outside
+    the broker. Run `await recorder.run()` in a task group.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        workspace: str,
+        key: SigningKey,
+        *,
+        observe: Observe,
+        memory: Path | None = None,
+        settings: RecorderSettings | None = None,
+    ) -> None:
+        self._transport = transport
+        self._workspace = workspace
+        self._key = key
+        self._observe = observe
+        self._memory = CheckpointMemory(memory, origin_of(workspace))
+        self._settings = settings or RecorderSettings()
+        self._chain = Chain()
+        self._last = 0  # sequence of the last message of the log
+        self._told = 0  # size at the last checkpoint
+        self._told_ms = 0
+
+    async def run(self) -> None:
+        """Records for ever. Raises LogBroken."""
+        await self._catch_up()
+        send, receive = anyio.create_memory_object_stream[Seen](2 * self._settings.batch)
+        async with anyio.create_task_group() as group, send, receive:
+            for source in sources(self._workspace):
+                group.start_soon(self._follow, source, send)
+            await self._work(receive)
+
+    async def _follow(self, source: Source, send: MemoryObjectSendStream[Seen]) -> None:
+        position = self._chain.positions.get(source.stream, 0)
+        while True:
+            try:
+                messages = self._transport.read(source.stream, source.subjects, from_sequence=position + 1, follow=True)
+                async with aclosing(messages):
+                    async for message in messages:
+                        await send.send((source.stream, message))
+                        position = message.sequence
+            except BusError as error:
+                log.warning("reading %s: %s", source.stream, error)
+            await anyio.sleep(self._settings.pause_ms / 1000)
+
+    async def _work(self, receive: MemoryObjectReceiveStream[Seen]) -> None:
+        while True:
+            batch: list[Seen] = []
+            with anyio.move_on_after(self._settings.checkpoint_ms / 1000):
+                batch.append(await receive.receive())
+            if batch:
+                await anyio.sleep(self._settings.window_ms / 1000)
+            while len(batch) < self._settings.batch and receive.statistics().current_buffer_used:
+                batch.append(receive.receive_nowait())
+            verdicts = await self._verdicts(batch)
+            while batch and not await self._record(batch, verdicts):
+                await anyio.sleep(self._settings.pause_ms / 1000)
+            await self._tell()
+
+    async def _verdicts(self, batch: list[Seen]) -> dict[int, str]:
+        """Of hops, by sequence. An observer that fails leaves a word that says so; the hop is recorded all the same."""
+        verdicts: dict[int, str] = {}
+        for stream, message in batch:
+            if stream == HOPS.name:
+                try:
+                    verdicts[message.sequence] = await self._observe(message)
+                except BusError as error:
+                    log.warning("hop %s could not be judged: %s", message.sequence, error)
+                    verdicts[message.sequence] = "not_judged"
+        return verdicts
+
+    async def _record(self, batch: list[Seen], verdicts: dict[int, str]) -> bool:
+        """Whether all of the batch is in the log now, by this recorder or another."""
+        chain = self._chain.copy()
+        lines = [
+            chain.stored(stream, message, verdicts.get(message.sequence, "") if stream == HOPS.name else "")
+            for stream, message in batch
+            if message.sequence > chain.positions.get(stream, 0)
+        ]
+        if not lines:
+            return True
+        try:
+            ack = await self._transport.publish(
+                log_subject(self._workspace), body_of(lines), expected_sequence=self._last
+            )
+        except Conflict:
+            await anyio.sleep(self._settings.standby_ms / 1000)
+            await self._catch_up()
+            return False
+        except BusError as error:
+            log.warning("the log could not be written: %s", error)
+            await self._catch_up()
+            return False
+        self._chain, self._last = chain, ack.sequence
+        return True
+
+    async def _catch_up(self) -> None:
+        """Follows what is stored beyond what is known, and holds it against the last checkpoint. Raises LogBroken."""
+        remembered = self._memory.load(self._key.key_id)
+        try:
+            messages = self._transport.read(AUDIT.name, [log_subject(self._workspace)], from_sequence=self._last + 1)
+            async with aclosing(messages):
+                async for message in messages:
+                    for line in lines_of(message.data):
+                        self._chain.follow(line)
+                        if remembered and self._chain.size == remembered.size and self._chain.root != remembered.root:
+                            raise LogBroken("forked", f"record {self._chain.size - 1} is not the one that was signed")
+                    self._last = message.sequence
+        except ChainBroken as error:
+            raise LogBroken(error.reason, str(error)) from error
+        except BusError as error:
+            log.warning("the log could not be read: %s", error)
+            return
+        if remembered and self._chain.size < remembered.size:
+            raise LogBroken("truncated", f"the log has {self._chain.size} records, {remembered.size} were signed")
+
+    async def _tell(self) -> None:
+        """A checkpoint, if there is news and the last one is old enough."""
+        now_ms = self._transport.clock.now_ms()
+        if self._chain.size == self._told or abs(now_ms - self._told_ms) < self._settings.checkpoint_ms:
+            return
+        checkpoint = Checkpoint(origin_of(self._workspace), self._chain.size, self._chain.root)
+        note = sign_checkpoint(checkpoint, self._key, self._key.key_id).encode()
+        try:
+            await self._transport.publish(
+                checkpoint_subject(self._workspace), note, message_id=f"checkpoint-{self._workspace}-{checkpoint.size}"
+            )
+        except BusError as error:
+            log.warning("a checkpoint could not be published: %s", error)
+            return
+        self._memory.save(note)
+        self._told, self._told_ms = checkpoint.size, now_ms
