@@ -31,7 +31,8 @@ UNDELIVERABLE = "undeliverable"
 class Parts(Struct, frozen=True, kw_only=True):
     """What a role is put together from. config: the read-only configuration directory. skills: further directories of
     skills. read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a
-    day. model_planner: a model that drafts plans of free-text goals, if any.
+    day. model_planner: a model that drafts plans of free-text goals, if any. log_memory: where the auditor remembers its
+    last checkpoint, outside the broker.
     """
 
     transport: Transport
@@ -52,6 +53,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     workspace_rate: RateLimit = RateLimit()
     breaker: BreakerSettings = BreakerSettings()
     model_planner: ModelPlanner | None = None
+    log_memory: Path | None = None
 
     @property
     def sender(self) -> Sender:

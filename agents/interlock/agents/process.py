@@ -99,6 +99,7 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
             workspace_rate=settings.rates.workspace,
             breaker=settings.breaker.settings,
             model_planner=settings.model,
+            log_memory=layout.checkpoint,
         )
 
         async def pong(message: Message) -> None:

@@ -116,19 +116,16 @@ BUCKETS = (
     BucketSpec(name="artifacts", kind="objects", max_bytes=4096 * MIB),
     BucketSpec(name="bundles", kind="objects", max_bytes=4096 * MIB),
 )
-WORKER_ROLES = ("orchestrator", "evaluator", "executor", "synthesizer")
+WORKER_ROLES = ("orchestrator", "evaluator", "executor", "auditor", "synthesizer")
 
 
 def consumers_of(workspace: str) -> tuple[ConsumerSpec, ...]:
-    """The durables of a workspace: one inbox per role; the auditor hears every hop; the gateway hears goal.submit."""
+    """The durables of a workspace: one inbox per role; the gateway hears goal.submit."""
     inboxes = tuple(inbox_of(workspace, role) for role in WORKER_ROLES)
-    everything = ConsumerSpec(
-        stream=HOPS.name, name=f"auditor-{workspace}", subjects=(f"{PREFIX}.{workspace}.role.>",), max_ack_pending=1024
-    )
     intake = ConsumerSpec(
         stream=GOALS.name, name=f"gateway-{workspace}", subjects=(f"{PREFIX}.{workspace}.goal.submit",)
     )
-    return (*inboxes, everything, intake)
+    return (*inboxes, intake)
 
 
 def inbox_of(workspace: str, role: str) -> ConsumerSpec:

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from interlock.agents.audit.auditor import AuditorRole, goal_messages
+from interlock.agents.audit.log.check import check_log
+from interlock.agents.audit.log.recorder import LogBroken, Recorder, RecorderSettings
 from interlock.agents.status import AuditStatus, read_audit
 from interlock.bus.actor import Actor
 from interlock.bus.clock import ManualClock
@@ -20,7 +23,8 @@ from interlock.bus.hop import DONE, Handler, Hop
 from interlock.bus.memory import MemoryTransport
 from interlock.bus.middleware import gates_stage, onion
 from interlock.bus.sender import Identity, Sender
-from interlock.bus.streams import consumers_of, declarations
+from interlock.bus.streams import declarations, inbox_of
+from interlock.bus.tasks import background
 from interlock.bus.transport import Message
 from interlock.envelope.ids import new_id
 from interlock.envelope.keys import SigningKey
@@ -45,20 +49,39 @@ class Place:
         self.clock = ManualClock(NOW)
         self.transport = MemoryTransport(self.clock)
 
-    def handler(self) -> Handler:
+    def role(self) -> AuditorRole:
         limits = Limits()
         sender = Sender(self.transport, Identity("auditor", KEYS["auditor"]), limits)
-        role = AuditorRole(self.transport, WORKSPACE, sender, Holder(), limits)
-        receiver = Receiver("auditor", Holder(), limits, ReplayMemory())
-        return role.observing(onion([gates_stage(receiving_gates(receiver))], role.handle))
+        return AuditorRole(self.transport, WORKSPACE, sender, Holder(), limits)
+
+    def handler(self, role: AuditorRole) -> Handler:
+        receiver = Receiver("auditor", Holder(), Limits(), ReplayMemory())
+        return onion([gates_stage(receiving_gates(receiver))], role.handle)
 
     @asynccontextmanager
     async def auditing(self) -> AsyncIterator[None]:
-        consumer = next(spec for spec in consumers_of(WORKSPACE) if spec.name == f"auditor-{WORKSPACE}")
-        actor = Actor(self.transport, workspace=WORKSPACE, role="auditor", consumer=consumer, handler=self.handler())
-        async with actor.running():
+        role = self.role()
+        actor = Actor(
+            self.transport,
+            workspace=WORKSPACE,
+            role="auditor",
+            consumer=inbox_of(WORKSPACE, "auditor"),
+            handler=self.handler(role),
+        )
+        quick = RecorderSettings(window_ms=0, checkpoint_ms=1, pause_ms=1)
+        recorder = Recorder(self.transport, WORKSPACE, KEYS["auditor"], observe=role.observe, settings=quick)
+        async with background() as group, actor.running():
+            group.start_soon(recorder.run)
             yield
-            await self.transport.settle()
+            with anyio.fail_after(10):
+                while not await self.all_recorded():
+                    await anyio.sleep(0.001)
+
+    async def all_recorded(self) -> bool:
+        await self.transport.settle()
+        found = await check_log(self.transport, WORKSPACE, Holder.trust)
+        assert found.ok, found.findings
+        return not found.pending
 
     async def store(self, history: History, start: int = 0, end: int | None = None) -> None:
         for message, sealed in list(zip(history.messages, history.sealed, strict=True))[start:end]:
@@ -128,7 +151,7 @@ async def test_a_killed_auditor_says_the_same_once(place: Place) -> None:
     (request,) = await place.found("HOPS", "role", "auditor", GOAL, "act")
     for wait_ms in (0, 5_000):
         place.clock.advance(wait_ms)
-        assert await place.handler()(Hop(request, place.clock.now_ms())) is DONE
+        assert await place.handler(place.role())(Hop(request, place.clock.now_ms())) is DONE
         assert len(await place.reports()) == 1
         assert len(await place.transport.list_objects("artifacts")) == 2
 
@@ -226,3 +249,15 @@ async def test_other_workspaces_and_other_goals_are_not_read(place: Place) -> No
     assert len(await goal_messages(place.transport, WORKSPACE, GOAL, up_to=4)) == 4
     for name in ("*", ">", "", "x", f"{GOAL}.>"):
         assert await goal_messages(place.transport, WORKSPACE, name) == []
+
+
+async def test_a_broken_log_is_an_alarm_and_denies_every_audit(place: Place) -> None:
+    await place.store(asked_only())
+    (request,) = await place.found("HOPS", "role", "auditor", GOAL, "act")
+    role = place.role()
+    await role.raise_alarm(LogBroken("truncated", "the log has 3 records, 9 were signed"))
+    await place.handler(role)(Hop(request, place.clock.now_ms()))
+    (report,) = await place.reports()
+    assert (report.decision, [ground.code for ground in report.grounds]) == ("deny", ["log_broken"])
+    (alarm,) = await place.found("AUDIT", "audit", "alarm")
+    assert msgspec.json.decode(alarm.data)["reason"] == "truncated"

@@ -1,4 +1,6 @@
-"""The auditor's shell: hears every hop, answers audit requests, writes the signature log of goals that ended."""
+"""The auditor's shell: judges every hop before it is recorded, answers audit requests, writes the signature log of goals
+that ended. A log that does not follow from what was signed before is an alarm, and no goal passes its audit any more.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +13,23 @@ import msgspec
 from interlock.agents.artefacts import put_artefact
 from interlock.agents.audit.hop_graph import Hop as AuditedHop
 from interlock.agents.audit.hop_graph import HopAudit, Memo, audit_hops, refusal_of
+from interlock.agents.audit.log.recorder import LogBroken, Recorder
 from interlock.agents.audit.report import audit_report, compliance_log, judge_goal
 from interlock.agents.audit.signature_log import signature_log
-from interlock.agents.parts import Parts, receiving, tell_orchestrator
+from interlock.agents.parts import Parts, receiving, tell_orchestrator, worker
 from interlock.agents.status import AuditStatus, read_audit, write_audit
-from interlock.bus.actor import Actor, ActorSettings
 from interlock.bus.deadletters import bury
 from interlock.bus.gates import TrustSource
-from interlock.bus.hop import DONE, Handler, Hop, Outcome, Refusal
+from interlock.bus.hop import DONE, Hop, Outcome, Refusal
 from interlock.bus.sender import Sender
-from interlock.bus.streams import HOPS, WORKER_ROLES, consumers_of
+from interlock.bus.streams import HOPS, WORKER_ROLES
+from interlock.bus.tasks import background
 from interlock.bus.transport import Message, Transport
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.children import Draft
 from interlock.envelope.ids import is_uuid7
-from interlock.envelope.payloads import AuditReport, AuditRequest, Completion
+from interlock.envelope.payloads import AuditReport, AuditRequest, Completion, Ground
 from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Limits
@@ -36,7 +39,7 @@ BUNDLES = "bundles"
 
 
 class AuditorRole:
-    """own: the full receiving onion, for what is addressed to the auditor itself."""
+    """handle: the end of the receiving onion, for what is addressed to the auditor; observe: the recorder's eyes."""
 
     def __init__(
         self, transport: Transport, workspace: str, sender: Sender, trust: TrustSource, limits: Limits
@@ -47,15 +50,16 @@ class AuditorRole:
         self._trust = trust
         self._limits = limits
         self._memo = Memo()
+        self._alarm: Ground | None = None
 
-    def observing(self, own: Handler) -> Handler:
-        """The handler of the auditor's actor: its own hops through its onion, everybody's under its eyes."""
-
-        async def handle(hop: Hop) -> Outcome:
-            await self._observe(hop.message)
-            return await own(hop) if hop.message.subject.split(".")[3:4] == ["auditor"] else DONE
-
-        return handle
+    async def raise_alarm(self, error: LogBroken) -> None:
+        """From now on every audit denies: what cannot be proven is not released."""
+        log.error("the audit log is broken: %s", error)
+        detail = f"the audit log is broken: {error}"
+        instead = "`interlock audit check` shows where; restore the stream AUDIT from a copy"
+        self._alarm = Ground(code="log_broken", message=detail[:2000], rule="AUD-01", instead=instead)
+        alarm = {"reason": error.reason, "detail": str(error)[:2000]}
+        await self._transport.publish(workspace_subject(self._workspace, "audit", "alarm"), msgspec.json.encode(alarm))
 
     async def handle(self, hop: Hop) -> Outcome:
         """An audit request: every hop of the goal up to it, verified again from the stream."""
@@ -76,8 +80,8 @@ class AuditorRole:
             ),
         ]
         answer = AuditReport(
-            decision=judged.decision,
-            grounds=judged.grounds,
+            decision="deny" if self._alarm else judged.decision,
+            grounds=[*judged.grounds, *([self._alarm] if self._alarm else [])],
             hops=len(audit.hops),
             verified=audit.verified,
             refused=audit.refused[:50],
@@ -89,13 +93,15 @@ class AuditorRole:
         await self._sender.send(hop.origin, [draft], now_ms=hop.now_ms)
         return DONE
 
-    async def _observe(self, message: Message) -> None:
+    async def observe(self, message: Message) -> str:
+        """What is to be recorded of a hop: `ok` or the reason why its receiver refuses it."""
         hop = audit_hops([message], self._trust.trust, self._limits, self._memo).hops[0]
         if hop.reason is not Reason.BAD_PARENT and not hop.verified:
             await self._record_refusal(message, hop)
         envelope = hop.envelope
         if envelope is not None and hop.authentic and isinstance(envelope.payload, Completion):
             await self._close(envelope.goal_id, message)
+        return str(hop.reason)
 
     async def _record_refusal(self, message: Message, hop: AuditedHop) -> None:
         refusal = refusal_of(hop)
@@ -150,7 +156,7 @@ class AuditorRole:
 def _is_heard(subject: str) -> bool:
     """Whether an inbox has it, so that its role buries what is wrong. Elsewhere nobody but the auditor could."""
     tokens = subject.split(".")
-    return tokens[3:4] == ["auditor"] or (len(tokens) > 4 and tokens[3] in WORKER_ROLES)
+    return len(tokens) > 4 and tokens[3] in WORKER_ROLES
 
 
 async def goal_messages(transport: Transport, workspace: str, goal_id: str, up_to: int = 0) -> list[Message]:
@@ -170,15 +176,18 @@ async def goal_messages(transport: Transport, workspace: str, goal_id: str, up_t
 @asynccontextmanager
 async def auditor_running(parts: Parts) -> AsyncIterator[None]:
     role = AuditorRole(parts.transport, parts.workspace, parts.sender, parts.trust, parts.limits)
-    consumer = next(spec for spec in consumers_of(parts.workspace) if spec.name == f"auditor-{parts.workspace}")
-    actor = Actor(
-        parts.transport,
-        workspace=parts.workspace,
-        role="auditor",
-        consumer=consumer,
-        handler=role.observing(receiving(parts, role.handle)),
-        settings=ActorSettings(concurrency=32),
-        on_dead=tell_orchestrator(parts),
+    recorder = Recorder(
+        parts.transport, parts.workspace, parts.identity.key, observe=role.observe, memory=parts.log_memory
     )
-    async with actor.running():
+
+    async def record() -> None:
+        try:
+            await recorder.run()
+        except LogBroken as error:
+            await role.raise_alarm(error)
+            await recorder.watch()
+
+    actor = worker(parts, receiving(parts, role.handle), concurrency=32, on_dead=tell_orchestrator(parts))
+    async with background() as group, actor.running():
+        group.start_soon(record)
         yield

@@ -56,6 +56,11 @@ class Layout(Struct, frozen=True):
         return self.hidden / "store"
 
     @property
+    def checkpoint(self) -> Path:
+        """The auditor's memory of its log, outside the broker's store."""
+        return self.hidden / "audit" / "checkpoint"
+
+    @property
     def run(self) -> Path:
         return self.hidden / "run"
 

@@ -79,11 +79,18 @@ class Recorder:
     async def run(self) -> None:
         """Records for ever. Raises LogBroken."""
         await self._catch_up()
+        await self._run(self._write)
+
+    async def watch(self) -> None:
+        """Looks at every hop for ever and records nothing: for a log that is broken."""
+        await self._run(self._only_look)
+
+    async def _run(self, take: Callable[[list[Seen]], Awaitable[None]]) -> None:
         send, receive = anyio.create_memory_object_stream[Seen](2 * self._settings.batch)
         async with anyio.create_task_group() as group, send, receive:
             for source in sources(self._workspace):
                 group.start_soon(self._follow, source, send)
-            await self._work(receive)
+            await self._work(receive, take)
 
     async def _follow(self, source: Source, send: MemoryObjectSendStream[Seen]) -> None:
         position = self._chain.positions.get(source.stream, 0)
@@ -98,19 +105,26 @@ class Recorder:
                 log.warning("reading %s: %s", source.stream, error)
             await anyio.sleep(self._settings.pause_ms / 1000)
 
-    async def _work(self, receive: MemoryObjectReceiveStream[Seen]) -> None:
+    async def _work(
+        self, receive: MemoryObjectReceiveStream[Seen], take: Callable[[list[Seen]], Awaitable[None]]
+    ) -> None:
         while True:
             batch: list[Seen] = []
             with anyio.move_on_after(self._settings.checkpoint_ms / 1000):
                 batch.append(await receive.receive())
-            if batch:
                 await anyio.sleep(self._settings.window_ms / 1000)
             while len(batch) < self._settings.batch and receive.statistics().current_buffer_used:
                 batch.append(receive.receive_nowait())
-            verdicts = await self._verdicts(batch)
-            while batch and not await self._record(batch, verdicts):
-                await anyio.sleep(self._settings.pause_ms / 1000)
-            await self._tell()
+            await take(batch)
+
+    async def _write(self, batch: list[Seen]) -> None:
+        verdicts = await self._verdicts(batch)
+        while batch and not await self._record(batch, verdicts):
+            await anyio.sleep(self._settings.pause_ms / 1000)
+        await self._tell()
+
+    async def _only_look(self, batch: list[Seen]) -> None:
+        await self._verdicts(batch)
 
     async def _verdicts(self, batch: list[Seen]) -> dict[int, str]:
         """Of hops, by sequence. An observer that fails leaves a word that says so; the hop is recorded all the same."""
