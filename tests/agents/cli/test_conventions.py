@@ -134,5 +134,17 @@ def test_init_run_trace_bundle_verify_as_a_user_would(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     (tmp_path / "bundle.gz").write_bytes(data)
     assert "INVALID" in interlock("audit", "verify", "bundle.gz", code=2)
+    assert "nothing missing, changed or inserted" in interlock("audit", "check")
+    interlock("audit", "checkpoint", "-o", "witness")
+    size = int((tmp_path / "witness").read_text().split("\n")[1])
+    assert json.loads(interlock("audit", "check", "--witness", "witness", "--json"))["records"] == size
+    told = json.loads(interlock("audit", "prove", "HOPS:1", "-o", "proof.json", "--json"))
+    assert (told["record"]["sequence"], told["record"]["verdict"]) == (1, "ok")
+    assert f"valid, one of {size} records" in interlock("audit", "verify", "proof.json")
+    changed = json.loads((tmp_path / "proof.json").read_text())
+    changed["record"] = changed["record"].replace('"verdict":"ok"', '"verdict":"no"')
+    (tmp_path / "changed.json").write_text(json.dumps(changed))
+    assert "not_included" in interlock("audit", "verify", "changed.json", code=2)
+    interlock("audit", "prove", "HOPS:0", code=2)
     interlock("doctor")
     assert (tmp_path / ".interlock" / "keys").stat().st_mode & 0o077 == 0

@@ -94,14 +94,17 @@ class AuditorRole:
         return DONE
 
     async def observe(self, message: Message) -> str:
-        """What is to be recorded of a hop: `ok` or the reason why its receiver refuses it."""
+        """What is to be recorded of a hop: `ok` or the reason why its receiver refuses it. Whether it fits its parent is
+        judged with its goal.
+        """
         hop = audit_hops([message], self._trust.trust, self._limits, self._memo).hops[0]
-        if hop.reason is not Reason.BAD_PARENT and not hop.verified:
+        alone = Reason.OK if hop.reason is Reason.BAD_PARENT else hop.reason
+        if alone is not Reason.OK:
             await self._record_refusal(message, hop)
         envelope = hop.envelope
         if envelope is not None and hop.authentic and isinstance(envelope.payload, Completion):
             await self._close(envelope.goal_id, message)
-        return str(hop.reason)
+        return str(alone)
 
     async def _record_refusal(self, message: Message, hop: AuditedHop) -> None:
         refusal = refusal_of(hop)

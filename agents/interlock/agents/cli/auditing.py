@@ -33,7 +33,9 @@ async def write_bundle(session: Session, name: str, key: str, out: Path | None) 
 
 
 def verify_file(session: Session, path: Path, roots: Sequence[str]) -> int:
-    """Roots: given, else those of this workspace if it has any, else the bundle's own."""
+    """A bundle, or the proof of a record. Roots: given, else those of this workspace if it has any, else the bundle's
+    own.
+    """
     from interlock.agents.audit.verify_bundle import MAX_BYTES, verify_bundle
 
     try:
@@ -42,6 +44,10 @@ def verify_file(session: Session, path: Path, roots: Sequence[str]) -> int:
         data = path.read_bytes()
     except OSError as error:
         raise UserError("unreadable", f"{path}: {error.strerror}", "Check the path") from error
+    if data.lstrip()[:1] == b"{":
+        from interlock.agents.cli.audit_log import verify_proof_file
+
+        return verify_proof_file(session, path, data, roots)
     pinned = list(roots) or (load_roots(session.layout) if session.layout.roots.exists() else [])
     verdict = verify_bundle(data, pinned)
     lines = [f"  {'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}" for check in verdict.checks]

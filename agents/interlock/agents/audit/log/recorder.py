@@ -28,18 +28,21 @@ from interlock.envelope.keys import SigningKey
 log = logging.getLogger("interlock.recorder")
 Observe = Callable[[Message], Awaitable[str]]
 Seen = tuple[str, Message]
+Take = Callable[[list[Seen], bool], Awaitable[None]]
 
 
 class RecorderSettings(Struct, frozen=True, kw_only=True):
     """batch: records a message of the log at most; window_ms: how long a batch may gather; checkpoint_ms: how old news
-    may get without a checkpoint; standby_ms: how long whoever lost the race leaves the log to the winner.
+    may get without a checkpoint; standby_ms: how long whoever lost the race leaves the log to the winner; farewell_ms:
+    what a recorder that is ended may take to write down what it has heard.
     """
 
     batch: int = 512
     window_ms: int = 100
-    checkpoint_ms: int = 10_000
+    checkpoint_ms: int = 1_000
     standby_ms: int = 2_000
     pause_ms: int = 500
+    farewell_ms: int = 2_000
 
 
 class LogBroken(Exception):
@@ -85,7 +88,7 @@ class Recorder:
         """Looks at every hop for ever and records nothing: for a log that is broken."""
         await self._run(self._only_look)
 
-    async def _run(self, take: Callable[[list[Seen]], Awaitable[None]]) -> None:
+    async def _run(self, take: Take) -> None:
         send, receive = anyio.create_memory_object_stream[Seen](2 * self._settings.batch)
         async with anyio.create_task_group() as group, send, receive:
             for source in sources(self._workspace):
@@ -105,25 +108,33 @@ class Recorder:
                 log.warning("reading %s: %s", source.stream, error)
             await anyio.sleep(self._settings.pause_ms / 1000)
 
-    async def _work(
-        self, receive: MemoryObjectReceiveStream[Seen], take: Callable[[list[Seen]], Awaitable[None]]
-    ) -> None:
-        while True:
-            batch: list[Seen] = []
-            with anyio.move_on_after(self._settings.checkpoint_ms / 1000):
-                batch.append(await receive.receive())
-                await anyio.sleep(self._settings.window_ms / 1000)
-            while len(batch) < self._settings.batch and receive.statistics().current_buffer_used:
-                batch.append(receive.receive_nowait())
-            await take(batch)
+    async def _work(self, receive: MemoryObjectReceiveStream[Seen], take: Take) -> None:
+        heard: list[Seen] = []
+        try:
+            while True:
+                with anyio.move_on_after(self._settings.checkpoint_ms / 1000):
+                    heard.append(await receive.receive())
+                    await anyio.sleep(self._settings.window_ms / 1000)
+                self._take_over(receive, heard)
+                await take(heard, False)
+                heard.clear()
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(self._settings.farewell_ms / 1000, shield=True):
+                self._take_over(receive, heard)
+                await take(heard, True)
+            raise
 
-    async def _write(self, batch: list[Seen]) -> None:
+    def _take_over(self, receive: MemoryObjectReceiveStream[Seen], heard: list[Seen]) -> None:
+        while len(heard) < self._settings.batch and receive.statistics().current_buffer_used:
+            heard.append(receive.receive_nowait())
+
+    async def _write(self, batch: list[Seen], last: bool) -> None:
         verdicts = await self._verdicts(batch)
         while batch and not await self._record(batch, verdicts):
             await anyio.sleep(self._settings.pause_ms / 1000)
-        await self._tell()
+        await self._tell(at_once=last)
 
-    async def _only_look(self, batch: list[Seen]) -> None:
+    async def _only_look(self, batch: list[Seen], last: bool) -> None:
         await self._verdicts(batch)
 
     async def _verdicts(self, batch: list[Seen]) -> dict[int, str]:
@@ -183,10 +194,11 @@ class Recorder:
         if remembered and self._chain.size < remembered.size:
             raise LogBroken("truncated", f"the log has {self._chain.size} records, {remembered.size} were signed")
 
-    async def _tell(self) -> None:
+    async def _tell(self, *, at_once: bool) -> None:
         """A checkpoint, if there is news and the last one is old enough."""
         now_ms = self._transport.clock.now_ms()
-        if self._chain.size == self._told or abs(now_ms - self._told_ms) < self._settings.checkpoint_ms:
+        young = abs(now_ms - self._told_ms) < self._settings.checkpoint_ms
+        if self._chain.size == self._told or (young and not at_once):
             return
         checkpoint = Checkpoint(origin_of(self._workspace), self._chain.size, self._chain.root)
         note = sign_checkpoint(checkpoint, self._key, self._key.key_id).encode()

@@ -1,0 +1,136 @@
+"""`interlock audit check`, `audit prove`, `audit checkpoint`: the log over all streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+
+from interlock.agents.audit.log.check import auditors, check_log, last_checkpoint, read_log
+from interlock.agents.audit.log.proof import ProofRefused, make_proof, verify_proof
+from interlock.agents.audit.log.records import told
+from interlock.agents.audit.log.sources import origin_of
+from interlock.agents.cli.session import Session
+from interlock.agents.errors import UserError
+from interlock.agents.workspace.keys import load_roots, load_trust
+from interlock.bus.streams import HOPS
+from interlock.bus.transport import MESSAGE_ID, Transport
+from interlock.envelope.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from interlock.envelope.ids import is_uuid7, sha256_hex
+from interlock.envelope.subjects import workspace_subject
+from interlock.envelope.trust import Trust
+
+SHOWN = 50
+
+
+async def check(session: Session, witness: Path | None) -> int:
+    """Exit 0 if nothing is missing, changed or inserted; 2 with the findings. witness: a checkpoint kept elsewhere."""
+    trust = load_trust(session.layout)
+    async with session.connected(offline=True) as transport:
+        verdict = await check_log(transport, session.workspace, trust, known=_known(session, witness, trust))
+    lines = [f"  {stream}: {count} as recorded" for stream, count in verdict.compared.items() if count]
+    lines += [f"  {stream}: {count} not recorded yet" for stream, count in verdict.pending.items()]
+    for finding in verdict.findings[:SHOWN]:
+        place = f" {finding.stream} {finding.sequence}" if finding.stream else ""
+        record = "" if finding.record is None else f" (record {finding.record})"
+        lines.append(f"  FAIL {finding.kind}{place}{record}: {finding.detail}")
+    more = len(verdict.findings) - SHOWN + verdict.more_findings
+    if more > 0:
+        lines.append(f"  … and {more} more")
+    told = "nothing missing, changed or inserted" if verdict.ok else "the streams are NOT as recorded"
+    lines.append(f"{verdict.records} records, {verdict.checkpoints} checkpoints: {told}")
+    session.say("\n".join(lines), msgspec.to_builtins(verdict) | {"ok": verdict.ok})
+    return 0 if verdict.ok else 2
+
+
+async def checkpoint(session: Session, out: Path | None) -> int:
+    """The last checkpoint: for a witness to keep."""
+    async with session.connected(offline=True) as transport:
+        note = await last_checkpoint(transport, session.workspace)
+    if note is None:
+        raise UserError("no_checkpoint", "the log has no checkpoint yet", "One follows the first goal", 2)
+    if out is not None:
+        _write(out, note)
+    session.say(str(out) if out else note.decode().rstrip("\n"), {"checkpoint": note.decode()})
+    return 0
+
+
+async def prove(session: Session, name: str, out: Path | None) -> int:
+    """name: a record's number, STREAM:SEQUENCE, or the id of an envelope."""
+    trust = load_trust(session.layout)
+    async with session.connected(offline=True) as transport:
+        stored = await read_log(transport, session.workspace)
+        note = await last_checkpoint(transport, session.workspace)
+        digest = await _digest_of(transport, session.workspace, name)
+    if note is None:
+        raise UserError("no_checkpoint", "the log has no checkpoint yet", "One follows the first goal", 2)
+    try:
+        signed = open_checkpoint(note, auditors(trust), origin_of(session.workspace))
+    except CheckpointError as error:
+        raise UserError(error.reason, str(error), "`interlock audit check` looks into it", 2) from error
+    found = [
+        record
+        for record in stored.records
+        if name in (str(record.number), f"{record.stream}:{record.sequence}")
+        or (digest and record.stream == "HOPS" and record.digest == digest)
+    ]
+    if not found:
+        raise UserError("unknown_record", f"there is no record {name[:80]!r}", "Number, STREAM:SEQUENCE or hop id", 2)
+    number = found[0].number
+    if number >= signed.size or stored.broken is not None:
+        raise UserError("not_signed_yet", f"record {number} is in no checkpoint yet", "Try again in 10 s", 1)
+    store = session.layout.trust.read_text()
+    proof = make_proof(session.workspace, stored.lines, number, note.decode(), signed.size, store)
+    path = out or Path(f"proof-{session.workspace}-{number}.json")
+    _write(path, msgspec.json.format(msgspec.json.encode(proof), indent=2) + b"\n")
+    session.say(f"{path}: record {number} of {signed.size}", {"proof": str(path), "record": told(found[0])})
+    return 0
+
+
+def verify_proof_file(session: Session, path: Path, data: bytes, roots: Sequence[str]) -> int:
+    """What `audit verify` does with a proof. Exit 0 proven, 2 not."""
+    try:
+        record, size = verify_proof(data, roots or load_roots(session.layout))
+    except ProofRefused as error:
+        session.say(
+            f"  FAIL {error.reason}: {error}\n{path}: INVALID",
+            {"valid": False, "reason": error.reason, "detail": str(error)},
+        )
+        return 2
+    lines = [f"  {name}: {value}" for name, value in told(record).items()]
+    lines.append(f"{path}: valid, one of {size} records of a signed log")
+    session.say("\n".join(lines), {"valid": True, "record": told(record), "size": size})
+    return 0
+
+
+async def _digest_of(transport: Transport, workspace: str, name: str) -> str:
+    """Of the envelope with this id; empty if there is none."""
+    if not is_uuid7(name):
+        return ""
+    async with aclosing(transport.read(HOPS.name, [workspace_subject(workspace, "role", ">")])) as messages:
+        async for message in messages:
+            if message.headers.get(MESSAGE_ID) == name:
+                return sha256_hex(message.data)
+    return ""
+
+
+def _known(session: Session, witness: Path | None, trust: Trust) -> Checkpoint | None:
+    """The checkpoint of the witness, else the auditor's own memory if it is here."""
+    path = witness or session.layout.checkpoint
+    if witness is None and not path.exists():
+        return None
+    try:
+        return open_checkpoint(path.read_bytes(), auditors(trust), origin_of(session.workspace))
+    except OSError as error:
+        raise UserError("unreadable", f"{path}: {error.strerror}", "Check --witness", 2) from error
+    except CheckpointError as error:
+        raise UserError(error.reason, f"{path}: {error}", "Name a checkpoint of this log", 2) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UserError("not_writable", f"{path}: {error.strerror}", "Choose another file with -o") from error
