@@ -20,10 +20,10 @@ from pathlib import Path
 
 import msgspec
 
-from interlock.skills.child import become_run
-from interlock.skills.protocol import Order, RunOrder, RunReport, StopOrder
+from interlock.skills.child import ENVIRONMENT, RESULT, become_run, prepare
+from interlock.skills.protocol import Order, Outcome, RunOrder, RunReport, StopOrder
 from interlock.skills.running import LOG_BYTES, Run
-from interlock.skills.sandbox.enter import interpreter_paths, missing
+from interlock.skills.sandbox.enter import IsolationUnavailable, interpreter_paths, missing
 from interlock.skills.sandbox.libc import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
 from interlock.skills.watch import family
 from interlock.skills.watch.disk import remove_tree
@@ -45,6 +45,7 @@ class Host:
         self._runs: dict[int, Run] = {}
         self._code: dict[str, tuple[int, types.CodeType]] = {}
         self._buffer = bytearray()
+        self._nothing = _occupy(RESULT)
 
     def serve(self) -> None:
         while True:
@@ -78,25 +79,32 @@ class Host:
     def _begin(self, order: RunOrder) -> None:
         try:
             self._start(order, self._compiled(order.handler))
+        except IsolationUnavailable as error:
+            self._not_begun(order, "isolation_unavailable", str(error))
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            remove_tree(Path(order.scratch))
-            self._report(RunReport(id=order.id, outcome="crashed", detail=one_line(f"{type(error).__name__}: {error}")))
+            self._not_begun(order, "crashed", f"{type(error).__name__}: {error}")
+
+    def _not_begun(self, order: RunOrder, outcome: Outcome, detail: str) -> None:
+        remove_tree(Path(order.scratch))
+        self._report(RunReport(id=order.id, outcome=outcome, detail=one_line(detail)))
 
     def _start(self, order: RunOrder, code: types.CodeType) -> None:
         Path(order.scratch).mkdir(mode=0o700)
         with ExitStack() as ours:  # what is to be closed here unless the run begins
-            log_read, log_write = os.pipe()
-            ours.callback(os.close, log_read)
             with ExitStack() as theirs:
+                log_read, log_write = os.pipe()
+                ours.callback(os.close, log_read)
                 theirs.callback(os.close, log_write)
                 result_read, result_write = os.pipe()
                 ours.callback(os.close, result_read)
                 theirs.callback(os.close, result_write)
+                prepared = prepare(order, code, nothing=self._nothing, log=log_write, result=result_write)
+                theirs.callback(prepared.sandbox.close)
                 host = os.getpid()
                 pid = os.fork()
                 if pid == 0:
                     _bind(host)
-                    become_run(order, code, result_write, log_write)
+                    become_run(prepared)
             ours.callback(os.kill, pid, signal.SIGKILL)
             run = Run(order, pid, log_read, result_read)
             ours.pop_all()
@@ -199,7 +207,14 @@ def _bind(host: int) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != host:
         os._exit(1)  # the host died first, and no signal will come
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _occupy(last: int) -> int:
+    """Takes every descriptor up to the last that is free; one of /dev/null above it."""
+    descriptor = -1
+    while descriptor <= last:
+        descriptor = os.open("/dev/null", os.O_RDONLY)
+    return descriptor
 
 
 def _ended() -> int | None:
@@ -214,6 +229,10 @@ def _ended() -> int | None:
 def main() -> None:
     """`python -m interlock.skills.host FD DIRECTORY`: serves on an inherited socket; the directory is that of all runs."""
     descriptor, place = int(sys.argv[1]), Path(sys.argv[2])
+    os.environ.clear()
+    os.environ.update(ENVIRONMENT)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.dont_write_bytecode = True
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     control = socket.socket(fileno=descriptor)
     control.setblocking(True)

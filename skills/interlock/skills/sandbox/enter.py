@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import resource
-import signal
 import sys
 import sysconfig
 from functools import cache
+from typing import TypedDict
 
 from msgspec import Struct
 
 from interlock.skills.sandbox import landlock, seccomp
-from interlock.skills.sandbox.libc import PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, prctl, syscall
+from interlock.skills.sandbox.libc import PR_SET_NO_NEW_PRIVS, prctl, syscall
 
 _CAPSET = {"x86_64": 126, "aarch64": 91}
+_CAPABILITY_HEADER, _NO_CAPABILITIES = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
 # What an interpreter needs to read besides its own installation.
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/usr/share/zoneinfo")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/dev/null", "/dev/urandom", "/dev/random")
@@ -41,6 +43,14 @@ class Confinement(Struct, frozen=True, kw_only=True):
     strict: bool
 
 
+class Grants(TypedDict):
+    """What the filter of system calls depends on."""
+
+    processes: bool
+    network: bool
+    truncation: bool
+
+
 class IsolationUnavailable(Exception):
     """The kernel cannot isolate as asked."""
 
@@ -58,24 +68,49 @@ def missing() -> tuple[str, ...]:
     return tuple(problems)
 
 
-def enter(confinement: Confinement) -> None:
-    """Confines the calling process for good. Raises IsolationUnavailable in strict mode when a part is missing."""
-    absent = missing()
-    if absent and confinement.strict:
-        raise IsolationUnavailable("this kernel has no " + " and no ".join(absent))
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    _limit(confinement)
-    prctl(PR_SET_NO_NEW_PRIVS, 1)
-    if landlock.abi() >= 1:
-        readable = (*confinement.readable, *(_NETWORK_FILES if confinement.network else ()))
-        landlock.restrict(readable, interpreter_paths(), confinement.writable, network=confinement.network)
-    _drop_capabilities()
-    if seccomp.supported():
-        seccomp.install(
+class Sandbox:
+    """A confinement made ready by one process and entered by a child that it forks, in which every page that Python
+    touches must be copied: what can be done before is done before. Close it once the child is on its way.
+    """
+
+    def __init__(self, confinement: Confinement) -> None:
+        """Raises IsolationUnavailable in strict mode when a part of isolation is missing."""
+        absent = missing()
+        if absent and confinement.strict:
+            raise IsolationUnavailable("this kernel has no " + " and no ".join(absent))
+        self._limits = _limits(confinement)
+        self._grants = Grants(
             processes=confinement.processes > 0,
             network=confinement.network,
             truncation=landlock.abi() >= _GUARDS_TRUNCATION,
         )
+        self.ruleset = -1
+        if seccomp.supported():
+            seccomp.parts(platform.machine(), **self._grants)
+        if landlock.abi() >= 1:
+            readable = (*confinement.readable, *(_NETWORK_FILES if confinement.network else ()))
+            try:
+                self.ruleset = landlock.ruleset(
+                    readable, interpreter_paths(), confinement.writable, network=confinement.network
+                )
+            except OSError as error:
+                raise IsolationUnavailable(str(error)) from error
+
+    def enter(self) -> None:
+        """Confines the calling process for good. Raises OSError."""
+        for what, limit in self._limits:
+            resource.setrlimit(what, limit)
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        if self.ruleset >= 0:
+            landlock.restrict(self.ruleset)
+        _drop_capabilities()
+        if seccomp.supported():
+            seccomp.install(**self._grants)
+
+    def close(self) -> None:
+        if self.ruleset >= 0:
+            os.close(self.ruleset)
+            self.ruleset = -1
 
 
 @cache
@@ -91,27 +126,28 @@ def interpreter_paths() -> tuple[str, ...]:
     return (*dict.fromkeys(tops), *_SYSTEM_FILES)
 
 
-def _limit(confinement: Confinement) -> None:
-    def at_most(what: int, value: int, hard: int | None = None) -> None:
+def _limits(confinement: Confinement) -> list[tuple[int, tuple[int, int]]]:
+    """(resource, (soft, hard)): none above what the calling process has itself."""
+    cpu = confinement.cpu_seconds
+    wanted = (
+        (resource.RLIMIT_CPU, cpu, cpu + 1),
+        (resource.RLIMIT_AS, confinement.memory_bytes, confinement.memory_bytes),
+        (resource.RLIMIT_FSIZE, confinement.file_bytes, confinement.file_bytes),
+        (resource.RLIMIT_NOFILE, 256, 256),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_MEMLOCK, 0, 0),
+        (resource.RLIMIT_MSGQUEUE, 0, 0),
+    )
+    limits = []
+    for what, soft, hard in wanted:
         ceiling = resource.getrlimit(what)[1]
-        wanted = value if hard is None else hard
-        if ceiling != resource.RLIM_INFINITY:
-            wanted = min(wanted, ceiling)
-        resource.setrlimit(what, (min(value, wanted), wanted))
-
-    at_most(resource.RLIMIT_CPU, confinement.cpu_seconds, confinement.cpu_seconds + 1)
-    at_most(resource.RLIMIT_AS, confinement.memory_bytes)
-    at_most(resource.RLIMIT_FSIZE, confinement.file_bytes)
-    at_most(resource.RLIMIT_NOFILE, 256)
-    at_most(resource.RLIMIT_CORE, 0)
-    at_most(resource.RLIMIT_MEMLOCK, 0)
-    at_most(resource.RLIMIT_MSGQUEUE, 0)
+        most = hard if ceiling == resource.RLIM_INFINITY else min(hard, ceiling)
+        limits.append((what, (min(soft, most), most)))
+    return limits
 
 
 def _drop_capabilities() -> None:
     """Root inside the sandbox is nobody special; without any, this changes nothing."""
-    number = _CAPSET.get(os.uname().machine)
+    number = _CAPSET.get(platform.machine())
     if number is not None:
-        header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-        nothing = (ctypes.c_uint32 * 6)()
-        syscall(number, ctypes.byref(header), ctypes.byref(nothing))
+        syscall(number, ctypes.byref(_CAPABILITY_HEADER), ctypes.byref(_NO_CAPABILITIES))

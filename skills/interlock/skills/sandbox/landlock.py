@@ -46,23 +46,29 @@ def _all_access(version: int) -> int:
     return access | (_IOCTL_DEV if version >= 5 else 0)
 
 
-def restrict(readable: Sequence[str], executable: Sequence[str], writable: Sequence[str], *, network: bool) -> None:
-    """From now on this process and its children may read `readable`, also map code from `executable`, change
-    `writable`, and touch nothing else. Without network no TCP port may be bound or connected to; signals and abstract
-    sockets stay within. Paths that do not exist are left out. Needs no_new_privs. Raises OSError.
+def ruleset(readable: Sequence[str], executable: Sequence[str], writable: Sequence[str], *, network: bool) -> int:
+    """A descriptor of rules, for `restrict`: `readable` may be read, `executable` also mapped as code, `writable`
+    changed, and nothing else touched. Without network no TCP port may be bound or connected to; signals and abstract
+    sockets stay within. Paths that do not exist are left out. Raises OSError.
     """
     version = abi()
     everything = _all_access(version)
-    ruleset = _Ruleset(everything, 0 if network or version < 4 else _NET, _SCOPES if version >= 6 else 0)
+    rules = _Ruleset(everything, 0 if network or version < 4 else _NET, _SCOPES if version >= 6 else 0)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
-    handle = syscall(_CREATE, ctypes.byref(ruleset), ctypes.c_size_t(size), ctypes.c_uint32(0))
+    handle = syscall(_CREATE, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:
         for paths, access in ((readable, READ), (executable, READ_EXECUTE), (writable, everything & ~_EXECUTE)):
             for path in paths:
                 _allow(handle, path, access & everything)
-        syscall(_RESTRICT, ctypes.c_int(handle), ctypes.c_uint32(0))
-    finally:
+    except BaseException:
         os.close(handle)
+        raise
+    return handle
+
+
+def restrict(handle: int) -> None:
+    """From now on this process and its children live by these rules. Needs no_new_privs. Raises OSError."""
+    syscall(_RESTRICT, ctypes.c_int(handle), ctypes.c_uint32(0))
 
 
 def _allow(handle: int, path: str, access: int) -> None:

@@ -45,23 +45,27 @@ def build(machine: str, pid: int, *, processes: bool, network: bool, truncation:
     """The filter as sock_filter records. Pure. Only the lower half of an argument is looked at, as the kernel does
     with these arguments itself: they are ints there.
     """
+    before, after = parts(machine, processes=processes, network=network, truncation=truncation)
+    return before + _look(machine, Rule("tgkill", 0, only=(pid,))) + after
+
+
+@cache
+def parts(machine: str, *, processes: bool, network: bool, truncation: bool) -> tuple[bytes, bytes]:
+    """What comes before and after the one rule that names the process: asked for before a fork, the child has them."""
     code = _head(machine)
     for name in _denied(processes=processes, network=network, truncation=truncation):
         code += _answer(machine, name, ERRNO | EPERM)
     # glibc falls back to clone and openat, whose flags can be looked at, where the newer call does not exist.
     for name in ("clone3", *([] if truncation else ["openat2"])):
         code += _answer(machine, name, ERRNO | ENOSYS)
-    rules = [*ARGUMENT_RULES, Rule("tgkill", 0, only=(pid,)), *([NETWORK_SOCKETS] if network else [])]
-    for rule in rules:
-        code += _look(machine, rule)
+    after = b"".join(_look(machine, rule) for rule in (*ARGUMENT_RULES, *([NETWORK_SOCKETS] if network else [])))
     if not processes:
-        code += _thread_only(machine)
+        after += _thread_only(machine)
     if not truncation:
-        code += _no_truncation(machine, "open", 1) + _no_truncation(machine, "openat", 2)
-    return code + _op(RET, ALLOW)
+        after += _no_truncation(machine, "open", 1) + _no_truncation(machine, "openat", 2)
+    return code, after + _op(RET, ALLOW)
 
 
-@cache
 def _head(machine: str) -> bytes:
     code = _op(LOAD, _ARCH) + _op(JEQ, ARCHES[machine], 1, 0) + _op(RET, KILL) + _op(LOAD, _NR)
     if machine == "x86_64":  # the x32 calls would slip past the numbers below
@@ -69,7 +73,6 @@ def _head(machine: str) -> bytes:
     return code
 
 
-@cache
 def _denied(*, processes: bool, network: bool, truncation: bool) -> tuple[str, ...]:
     names = list(DENIED)
     if not processes:
@@ -87,7 +90,6 @@ def _number(machine: str, name: str) -> int:
     return NUMBERS[name][list(ARCHES).index(machine)]
 
 
-@cache
 def _answer(machine: str, name: str, action: int) -> bytes:
     number = _number(machine, name)
     return b"" if number < 0 else _op(JEQ, number, 0, 1) + _op(RET, action)
@@ -106,13 +108,11 @@ def _look(machine: str, rule: Rule) -> bytes:
     return _op(JEQ, number, 0, len(piece) // 8) + piece
 
 
-@cache
 def _thread_only(machine: str) -> bytes:
     piece = _op(LOAD, _ARGUMENTS) + _op(JSET, CLONE_THREAD, 1, 0) + _op(RET, ERRNO | EPERM) + _op(RET, ALLOW)
     return _op(JEQ, _number(machine, "clone"), 0, len(piece) // 8) + piece
 
 
-@cache
 def _no_truncation(machine: str, name: str, argument: int) -> bytes:
     """Opening for reading with O_TRUNC cuts a file off that may only be read."""
     number = _number(machine, name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -84,6 +83,11 @@ def clear(top: Path) -> None:
 def remove_tree(top: Path) -> None:
     """Removes a directory of runs; what cannot be removed stays."""
     try:
+        top.rmdir()  # most are empty
+        return
+    except OSError:
+        pass
+    try:
         top.chmod(0o700)
         clear(top)
         top.rmdir()
@@ -98,7 +102,7 @@ def _flatten(name: str, top: int) -> None:
         for entry in list(os.scandir(inner)):
             if entry.is_dir(follow_symlinks=False):
                 os.chmod(entry.name, 0o700, dir_fd=inner)
-                os.rename(entry.name, secrets.token_hex(16), src_dir_fd=inner, dst_dir_fd=top)
+                os.rename(entry.name, os.urandom(16).hex(), src_dir_fd=inner, dst_dir_fd=top)
             else:
                 os.unlink(entry.name, dir_fd=inner)
     finally:
