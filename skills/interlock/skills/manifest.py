@@ -5,6 +5,7 @@ skill's identity in attestations.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,8 +177,17 @@ def folder_digest(directory: Path) -> str:
 
 def seal_of(directory: Path) -> Seal:
     """What tells cheaply that none of the files that make the digest was touched. Raises OSError."""
-    found = [(path, path.stat()) for path in _files(directory)]
-    return tuple((path.name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in found)
+    found = []
+    directories = [str(directory)]
+    while directories:
+        with os.scandir(directories.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False) and entry.name != "__pycache__":
+                    directories.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    stat = entry.stat(follow_symlinks=False)
+                    found.append((entry.path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+    return tuple(sorted(found))
 
 
 def _files(directory: Path) -> list[Path]:

@@ -26,6 +26,9 @@ from interlock.skills.watch.disk import clear, remove_tree
 
 Mode = Literal["run", "check"]
 MB = 1 << 20
+# What may be looked at without a thread of its own.
+SOON_DONE_FILES = 64
+SOON_DONE_BYTES = 32 * 1024
 
 
 class RunnerSettings(Struct, frozen=True, kw_only=True):
@@ -124,7 +127,7 @@ class SkillRunner:
             return RunResult(outcome="path_not_allowed", detail=paths)
         readable, writable = paths
         async with self._slots:
-            changed = await anyio.to_thread.run_sync(self._changed, request.skill)
+            changed = await self._changed(request.skill)
             if changed:
                 return RunResult(outcome="skill_error", detail=changed)
             try:
@@ -132,9 +135,19 @@ class SkillRunner:
             except OSError as error:
                 return RunResult(outcome="host_lost", detail=f"the fork server does not start: {error}")
             report = await link.run(self._order(request, mode, readable, writable), self._settings.grace_ms)
-        return await anyio.to_thread.run_sync(_result_of, request, report, mode)
+        size = len(msgspec.json.encode(report.output))
+        if size <= SOON_DONE_BYTES and not any(request.results.iterdir()):
+            return _result_of(request, report, mode, size)
+        return await anyio.to_thread.run_sync(_result_of, request, report, mode, size)
 
-    def _changed(self, skill: Skill) -> str:
+    async def _changed(self, skill: Skill) -> str:
+        """As _compare: in a thread, which costs more than looking at a few files, only for large folders."""
+        known = self._seals.get(skill.directory)
+        if known is not None and len(known) <= SOON_DONE_FILES:
+            return self._compare(skill)
+        return await anyio.to_thread.run_sync(self._compare, skill)
+
+    def _compare(self, skill: Skill) -> str:
         """Empty, or that the folder no longer holds what was loaded: its digest would be a lie in the attestation."""
         known = self._seals.get(skill.directory)
         try:
@@ -210,25 +223,26 @@ def _is_within(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _result_of(request: RunRequest, report: RunReport, mode: str) -> RunResult:
+def _result_of(request: RunRequest, report: RunReport, mode: str, size: int) -> RunResult:
+    """size: of the output, in bytes."""
     usage = RunUsage(report.cpu_us, report.wall_ms, report.peak_rss_kb)
     outcome, detail = report.outcome, report.detail
     files: list[RunFile] = []
     output = report.output if isinstance(report.output, dict) else {}
     if outcome == "done" and mode == "run":
-        outcome, detail, files = _judge_output(request, output)
+        outcome, detail, files = _judge_output(request, output, size)
     if outcome != "done":
         output, files = {}, []
         clear(request.results)
     return RunResult(outcome=outcome, detail=detail, output=output, files=files, usage=usage, log=report.log)
 
 
-def _judge_output(request: RunRequest, output: dict[str, Any]) -> tuple[Outcome, str, list[RunFile]]:
+def _judge_output(request: RunRequest, output: dict[str, Any], size: int) -> tuple[Outcome, str, list[RunFile]]:
     manifest = request.skill.manifest
     problems = check(output, manifest.output)
     if problems:
         return "output_invalid", "; ".join(f"{path}: {text}" for path, text in problems)[:2000], []
-    if len(msgspec.json.encode(output)) > manifest.limits.output_kb * 1024:
+    if size > manifest.limits.output_kb * 1024:
         return "output_too_large", f"the output has more than {manifest.limits.output_kb} KB", []
     files: list[RunFile] = []
     for entry in sorted(os.scandir(request.results), key=lambda entry: entry.name):

@@ -9,7 +9,9 @@ Borders at which it may be killed, and what the redelivery of the task finds:
 
 from __future__ import annotations
 
-import tempfile
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,12 +71,15 @@ class ExecutorRole:
         self._scratch = scratch
         self._cache = ArtefactCache(transport, scratch)
         self._journal = EffectJournal(transport, workspace)
+        self._numbers = itertools.count(1)
 
     async def handle(self, hop: Hop) -> Outcome:
         task = hop.envelope.payload
         if not isinstance(task, Task):
             raise Refusal(Reason.WRONG_PAYLOAD, f"an executor does not handle {type(task).__name__}")
-        revision, record = await self._journal.look(hop.envelope.id)
+        revision, record = 0, None
+        if hop.message.delivered > 1:  # else there is nothing yet; were there something, its revision would refuse us
+            revision, record = await self._journal.look(hop.envelope.id)
         if isinstance(record, Settled):
             settled = record
         else:
@@ -102,9 +107,9 @@ class ExecutorRole:
             detail = f"{task.skill} needs {skill.manifest.capability}; the goal holds {', '.join(held)}"
             return await self._settle(hop, refused(task, "capability_missing", detail), revision)
         external = skill.manifest.effects == "external"
-        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="run-") as place:
+        with self._results() as results:
             try:
-                request = await self._request(hop, task, skill, Path(place))
+                request = await self._request(hop, task, skill, results)
             except NotFound as error:
                 return await self._settle(hop, refused(task, "artefact_missing", str(error)), revision)
             if external and interrupted:
@@ -141,11 +146,21 @@ class ExecutorRole:
         await self._sender.send(hop.origin, [draft], now_ms=hop.now_ms)
         return await self._settle(hop, refused(task, "unknown", detail), revision)
 
-    async def _request(self, hop: Hop, task: Task, skill: Skill, place: Path) -> RunRequest:
+    @contextmanager
+    def _results(self) -> Iterator[Path]:
+        """A directory for what one run produces, empty at first and gone afterwards."""
+        from interlock.skills.watch.disk import remove_tree
+
+        place = self._scratch / f"results-{next(self._numbers)}"
+        place.mkdir(mode=0o700)
+        try:
+            yield place
+        finally:
+            remove_tree(place)
+
+    async def _request(self, hop: Hop, task: Task, skill: Skill, results: Path) -> RunRequest:
         from interlock.skills.runner import RunRequest
 
-        results = place / "results"
-        results.mkdir()
         return RunRequest(
             skill=skill,
             input=task.input,
