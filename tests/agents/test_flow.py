@@ -10,6 +10,7 @@ import pytest
 
 from interlock.agents.wiring import running
 from interlock.bus.deadletters import DeadLetter
+from interlock.bus.streams import declarations
 from interlock.envelope.amounts import ZERO, Amount, clock_ms, timestamp
 from interlock.envelope.children import Draft, root
 from interlock.envelope.ids import new_id
@@ -17,6 +18,7 @@ from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import PolicyContext
 from interlock.envelope.payloads import AuditReport, Escalation, HaltNotice
 from interlock.envelope.signing import seal
+from tests.agents.conftest import InProcess, Keys
 
 pytestmark = pytest.mark.anyio
 NOTHING = "doing-nothing"
@@ -84,6 +86,30 @@ async def test_two_orchestrators_never_do_a_thing_twice(quiet_house: Any) -> Non
             acts = await house.messages("HOPS", "role", "executor", answer["goalId"], "act")
             ids = [msgspec.json.decode(act.data)["payload"]["taskId"] for act in acts]
             assert sorted(ids) == sorted(f"t{n}" for n in range(12))
+
+
+async def test_one_goal_id_in_two_workspaces_is_two_goals(quiet_house: Any) -> None:
+    """Workspaces share the streams, and whoever submits may choose the goal's id."""
+    workspaces = (quiet_house.workspace, f"{quiet_house.workspace}b")
+    await quiet_house.transport.declare(declarations(workspaces))
+    goal_id, now_ms = new_id(clock_ms()), clock_ms()
+    for workspace in workspaces:
+        place = InProcess(quiet_house.transport, workspace, Keys(workspace), quiet_house.scratch)
+        sender = place.parts("gateway").sender
+        envelope = root(
+            Draft(to="orchestrator", intent="plan", payload=HaltNotice(scope="all", reason="r"), step="intake"),
+            goal_id=goal_id,
+            workspace=workspace,
+            trace_id="0" * 31 + "1",
+            sender="gateway",
+            key_id=sender.identity.key.key_id,
+            now_ms=now_ms,
+            ttl_ms=60_000,
+            policy_context=PolicyContext(policy_bundle="0" * 64, contract_ref="", capabilities=[]),
+            compliance_tags=[],
+        )
+        await sender.publish(sender.sealed(envelope))  # raises IdTaken where the two share an id
+        assert len(await place.messages("HOPS", "role", "*", goal_id, ">")) == 1
 
 
 async def test_the_same_submission_twice_is_one_goal(house: Any) -> None:

@@ -19,7 +19,7 @@ from interlock.envelope.payloads import Escalation
 from interlock.envelope.signing import has_valid_signature, seal
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import decode, verify
-from tests.envelope.samples import ENVELOPES, GOAL, KEYS, NOW, TRUST, make_root
+from tests.envelope.samples import ENVELOPES, GOAL, KEYS, NOW, TRUST, WORKSPACE, make_root
 
 PARENT = ENVELOPES["intake"]
 ORIGIN = origin_of(PARENT.envelope, PARENT.digest)
@@ -56,7 +56,7 @@ def test_a_child_inherits() -> None:
 def test_a_root_has_no_parent() -> None:
     envelope = make_root().envelope
     assert (envelope.parent_id, envelope.parent_digest) == (UNSET, UNSET)
-    assert envelope.id == derived_id(GOAL, "gateway", "intake")
+    assert envelope.id == derived_id(WORKSPACE, GOAL, "gateway", "intake")
     assert make_root() == make_root()
 
 

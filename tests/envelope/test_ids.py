@@ -120,16 +120,17 @@ def test_uuid7_by_the_sample_of_the_rfc() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["executor", "executor.2", "evaluator"]), st.text(max_size=9)), unique=True))
 def test_derived_ids_repeat_and_never_meet(steps: list[tuple[str, str]]) -> None:
-    ids = [derived_id(GOAL, sender, step) for sender, step in steps]
-    assert ids == [derived_id(GOAL, sender, step) for sender, step in steps]
+    ids = [derived_id("acme", GOAL, sender, step) for sender, step in steps]
+    assert ids == [derived_id("acme", GOAL, sender, step) for sender, step in steps]
     assert len(set(ids)) == len(steps)
     assert all(is_uuid7(text) and id_time_ms(text) == NOW for text in ids)
-    assert not set(ids) & {derived_id(new_id(NOW, b"other-goal"), sender, step) for sender, step in steps}
+    assert not set(ids) & {derived_id("acme", new_id(NOW, b"other-goal"), sender, step) for sender, step in steps}
+    assert not set(ids) & {derived_id("globex", GOAL, sender, step) for sender, step in steps}, "another workspace"
 
 
 def test_derived_ids_never_change_between_versions() -> None:
     """A redelivery may be handled by a newer release: it must still make the same children."""
-    assert derived_id(GOAL, "executor", "result") == "019aa4b6-4500-7043-a264-99ef4bafd32b"
+    assert derived_id("acme", GOAL, "executor", "result") == "019aa4b6-4500-7e70-876e-af449784b0ce"
     assert span_of(GOAL) == "32b7fcb6bfe2a811"
 
 

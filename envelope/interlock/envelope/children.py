@@ -1,7 +1,8 @@
 """Making envelopes: a child from its parent, never from scratch (ENV-06); a root only where a goal enters.
 
 A child inherits goal, trace, workspace and the parent's deadline; its budget, with those of its siblings, stays within
-the parent's. Its id is derived from (parent, sender, step), so that a redelivered parent makes the same children.
+the parent's. Its id is derived from (workspace, parent, sender, step), so that a redelivered parent makes the same
+children.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def derive(parent: Origin, draft: Draft, *, sender: str, key_id: str, now_ms: in
         ttl_ms = min(ttl_ms, draft.ttl_ms)
     if ttl_ms <= 0:
         raise ChildRefused("expired", f"the deadline of {parent.id} passed {-ttl_ms} ms ago")
-    child_id = derived_id(parent.id, sender, draft.step)
+    child_id = derived_id(parent.workspace, parent.id, sender, draft.step)
     budget = draft.budget.budget
     return Envelope(
         id=child_id,

@@ -53,13 +53,14 @@ def new_id(now_ms: int, random: bytes | None = None) -> str:
     return _uuid7_text(now_ms, random if random is not None else os.urandom(10))
 
 
-def derived_id(parent_id: str, sender: str, step: str) -> str:
+def derived_id(workspace: str, parent_id: str, sender: str, step: str) -> str:
     """The id of what `sender` makes of `parent_id` at `step`: the same arguments give the same id for ever.
 
-    A redelivered parent therefore yields the same children, and JetStream's deduplication drops the repeats. The time
-    part is the parent's, so that ids still sort by goal.
+    The workspace is part of it because all workspaces share the streams, and whoever submits a goal may choose its id.
+    A redelivered parent yields the same children, and JetStream's deduplication drops the repeats. The time part is the
+    parent's, so that ids still sort by goal.
     """
-    digest = hashlib.sha256(f"{parent_id}\n{sender}\n{step}".encode()).digest()
+    digest = hashlib.sha256(f"{workspace}\n{parent_id}\n{sender}\n{step}".encode()).digest()
     return _uuid7_text(id_time_ms(parent_id), digest[:10])
 
 

@@ -211,7 +211,8 @@ def _root_problem(hop: Envelope) -> str:
         return "it has no parent, and only a gateway's intake may have none"
     if hop.parent_digest is not UNSET:
         return "it names a parent's digest, but no parent"
-    return "" if hop.id == derived_id(hop.goal_id, hop.sender, ROOT_STEP) else "its id is not derived from its goal's"
+    derived = derived_id(hop.workspace, hop.goal_id, hop.sender, ROOT_STEP)
+    return "" if hop.id == derived else "its id is not derived from its goal's"
 
 
 def _from_inside(hop: Hop) -> bool:
