@@ -19,6 +19,7 @@ from interlock.envelope.model import PolicyContext
 from interlock.envelope.payloads import AuditReport, Escalation, HaltNotice
 from interlock.envelope.signing import seal
 from tests.agents.conftest import InProcess, Keys
+from tests.envelope.samples import ENVELOPES
 
 pytestmark = pytest.mark.anyio
 NOTHING = "doing-nothing"
@@ -97,7 +98,7 @@ async def test_one_goal_id_in_two_workspaces_is_two_goals(quiet_house: Any) -> N
         place = InProcess(quiet_house.transport, workspace, Keys(workspace), quiet_house.scratch)
         sender = place.parts("gateway").sender
         envelope = root(
-            Draft(to="orchestrator", intent="plan", payload=HaltNotice(scope="all", reason="r"), step="intake"),
+            Draft(to="orchestrator", intent="plan", payload=ENVELOPES["intake"].envelope.payload, step="intake"),
             goal_id=goal_id,
             workspace=workspace,
             trace_id="0" * 31 + "1",
