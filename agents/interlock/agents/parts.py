@@ -11,7 +11,7 @@ from msgspec import Struct
 from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.bus.actor import Actor, ActorSettings, OnDead
 from interlock.bus.breaker import BreakerSettings
-from interlock.bus.gates import Receiver, TrustSource, receiving_gates
+from interlock.bus.gates import ContractSource, Receiver, TrustSource, receiving_gates
 from interlock.bus.hop import Handler, Hop, Outcome
 from interlock.bus.layers import rate_layer
 from interlock.bus.middleware import Stage, gates_stage, onion
@@ -29,10 +29,11 @@ UNDELIVERABLE = "undeliverable"
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What a role is put together from. config: the read-only configuration directory. skills: further directories of
-    skills. read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a
-    day. model_planner: a model that drafts plans of free-text goals, if any. log_memory: where the auditor remembers its
-    last checkpoint, outside the broker.
+    """What a role is put together from. config: the read-only configuration directory. contract: the mandate that
+    every hop moves under; None only in tests of single roles. skills: further directories of skills. read_roots,
+    write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day. model_planner: a
+    model that drafts plans of free-text goals, if any. log_memory: where the auditor remembers its last checkpoint,
+    outside the broker.
     """
 
     transport: Transport
@@ -40,6 +41,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     identity: Identity
     trust: TrustSource
     config: Path
+    contract: ContractSource | None = None
     skills: tuple[Path, ...] = ()
     playbooks: tuple[Path, ...] = ()
     read_roots: tuple[Path, ...] = ()
@@ -62,7 +64,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
 def receiving(parts: Parts, handler: Handler, *extra: Stage) -> Handler:
     """The receiving onion of a worker: gates in their order, rate, then the role's own layers, then its handler."""
-    receiver = Receiver(parts.identity.agent, parts.trust, parts.limits, ReplayMemory())
+    receiver = Receiver(parts.identity.agent, parts.trust, parts.limits, ReplayMemory(), parts.contract)
     stages = [gates_stage(receiving_gates(receiver))]
     stages.append(("rate", rate_layer(Buckets(parts.agent_rate), Buckets(parts.workspace_rate))))
     return onion([*stages, *extra], handler)

@@ -16,6 +16,8 @@ from typing import Any
 
 import anyio
 
+from interlock.agents.contract.holder import ContractHolder
+from interlock.agents.contract.store import load_contract
 from interlock.agents.errors import UserError
 from interlock.agents.parts import Parts
 from interlock.agents.wiring import ROLES, running
@@ -73,7 +75,9 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
     if not is_agent_id(agent) or role not in ROLES:
         raise UserError("unknown_role", f"there is no role `{agent[:80]}`", f"Roles: {', '.join(ROLES)}", 2)
     settings = load_settings(layout.settings)
-    holder = TrustHolder(load_trust(layout), load_roots(layout))
+    roots = load_roots(layout)
+    holder = TrustHolder(load_trust(layout), roots)
+    contract = ContractHolder(load_contract(layout), tuple(roots), holder)
     identity = Identity(agent, load_key(layout, role))
 
     def paths(names: Sequence[str]) -> tuple[Path, ...]:
@@ -86,6 +90,7 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
             identity=identity,
             trust=holder,
             config=config_dir(),
+            contract=contract,
             skills=(*paths(settings.skills), *skills),
             playbooks=paths(settings.playbooks),
             read_roots=(*paths(settings.input_roots), *grants),
@@ -108,6 +113,7 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
         ping = transport.subscribe(ping_subject(settings.workspace, agent), pong)
         async with background() as group, running(role, parts), ping:
             group.start_soon(holder.follow, transport)
+            group.start_soon(contract.follow, transport)
             await until_signalled()
 
 

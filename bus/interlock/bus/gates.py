@@ -13,6 +13,8 @@ from msgspec import Struct
 from interlock.bus.authority import judge
 from interlock.bus.hop import Disposition, Hop
 from interlock.bus.transport import MESSAGE_ID
+from interlock.envelope.contract_chain import Chain
+from interlock.envelope.contract_gate import check_contract
 from interlock.envelope.ids import span_of
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.trust import Trust
@@ -35,6 +37,7 @@ CONSEQUENCE: dict[Reason, Disposition] = {
     **dict.fromkeys(Reason, Disposition.DEAD),
     Reason.OK: Disposition.DONE,
     Reason.HALTED: Disposition.RETRY,
+    Reason.CONTRACT_UNKNOWN: Disposition.RETRY,
     Reason.RATE_LIMITED: Disposition.RETRY,
     Reason.CIRCUIT_OPEN: Disposition.RETRY,
     Reason.LEDGER_UNAVAILABLE: Disposition.RETRY,
@@ -51,13 +54,23 @@ class TrustSource(Protocol):
     def trust(self) -> Trust: ...
 
 
+class ContractSource(Protocol):
+    """Whatever knows the contract now in force."""
+
+    @property
+    def chain(self) -> Chain: ...
+
+
 class Receiver(Struct, frozen=True):
-    """What the gates of one agent look at besides the hop. agent empty: an observer of what is sent to others."""
+    """What the gates of one agent look at besides the hop. agent empty: an observer of what is sent to others.
+    contract: None only where there is no workspace, as in tests and benches of the bus: every role has one.
+    """
 
     agent: str
     trust: TrustSource
     limits: Limits
     memory: ReplayMemory
+    contract: ContractSource | None = None
 
 
 def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
@@ -91,8 +104,18 @@ def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
         ("freshness", fresh),
         ("replay", first_time),
         ("trace", traced),
+        *([] if receiver.contract is None else [("contract", mandated(receiver.contract))]),
         ("policy", permitted),
     ]
+
+
+def mandated(source: ContractSource) -> Gate:
+    """The hop moves under a version of the contract that is in force, by an agent that it names."""
+
+    def gate(hop: Hop) -> Checked:
+        return check_contract(hop.envelope, source.chain)
+
+    return gate
 
 
 def traced(hop: Hop) -> Checked:

@@ -17,6 +17,8 @@ STATEMENT_DOMAIN = b"\xffinterlock-statement-v1"
 TRUST_DOMAIN = b"\xffinterlock-trust-v1"
 BUNDLE_DOMAIN = b"\xffinterlock-bundle-v1"
 DELIVERABLE_DOMAIN = b"\xffinterlock-deliverable-v1"
+CONTRACT_DOMAIN = b"\xffinterlock-contract-v1"
+CHANGE_DOMAIN = b"\xffinterlock-change-v1"
 
 
 class Sealed(msgspec.Struct, frozen=True):

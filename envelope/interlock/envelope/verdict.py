@@ -38,6 +38,8 @@ class Reason(StrEnum):
     BAD_PARENT = "bad_parent"
     TRACE_MISMATCH = "trace_mismatch"
     HALTED = "halted"
+    CONTRACT_UNKNOWN = "contract_unknown"
+    CONTRACT_MISMATCH = "contract_mismatch"
     POLICY_DENIED = "policy_denied"
     RATE_LIMITED = "rate_limited"
     CIRCUIT_OPEN = "circuit_open"

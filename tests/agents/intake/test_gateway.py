@@ -14,7 +14,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from interlock.agents.intake.gateway import goal_id_of, policy_digest, stored_bytes
+from interlock.agents.contract.configuration import configuration_digests
+from interlock.agents.intake.gateway import goal_id_of, stored_bytes
 from interlock.agents.intake.replies import MAX_WAITING, WAIT_MS, Replies, may_answer
 from interlock.agents.wiring import running
 from interlock.bus.clock import ManualClock
@@ -61,7 +62,7 @@ async def test_the_first_envelope_holds_the_whole_budget(gateway: InProcess) -> 
     assert envelope.goal_id == answer["goalId"]
     assert envelope.budget.cost_usd == "1"
     assert (envelope.ttl_ms, envelope.compliance_tags) == (900_000, ["data:internal"])
-    assert envelope.policy_context.policy_bundle == policy_digest(CONFIG)
+    assert envelope.policy_context.policy_bundle == configuration_digests(CONFIG).policy_bundle
     assert len(envelope.trace_id) == 32
 
 

@@ -43,11 +43,13 @@ async def make_bundle(
     *,
     trust: bytes,
     roots: Sequence[str],
+    contract: Sequence[bytes] = (),
     key_uri: str,
     out: Path | None,
     limits: Limits | None = None,
 ) -> Path:
     """Collects, assembles, signs and writes. out: a file, or None for audit/<date>/bundle-<workspace>-<goal>.json.gz.
+    contract: every version of the workspace's contract, oldest first; none where goals move without one.
     limits: those the workspace verifies hops with, so that the verifier judges by the same. Raises UserError.
     """
     status = await read_status(transport, workspace, goal_id)
@@ -65,6 +67,7 @@ async def make_bundle(
             "limits": msgspec.to_builtins(bounds),
         },
         "trust": {"store": trust.decode(), "roots": list(roots)},
+        "contract": [version.decode() for version in contract],
         "hops": [_message(hop) for hop in hops],
         "journal": [
             _text(record) for record in await read_journal(transport, journal_subject(workspace, "goal", goal_id))

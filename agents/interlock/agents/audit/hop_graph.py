@@ -195,6 +195,8 @@ class _Graph:
             return "parentDigest is not that of its parent's bytes"
         if (child.goal_id, child.workspace, child.trace_id) != (above.goal_id, above.workspace, above.trace_id):
             return "goal, workspace or trace differ from its parent's"
+        if child.policy_context != above.policy_context:
+            return "its policyContext differs from its parent's"
         if id_time_ms(child.id) != id_time_ms(above.id):
             return "its id is not derived from its parent's"
         if time_ms(child.created_at) + child.ttl_ms > time_ms(above.created_at) + above.ttl_ms:

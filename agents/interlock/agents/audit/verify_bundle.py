@@ -9,12 +9,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from interlock.agents.audit.check import Check
+from interlock.agents.audit.contract_check import check_chain, check_mandate
 from interlock.agents.audit.hop_graph import HopAudit, audit_hops
 from interlock.agents.audit.packing import MAX_BYTES, PackingError, unpacked
 from interlock.agents.audit.signature_log import signature_log
 from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.amounts import time_ms
 from interlock.envelope.canonical import canonical
+from interlock.envelope.contract_chain import Chain, Signers
 from interlock.envelope.ids import sha256_hex
 from interlock.envelope.keys import from_base64url, is_signed_by
 from interlock.envelope.payloads import Completion
@@ -26,15 +29,19 @@ from interlock.envelope.verification import Limits
 __all__ = ["MAX_BYTES", "SECTIONS", "BundleVerdict", "Check", "verify_bundle"]
 VERSION = 1
 SCHEMES = ("ed25519-nkey",)
-SECTIONS = ("goal", "trust", "hops", "journal", "effects", "ledger", "deadLetters", "artefacts", "signatures", "config")
-
-
-class Check(Struct, frozen=True):
-    """One thing that was checked."""
-
-    name: str
-    ok: bool
-    detail: str
+SECTIONS = (
+    "goal",
+    "trust",
+    "contract",
+    "hops",
+    "journal",
+    "effects",
+    "ledger",
+    "deadLetters",
+    "artefacts",
+    "signatures",
+    "config",
+)
 
 
 class BundleVerdict(Struct, frozen=True):
@@ -104,7 +111,9 @@ def _check_all(content: dict[str, Any], roots: Sequence[str], checks: list[Check
     _check_sections(manifest, sections, checks)
     trust = _check_trust(sections["trust"], roots, checks)
     _check_signer(manifest, trust, checks)
-    _check_hops(sections, trust, checks)
+    named = list(roots) or [str(root) for root in sections["trust"]["roots"]]
+    chain = check_chain(sections["contract"], Signers(tuple(named), trust), checks)
+    _check_hops(sections, trust, chain, checks)
 
 
 def _check_signature(manifest: dict[str, Any], signature: str, checks: list[Check]) -> None:
@@ -146,7 +155,7 @@ def _check_signer(manifest: dict[str, Any], trust: Trust, checks: list[Check]) -
     checks.append(Check("signer", reason is Reason.OK, f"key of {key.agent}: {reason}"))
 
 
-def _check_hops(sections: dict[str, Any], trust: Trust, checks: list[Check]) -> None:
+def _check_hops(sections: dict[str, Any], trust: Trust, chain: Chain | None, checks: list[Check]) -> None:
     hops = msgspec.convert(sections["hops"], list[_Hop])
     messages = [hop.message for hop in hops]
     sequences = [hop.sequence for hop in hops]
@@ -158,6 +167,7 @@ def _check_hops(sections: dict[str, Any], trust: Trust, checks: list[Check]) -> 
     if audit.refused:
         detail += f"; {len(audit.refused)} refused, {len(broken)} of them from inside"
     checks.append(Check("hops", not broken and audit.verified > 0, detail))
+    check_mandate(audit, chain, checks)
     _check_attestations(audit, trust, checks)
     _check_log(sections, audit, checks)
     _check_goal(sections, audit, checks)

@@ -14,6 +14,7 @@ from interlock.agents.workspace.keys import load_roots, load_trust
 
 async def write_bundle(session: Session, name: str, key: str, out: Path | None) -> int:
     from interlock.agents.audit.bundle import make_bundle
+    from interlock.agents.contract.store import load_contract
 
     load_trust(session.layout)
     uri = key or f"file:{session.layout.keys / 'auditor.nk'}"
@@ -25,6 +26,7 @@ async def write_bundle(session: Session, name: str, key: str, out: Path | None) 
             status.goal_id,
             trust=session.layout.trust.read_bytes(),
             roots=load_roots(session.layout),
+            contract=[version.data for version in load_contract(session.layout).versions],
             key_uri=uri,
             out=out,
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from interlock.agents.contract.generate import ensure_contract
 from interlock.agents.errors import UserError
+from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import ensure_keys
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import load_settings
@@ -67,7 +69,12 @@ def scaffold(directory: Path) -> int:
         raise UserError("not_writable", f"{directory}: {error.strerror}", "Choose another directory") from error
     layout = Layout(directory.resolve())
     fresh = not layout.trust.exists()
-    ensure_keys(layout, load_settings(layout.settings).workspace)
+    settings = load_settings(layout.settings)
+    ensure_keys(layout, settings.workspace)
+    chain = ensure_contract(layout, settings, config_dir())
     print(f"{'written' if fresh else 'kept   '} {layout.keys}, {layout.trust}")
+    print(
+        f"contract version {chain.head.contract.contract_version}, {chain.head.contract.lifecycle}: {layout.contracts}"
+    )
     print(f"next: cd {directory} && interlock run goal.yaml")
     return 0

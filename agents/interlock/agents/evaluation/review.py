@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from interlock.agents.evaluation.injection import Checker
 from interlock.agents.evaluation.risk import RiskRules, assess
-from interlock.agents.goal.capabilities import holds
 from interlock.agents.goal.gates import Fact, Gates
 from interlock.agents.goal.plan import plan_problems, share_out
 from interlock.envelope.amounts import Amount, usd_text
+from interlock.envelope.capabilities import holds
 from interlock.envelope.payloads import DecisionName, Finding, Ground, PlanDraft, PlanVerdict, TaskSpec
 
 CONFIDENCE_THRESHOLD = 850  # ROL-11, parts per thousand

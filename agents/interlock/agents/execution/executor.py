@@ -21,12 +21,12 @@ from interlock.agents.artefacts import ArtefactCache, media_type, put_artefact
 from interlock.agents.execution.effects import EffectJournal, Intent, Settled
 from interlock.agents.execution.results import Ran, answer_of, refused, result_of
 from interlock.agents.execution.sealing import BUNDLE, seal_deliverable
-from interlock.agents.goal.capabilities import holds
 from interlock.bus.errors import BusError, Conflict, NotFound
 from interlock.bus.hop import Disposition, Hop, Outcome, Postpone, Refusal
 from interlock.bus.sender import Sender
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import Amount, micro_usd
+from interlock.envelope.capabilities import holds
 from interlock.envelope.children import Draft
 from interlock.envelope.payloads import ArtefactRef, Escalation, Task, TaskResult
 from interlock.envelope.signing import attest

@@ -11,13 +11,14 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
 from msgspec.structs import replace
 
+from interlock.agents.contract.admission import Admission, Unbound, UnderContract
+from interlock.agents.contract.configuration import configuration_digests
 from interlock.agents.goal.plan import Problem
 from interlock.agents.intake.reading import problem
 from interlock.agents.intake.replies import Replies
@@ -37,6 +38,7 @@ from interlock.envelope.ids import is_uuid7, new_id
 from interlock.envelope.model import Envelope, PolicyContext
 from interlock.envelope.payloads import Intake
 from interlock.envelope.subjects import role_subject, workspace_subject
+from interlock.envelope.verdict import Ground
 from interlock.envelope.verification import Limits, decode
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ INVALID = "invalid_intake"
 
 
 class GatewayRole:
-    """policy: what every envelope of a goal says was in force."""
+    """admission: whether a goal may begin, and what its envelopes say was in force then."""
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class GatewayRole:
         *,
         catalogue: Catalogue,
         ledger: Ask,
-        policy: PolicyContext,
+        admission: Admission,
         limits: Limits,
     ) -> None:
         self._transport = transport
@@ -70,7 +72,7 @@ class GatewayRole:
         self._sender = sender
         self._catalogue = catalogue
         self._ledger = ledger
-        self._policy = policy
+        self._admission = admission
         self._limits = limits
         self._replies = Replies()
         self._consumer = next(spec for spec in consumers_of(workspace) if spec.stream == GOALS.name)
@@ -154,6 +156,10 @@ class GatewayRole:
             if standing.payload == intake:
                 return answer
             return [problem((), f"{MESSAGE_ID} {goal_id} already stands for another goal; a new goal needs a new one")]
+        context = self._admission.admit(intake.budget_limits.amount)
+        if isinstance(context, Ground):
+            place = ["budget_limits"] if context.code == "over_quota" else []
+            return [problem(place, f"{context.code}: {context.message}; allowed: {context.instead}")]
         # What waited long for a gateway gets its whole time; else its time is the broker's.
         began_ms = now_ms if now_ms - message.stored_ms > LATE_MS else min(now_ms, message.stored_ms)
         deadline_ms = time_ms(intake.deadline) + CLOSING_MS if intake.deadline else began_ms + GOAL_TTL_MS
@@ -169,7 +175,7 @@ class GatewayRole:
             raise Unavailable(f"the ledger is not available: {opened.detail}")
         if not opened.granted:
             return [problem(["budget_limits"], f"{opened.reason}: {opened.detail}")]
-        await self._publish(intake, goal_id, began_ms, ttl_ms)
+        await self._publish(intake, goal_id, began_ms, ttl_ms, context)
         return answer
 
     async def _standing(self, message: Message, goal_id: str) -> Envelope | None:
@@ -183,7 +189,7 @@ class GatewayRole:
         found = None if stored is None else decode(stored.data, self._limits).envelope
         return found if found is not None and found.key_id == self._sender.identity.key.key_id else None
 
-    async def _publish(self, intake: Intake, goal_id: str, began_ms: int, ttl_ms: int) -> None:
+    async def _publish(self, intake: Intake, goal_id: str, began_ms: int, ttl_ms: int, context: PolicyContext) -> None:
         draft = Draft(
             to="orchestrator", intent="plan", payload=intake, step="intake", budget=intake.budget_limits.amount
         )
@@ -196,7 +202,7 @@ class GatewayRole:
             key_id=self._sender.identity.key.key_id,
             now_ms=began_ms,
             ttl_ms=ttl_ms,
-            policy_context=self._policy,
+            policy_context=context,
             compliance_tags=[f"data:{intake.data_classification}"],
         )
         await self._sender.publish(self._sender.sealed(envelope))
@@ -256,17 +262,17 @@ def stored_bytes(message: Message) -> int:
     return len(message.data) + (sum(map(len, lines)) + len("NATS/1.0\r\n\r\n") if lines else 0)
 
 
-def policy_digest(config: Path) -> str:
-    """SHA-256 over the configuration's YAML files by name: what policyContext.policyBundle stands for."""
-    digest = hashlib.sha256()
-    for path in sorted(config.rglob("*.yaml")):
-        digest.update(path.relative_to(config).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
 @asynccontextmanager
 async def gateway_running(parts: Parts) -> AsyncIterator[None]:
     """The gateway with the ledger writer in its process."""
+    digests = configuration_digests(parts.config, parts.playbooks)
+    admission: Admission
+    if parts.contract is None:
+        admission = Unbound(
+            PolicyContext(policy_bundle=digests.policy_bundle, contract_ref="", capabilities=["skill:*"])
+        )
+    else:
+        admission = UnderContract(parts.contract, digests)
     writer = LedgerWriter(parts.transport, parts.workspace, parts.day_limit)
     role = GatewayRole(
         parts.transport,
@@ -274,7 +280,7 @@ async def gateway_running(parts: Parts) -> AsyncIterator[None]:
         parts.sender,
         catalogue=load_catalogue(parts.config, parts.skills, parts.playbooks),
         ledger=writer,
-        policy=PolicyContext(policy_bundle=policy_digest(parts.config), contract_ref="", capabilities=["skill:*"]),
+        admission=admission,
         limits=parts.limits,
     )
     async with AsyncExitStack() as stack:

@@ -12,9 +12,12 @@ import anyio
 import msgspec
 from msgspec import Struct
 
+from interlock.agents.contract.exchange import exchange
+from interlock.agents.contract.generate import ensure_contract
 from interlock.agents.errors import UserError
 from interlock.agents.process import ping_subject
 from interlock.agents.supervision.supervisor import Supervisor, role_program
+from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import ensure_keys, load_trust, write_private
 from interlock.agents.workspace.layout import Layout, Running
 from interlock.agents.workspace.settings import Settings
@@ -57,6 +60,7 @@ async def house(
     if trust.workspace != settings.workspace:
         detail = f"the keys are those of workspace {trust.workspace}, the settings say {settings.workspace}"
         raise UserError("wrong_workspace", detail, "Use another --dir for another workspace")
+    chain = ensure_contract(layout, settings, config_dir())
     async with AsyncExitStack() as stack:
         url = nats or settings.nats
         if not url:
@@ -69,6 +73,7 @@ async def house(
         transport = await stack.enter_async_context(JetStreamTransport.connect(url, name="human"))
         await transport.declare(declarations((settings.workspace,)))
         await publish_trust(transport, settings.workspace, layout.trust.read_bytes())
+        await exchange(transport, layout, chain)
         layout.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(layout.server, msgspec.json.encode(Running(url, os.getpid())))
         stack.callback(layout.server.unlink, missing_ok=True)

@@ -18,7 +18,7 @@ AGENTS = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthe
 ROOT = "root"
 VALID_MS = 365 * 24 * 3_600_000
 BACKDATED_MS = 60_000
-CAPABILITIES = {"executor": ["skill:*"], "auditor": ["audit:*"], "human": ["approve:*"]}
+CAPABILITIES = {"executor": ["skill:*"], "auditor": ["audit:*"], "human": ["approve:*", "contract:sign"]}
 TRUST_LEVELS = {"human": 100, "auditor": 80, "gateway": 60}
 
 

@@ -52,6 +52,10 @@ class Layout(Struct, frozen=True):
         return self.hidden / "roots.json"
 
     @property
+    def contracts(self) -> Path:
+        return self.hidden / "contracts"
+
+    @property
     def store(self) -> Path:
         return self.hidden / "store"
 

@@ -1,0 +1,13 @@
+"""The word of a verifier."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Check(Struct, frozen=True):
+    """One thing that was checked."""
+
+    name: str
+    ok: bool
+    detail: str
