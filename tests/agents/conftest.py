@@ -11,10 +11,14 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from interlock.agents.contract.configuration import configuration_digests
+from interlock.agents.contract.generate import following, generated
 from interlock.agents.parts import Parts
 from interlock.agents.status import AuditStatus, GoalStatus, read_audit, read_status
 from interlock.agents.wiring import running
+from interlock.agents.workspace.keys import CAPABILITIES
 from interlock.bus.clock import SystemClock
 from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.memory import MemoryTransport
@@ -22,7 +26,9 @@ from interlock.bus.sender import Identity
 from interlock.bus.server import EmbeddedServer
 from interlock.bus.streams import declarations
 from interlock.bus.transport import MESSAGE_ID, Message, Transport
-from interlock.envelope.amounts import clock_ms, timestamp
+from interlock.envelope.amounts import Amount, clock_ms, timestamp
+from interlock.envelope.contract import sign_contract
+from interlock.envelope.contract_chain import Chain, Signers, first
 from interlock.envelope.ids import new_id
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustStore, load, sign_store
@@ -33,7 +39,7 @@ ROLES = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthes
 
 
 class Keys:
-    """Keys and trust of one workspace (a gates.TrustSource)."""
+    """Keys, trust and contract of one workspace (a gates.TrustSource and ContractSource)."""
 
     def __init__(self, workspace: str) -> None:
         now = clock_ms()
@@ -41,11 +47,23 @@ class Keys:
         self.agents = {role: SigningKey.generate() for role in (*ROLES, "human")}
         window = {"not_before": timestamp(now - 60_000), "not_after": timestamp(now + 10**10)}
         records = [
-            AgentRecord(agent=role, keys=[KeyRecord(key_id=key.key_id, **window)]) for role, key in self.agents.items()
+            AgentRecord(
+                agent=role, keys=[KeyRecord(key_id=key.key_id, **window)], capabilities=CAPABILITIES.get(role, [])
+            )
+            for role, key in self.agents.items()
         ]
         store = TrustStore(workspace=workspace, version=1, issued_at=timestamp(now), agents=records)
         self.signed = sign_store(store, [self.root])
         self.trust: Trust = load(self.signed, [self.root.key_id])
+        self.signers = Signers((self.root.key_id,), self.trust)
+        limit = Amount(10**10, 500_000_000, 10**12, 10**8).budget
+        contract = generated(self.trust, configuration_digests(CONFIG), limit, timestamp(now))
+        self.chain: Chain = first(sign_contract(contract, [self.root]), workspace, self.signers)
+
+    def change_contract(self, **more: Any) -> None:
+        """A new version is in force, for every role at once."""
+        contract = replace(following(self.chain, self.chain.head.contract), **more)
+        self.chain = self.chain.extended(sign_contract(contract, [self.root]), self.signers)
 
 
 class InProcess:
@@ -64,6 +82,7 @@ class InProcess:
             identity=Identity(role, self.keys.agents[role.partition(".")[0]]),
             trust=self.keys,
             config=CONFIG,
+            contract=self.keys,
             skills=(HERE / "skills",),
             read_roots=(self.scratch,),
             write_roots=(self.scratch,),

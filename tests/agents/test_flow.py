@@ -182,7 +182,11 @@ def forged(house: Any, goal_id: str, key: SigningKey, *, sender: str = "evaluato
         key_id=key.key_id,
         now_ms=clock_ms(),
         ttl_ms=60_000,
-        policy_context=PolicyContext(policy_bundle="", contract_ref="", capabilities=[]),
+        policy_context=PolicyContext(
+            policy_bundle=house.keys.chain.head.contract.policy_bundle_checksum,
+            contract_ref=house.keys.chain.head.ref,
+            capabilities=[],
+        ),
         compliance_tags=[],
     )
     return seal(msgspec.structs.replace(envelope, **more), key)

@@ -353,7 +353,7 @@ def test_hops_move_under_the_version_they_began_with() -> None:
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ({"contract_ref": ""}, Reason.CONTRACT_UNKNOWN),
+        ({"contract_ref": ""}, Reason.CONTRACT_MISMATCH),
         ({"contract_ref": "a" * 64}, Reason.CONTRACT_UNKNOWN),
         ({"policy_bundle": "c" * 64}, Reason.CONTRACT_MISMATCH),
         ({"policy_bundle": ""}, Reason.CONTRACT_MISMATCH),

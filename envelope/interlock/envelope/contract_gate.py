@@ -20,9 +20,10 @@ def check_contract(envelope: Envelope, chain: Chain) -> Checked:
     stopped = check_in_force(chain)
     if not stopped.ok:
         return stopped
-    version = chain.find(envelope.policy_context.contract_ref)
+    ref = envelope.policy_context.contract_ref
+    version = chain.find(ref)
     if version is None:
-        return Checked(Reason.CONTRACT_UNKNOWN, f"contractRef {envelope.policy_context.contract_ref or 'is empty'}")
+        return Checked(Reason.CONTRACT_UNKNOWN if ref else Reason.CONTRACT_MISMATCH, f"contractRef {ref or 'is empty'}")
     if chain.is_retired(version.ref):
         return Checked(Reason.CONTRACT_MISMATCH, f"version {version.contract.contract_version} is retired")
     detail = context_problem(envelope, version)

@@ -48,7 +48,10 @@ async def recorded(house: Any, tmp_path: Path) -> Recorded:
     key = tmp_path / "auditor.nk"
     key.write_text(house.keys.agents["auditor"].seed_text())
     arguments = {"trust": house.keys.signed, "roots": [found.root], "out": tmp_path / "b.gz"}
-    path = await make_bundle(house.transport, house.workspace, status.goal_id, key_uri=f"file:{key}", **arguments)
+    contract = [version.data for version in house.keys.chain.versions]
+    path = await make_bundle(
+        house.transport, house.workspace, status.goal_id, contract=contract, key_uri=f"file:{key}", **arguments
+    )
     found.bundle = path.read_bytes()
     with pytest.raises(UserError, match="unknown_kms"):
         await make_bundle(house.transport, house.workspace, status.goal_id, key_uri="floppy:a", **arguments)

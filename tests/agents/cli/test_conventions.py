@@ -18,6 +18,7 @@ from interlock.agents.workspace.settings import load_settings
 
 VERBS = ["init", "run", "up", "agent", "submit", "goals", "status", "watch", "trace", "doctor"]
 VERBS += ["audit", "audit_bundle", "audit_verify"]
+VERBS += ["contract", "contract_show", "contract_propose", "contract_sign", "contract_history", "contract_verify"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -18,6 +18,8 @@ app = App(
 )
 audit = App(name="audit", help="Bundles: the offline-verifiable record of a goal.")
 app.command(audit)
+contract = App(name="contract", help="The signed mandate of this workspace: show it, change it, verify its history.")
+app.command(contract)
 
 Dir = Annotated[Path | None, Parameter(name="--dir", help="The workspace; default: the nearest directory upwards.")]
 Nats = Annotated[
@@ -197,3 +199,72 @@ def audit_verify(
     from interlock.agents.cli.auditing import verify_file
 
     return verify_file(Session(dir, "", json), file, root)
+
+
+@contract.command(name="show")
+def contract_show(
+    version: int | None = None,
+    *,
+    proposal: Annotated[bool, Parameter(negative="", help="What is proposed instead.")] = False,
+    dir: Dir = None,
+    json: Json = False,
+) -> int:
+    """One version, the newest by default."""
+    from interlock.agents.cli.contracting import show
+
+    return show(Session(dir, "", json), version, proposal=proposal)
+
+
+@contract.command(name="propose")
+def contract_propose(
+    *,
+    set: Annotated[tuple[str, ...], Parameter(negative="", help="PATH=VALUE, such as quotas.perGoal.costUSD=5.")] = (),
+    lifecycle: Annotated[str, Parameter(help="draft, active, frozen or retired.")] = "",
+    change: Annotated[str, Parameter(help="The class of change a frozen contract is asked for.")] = "",
+    why: Annotated[str, Parameter(help="Why, for the change request.")] = "",
+    keep: Annotated[
+        bool, Parameter(negative="", help="Keep the configuration that is pinned, not the one here.")
+    ] = False,
+    by: Annotated[str, Parameter(name="--as", help="Whose key signs the change request.")] = "human",
+    dir: Dir = None,
+    json: Json = False,
+) -> int:
+    """Propose the next version, for the configuration as it is now."""
+    from interlock.agents.cli.contracting import propose
+
+    return propose(Session(dir, "", json), set, lifecycle=lifecycle, change=change, why=why, keep=keep, asker=by)
+
+
+@contract.command(name="sign")
+def contract_sign(
+    *,
+    key: Annotated[str, Parameter(help="Whose key signs.")] = "human",
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Sign the proposal; with enough signatures it is in force."""
+    from interlock.agents.cli.contracting import sign
+
+    return anyio.run(sign, Session(dir, nats, json), key)
+
+
+@contract.command(name="history")
+def contract_history(*, dir: Dir = None, json: Json = False) -> int:
+    """Every version, what it changed and who asked."""
+    from interlock.agents.cli.contracting import history
+
+    return history(Session(dir, "", json))
+
+
+@contract.command(name="verify")
+def contract_verify(
+    *,
+    head: Annotated[str, Parameter(help="What the newest version's contractRef must be.")] = "",
+    dir: Dir = None,
+    json: Json = False,
+) -> int:
+    """Verify the chain on disk with no network. Exit 0 valid, 2 not."""
+    from interlock.agents.cli.contracting import verify
+
+    return verify(Session(dir, "", json), head)
