@@ -37,6 +37,12 @@ class Refused(BusError):
     reason = "broker_refused"
 
 
+class LoginRefused(BusError):
+    """The broker does not know this key, or no longer."""
+
+    reason = "login_refused"
+
+
 class StoreFull(BusError):
     """The broker cannot store: disk or stream limits are reached."""
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -21,7 +23,8 @@ from nats.aio.client import Client
 from interlock.bus import reading
 from interlock.bus.broker_errors import ApiError, api_error, client_error
 from interlock.bus.clock import Clock, SystemClock
-from interlock.bus.errors import Refused, Unavailable
+from interlock.bus.errors import LoginRefused, Refused, Unavailable
+from interlock.bus.login import Login, client_for, forbidden_subject, inbox_prefix
 from interlock.bus.pull import Pull
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
@@ -60,6 +63,7 @@ class _Ack(Struct):
     error: ApiError | None = None
 
 
+log = logging.getLogger("interlock.bus")
 T = TypeVar("T")
 _ack_decoder = msgspec.json.Decoder(_Ack)
 NO_RESPONDER_PAUSE_S = 0.05
@@ -68,13 +72,16 @@ NO_RESPONDER_PAUSE_S = 0.05
 class JetStreamTransport:
     """Use as `async with JetStreamTransport.connect(url, name="executor") as transport`."""
 
-    def __init__(self, client: Client, name: str, clock: Clock, settings: JetStreamSettings) -> None:
+    def __init__(self, client: Client, inbox: str, clock: Clock, settings: JetStreamSettings) -> None:
         self.client = client
         self.settings = settings
+        self.followers: set[asyncio.Event] = set()
+        self.forbidden: deque[str] = deque(maxlen=100)
         self._clock = clock
-        self._prefix = f"{inbox_prefix(name)}.{client._nuid.next().decode()}"
+        self._prefix = f"{inbox}.{client._nuid.next().decode()}"
         self._numbers = itertools.count(1)
-        self._waiting: dict[str, tuple[asyncio.Future[Msg], float]] = {}
+        self._reads: dict[str, asyncio.Queue[Msg | None]] = {}
+        self._waiting: dict[str, tuple[asyncio.Future[Msg], float, str]] = {}
         self._pulls: set[Pull] = set()
 
     @property
@@ -90,32 +97,42 @@ class JetStreamTransport:
         name: str,
         clock: Clock | None = None,
         settings: JetStreamSettings | None = None,
+        login: Login | None = None,
         options: Mapping[str, Any] = NO_HEADERS,
     ) -> AsyncIterator[JetStreamTransport]:
-        """Connects and, at the end, flushes and closes. options: further options of nats-py's connect (tls, login).
-        Raises Unavailable when nobody answers within the connect timeout.
+        """Connects and, at the end, flushes and closes. login: the NKey to log in with, and whose inbox is used; without
+        it the inbox is the name's own. options: further options of nats-py's connect (tls). Raises LoginRefused, and
+        Unavailable when nobody answers within the connect timeout.
         """
         settings = settings or JetStreamSettings()
-        client = Client()
-        transport = cls(client, name, clock or SystemClock(), settings)
+        client = client_for(login)
+        inbox = inbox_prefix(name if login is None else login.user)
+        transport = cls(client, inbox, clock or SystemClock(), settings)
         try:
             with anyio.fail_after(settings.connect_timeout_ms / 1000):
                 await client.connect(
                     url,
                     name=name,
-                    error_cb=_ignore_error,
+                    error_cb=transport._on_error,
                     reconnected_cb=transport._on_reconnected,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=settings.reconnect_wait_ms / 1000,  # type: ignore[arg-type]  # floats work
-                    inbox_prefix=inbox_prefix(name),
+                    inbox_prefix=inbox,
                     **options,
                 )
         except (TimeoutError, OSError, nats.errors.Error) as error:
             await _close(client)
+            if "authorization" in str(error).lower():
+                raise LoginRefused(
+                    f"the NATS server at {url} does not let {name} in", "Its key must be a user of the server"
+                ) from error
             raise Unavailable(f"no NATS server answers at {url}", "Start one, or check --nats") from error
         try:
             async with background() as group:
                 await client.subscribe(f"{transport._prefix}.ack.*", cb=transport._on_ack)
+                await client.subscribe(
+                    f"{transport._prefix}.read.*", cb=transport._on_read, pending_msgs_limit=0, pending_bytes_limit=0
+                )
                 group.start_soon(transport._sweep)
                 yield transport
         finally:
@@ -153,7 +170,7 @@ class JetStreamTransport:
         token = str(next(self._numbers))
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Msg] = loop.create_future()
-        self._waiting[token] = (future, loop.time() + self.settings.publish_timeout_ms / 1000)
+        self._waiting[token] = (future, loop.time() + self.settings.publish_timeout_ms / 1000, subject)
         try:
             await self.client.publish(subject, data, f"{self._prefix}.ack.{token}", headers=headers)
             return await future
@@ -173,12 +190,12 @@ class JetStreamTransport:
         while True:
             await anyio.sleep(0.25)
             now = loop.time()
-            for future, deadline in list(self._waiting.values()):
+            for future, deadline, _ in list(self._waiting.values()):
                 if now > deadline and not future.done():
                     future.set_exception(Unavailable("the broker did not acknowledge in time"))
 
     def _fail_waiting(self) -> None:
-        for future, _ in list(self._waiting.values()):
+        for future, _, _ in list(self._waiting.values()):
             if not future.done():
                 future.set_exception(Unavailable("the connection was closed before the broker acknowledged"))
                 future.exception()
@@ -269,9 +286,41 @@ class JetStreamTransport:
         finally:
             self._pulls.discard(pull)
 
+    @contextmanager
+    def answers(self) -> Iterator[tuple[str, asyncio.Queue[Msg | None]]]:
+        """A reply subject and what comes to it; None: the connection was lost, and no more will come."""
+        token = str(next(self._numbers))
+        queue = self._reads[token] = asyncio.Queue()
+        try:
+            yield f"{self._prefix}.read.{token}", queue
+        finally:
+            del self._reads[token]
+
+    async def _on_read(self, message: Msg) -> None:
+        queue = self._reads.get(message.subject.rpartition(".")[2])
+        if queue is not None:
+            queue.put_nowait(message)
+
     async def _on_reconnected(self) -> None:
         for pull in self._pulls:
             pull.forget()
+        for queue in self._reads.values():
+            queue.put_nowait(None)
+        for follower in self.followers:
+            follower.set()
+
+    async def _on_error(self, error: Exception) -> None:
+        """What nats-py reports asynchronously also reaches its caller as a timeout or a refusal, except where the broker
+        forbids a subject: that is told here alone, without saying which message it was.
+        """
+        forbidden = forbidden_subject(str(error))
+        if not forbidden:
+            return
+        log.warning("%s", error)
+        self.forbidden.append(forbidden)
+        for future, _, subject in list(self._waiting.values()):
+            if subject.lower() == forbidden and not future.done():
+                future.set_exception(Refused(f"the broker forbids {subject} to this key", "See docs/permissions.md"))
 
     async def api(self, verb: str, body: Any, answer_type: type[T]) -> T:
         """A call of the JetStream API. answer_type: a Struct with an `error` field. Raises what api_error gives."""
@@ -296,22 +345,17 @@ class JetStreamTransport:
     async def get_object(self, bucket: str, name: str) -> bytes:
         from interlock.bus.objects import get_object
 
-        return await get_object(self.client, bucket, name, self.settings.request_timeout_ms / 1000)
+        return await get_object(self, bucket, name)
 
     async def list_objects(self, bucket: str) -> list[ObjectInfo]:
         from interlock.bus.objects import list_objects
 
-        return await list_objects(self.client, bucket, self.settings.request_timeout_ms / 1000)
+        return await list_objects(self, bucket)
 
     async def declare(self, declarations: Declarations, *, bind_only: bool = False) -> None:
         from interlock.bus.provision import provision
 
         await provision(self, declarations, bind_only=bind_only)
-
-
-def inbox_prefix(name: str) -> str:
-    """A private inbox per agent, so that permissions can keep others from reading its answers."""
-    return f"_INBOX_{name.replace('.', '_')}"
 
 
 def _pub_ack(data: bytes, subject: str) -> PubAck:
@@ -348,7 +392,3 @@ async def _close(client: Client) -> None:
         # nats-py would write the rest to a dead socket, fail, and stop half way through closing.
         client._pending, client._pending_data_size = [], 0
         await client.close()
-
-
-async def _ignore_error(_: Exception) -> None:
-    """nats-py reports asynchronous errors here; each also reaches its caller as a timeout or a refusal."""

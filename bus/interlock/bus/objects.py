@@ -1,19 +1,18 @@
-"""Object stores through nats-py: artefacts by digest, bundles by name; `nats object get` reads them."""
+"""Object stores in NATS's layout (ADR-20): artefacts by digest, bundles by name; `nats object get` reads them. Read by
+direct gets alone, since nats-py's own reading makes consumers.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Any
+from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 import msgspec
-import nats.errors
-import nats.js.errors
 from msgspec import Struct, field
-from nats.aio.client import Client
 
-from interlock.bus.broker_errors import client_error
 from interlock.bus.errors import NotFound
 from interlock.bus.transport import ObjectInfo
 
@@ -30,9 +29,10 @@ class ObjectMeta(Struct):
     name: str
     bucket: str
     nuid: str
-    size: int
-    chunks: int
-    digest: str
+    size: int = 0
+    chunks: int = 0
+    digest: str = ""
+    deleted: bool = False
     options: dict[str, int] = field(default_factory=lambda: {"max_chunk_size": CHUNK_BYTES})
 
 
@@ -40,8 +40,7 @@ async def put_object(transport: Transport, bucket: str, name: str, data: bytes, 
     """Chunks first, then the metadata that makes them an object; nothing at all if the same content is there. nats-py's
     own `put` asks the broker six times for what takes two messages.
     """
-    digest = "SHA-256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()
-    meta_subject = f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+    digest, meta_subject = _digest(data), _meta_subject(bucket, name)
     known = await transport.last(f"OBJ_{bucket}", meta_subject)
     if known is not None and msgspec.json.decode(known.data, type=_Known).digest == digest:
         return
@@ -49,39 +48,42 @@ async def put_object(transport: Transport, bucket: str, name: str, data: bytes, 
     for first in range(0, len(chunks), 16):
         await asyncio.gather(*(transport.publish(f"$O.{bucket}.C.{nuid}", part) for part in chunks[first : first + 16]))
     meta = ObjectMeta(name=name, bucket=bucket, nuid=nuid, size=len(data), chunks=len(chunks), digest=digest)
-    await transport.publish(meta_subject, msgspec.json.encode(meta), headers={"Nats-Rollup": "sub"})
+    await transport.publish(meta_subject, msgspec.json.encode(meta))
 
 
 class _Known(Struct):
     digest: str = ""
 
 
-async def get_object(client: Client, bucket: str, name: str, timeout_s: float) -> bytes:
-    """Raises NotFound."""
-    store = await _store(client, bucket, timeout_s)
-    try:
-        result = await store.get(name)
-    except nats.js.errors.NotFoundError as error:
-        raise NotFound(f"no object {name} in {bucket}") from error
-    except (nats.errors.Error, TimeoutError) as error:
-        raise client_error(error, f"object {bucket}/{name}") from error
-    return bytes(result.data or b"")
+async def get_object(transport: Transport, bucket: str, name: str) -> bytes:
+    """Its content, whose digest is that of its metadata. Raises NotFound."""
+    stored = await transport.last(f"OBJ_{bucket}", _meta_subject(bucket, name))
+    meta = None if stored is None else msgspec.json.decode(stored.data, type=ObjectMeta)
+    if meta is None or meta.deleted:
+        raise NotFound(f"no object {name} in {bucket}")
+    parts: list[bytes] = []
+    async with aclosing(transport.read(f"OBJ_{bucket}", [f"$O.{bucket}.C.{meta.nuid}"])) as chunks:
+        async for chunk in chunks:
+            parts.append(chunk.data)
+    data = b"".join(parts)
+    if _digest(data) != meta.digest:
+        raise NotFound(f"object {name} in {bucket} is damaged: its bytes are not those of its digest")
+    return data
 
 
-async def list_objects(client: Client, bucket: str, timeout_s: float) -> list[ObjectInfo]:
-    store = await _store(client, bucket, timeout_s)
-    try:
-        return [ObjectInfo(info.name, info.size or 0) for info in await store.list()]
-    except nats.js.errors.NotFoundError:
-        return []
-    except (nats.errors.Error, TimeoutError) as error:
-        raise client_error(error, f"objects of {bucket}") from error
+async def list_objects(transport: Transport, bucket: str) -> list[ObjectInfo]:
+    """All that are there, each once. Raises NotFound."""
+    found: dict[str, ObjectMeta] = {}
+    async with aclosing(transport.read(f"OBJ_{bucket}", [f"$O.{bucket}.M.>"])) as messages:
+        async for message in messages:
+            meta = msgspec.json.decode(message.data, type=ObjectMeta)
+            found[meta.name] = meta
+    return [ObjectInfo(meta.name, meta.size) for meta in found.values() if not meta.deleted]
 
 
-async def _store(client: Client, bucket: str, timeout_s: float) -> Any:
-    try:
-        return await client.jetstream(timeout=timeout_s).object_store(bucket)
-    except nats.js.errors.NotFoundError as error:
-        raise NotFound(f"no object store {bucket}", "Run `interlock up` first") from error
-    except (nats.errors.Error, TimeoutError) as error:
-        raise client_error(error, f"object store {bucket}") from error
+def _meta_subject(bucket: str, name: str) -> str:
+    return f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+
+
+def _digest(data: bytes) -> str:
+    return "SHA-256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()

@@ -110,5 +110,5 @@ def bucket_config(spec: BucketSpec, replicas: int) -> tuple[str, dict[str, Any]]
         dedupe_ms=min(_DEDUPE_MS, spec.max_age_ms or _DEDUPE_MS),
         deny_delete=kv,
     )
-    # An object's metadata is replaced by rollup; a bucket of keys allows none, since one rollup of `>` empties it.
-    return name, stream_config(stream, replicas) | {"allow_rollup_hdrs": not kv}
+    # No rollups in either: one of them (`Nats-Rollup: all`) empties the bucket, and who may write may send it.
+    return name, stream_config(stream, replicas)

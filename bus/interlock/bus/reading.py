@@ -1,37 +1,45 @@
-"""Reading streams of JetStream: direct gets, and ordered reads that survive the loss of their consumer."""
+"""Reading streams of JetStream by direct gets alone (NATS ADR-31): one, the last on a subject, or batches in order.
+
+No consumer is made for it. Who may make consumers may have the broker deliver whatever a stream holds to any subject it
+likes, so that right is nobody's but the control plane's (docs/security.md).
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
 import nats.errors
-from msgspec import Struct
 
-from interlock.bus.broker_errors import ApiError
 from interlock.bus.errors import NotFound, Refused, Unavailable
-from interlock.bus.pull import Pull, parse_delivery
-from interlock.bus.streams import ConsumerSpec
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import time_ms, timestamp
 
 if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
     from interlock.bus.jetstream import JetStreamTransport
 
-# What a direct get adds to the headers of the stored message (NATS ADR-31).
-_DIRECT_GET_HEADERS = frozenset(("Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Num-Pending"))
-_READ_BATCH = 512
-_INACTIVE_NS = 60_000_000_000  # the broker removes a reader's consumer of which it heard nothing for so long
+# What a direct get adds to the headers of the stored message.
+_DIRECT_GET_HEADERS = frozenset(
+    ("Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Num-Pending", "Nats-Last-Sequence")
+)
+_SEQUENCE = "Nats-Sequence"  # every stored message comes with it; a status of the broker has none, a message may
+_BATCH = 512
+_BATCH_BYTES = 8 << 20
 _LOST_PAUSE_S = 0.25
+# A follower looks by itself so often, should a wake-up have been lost with the connection.
+FOLLOW_POLL_S = 2.0
+# A plain message is heard before it is stored: how long, and how often, what it announced is looked for.
+_NOT_YET_STORED_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.05, 0.2)
 
 
-class _ConsumerCreated(Struct):
-    name: str = ""
-    num_pending: int = 0
-    error: ApiError | None = None
+class _Lost(Exception):
+    """The connection went away in the middle of a batch."""
 
 
 async def last(transport: JetStreamTransport, stream: str, subject: str) -> Message | None:
@@ -52,61 +60,168 @@ async def read(
     from_ms: int | None,
     follow: bool,
 ) -> AsyncGenerator[Message, None]:
-    """A consumer that is lost, with its server or its connection, is made again where the last message stood. The
-    first may raise NotFound and Unavailable, a later one Unavailable unless it follows.
-    """
-    position, start_ms, attempt = from_sequence, from_ms, 0
-    while True:
-        try:
-            async with (
-                _reader(transport, stream, subjects, position, start_ms) as pull,
-                aclosing(pull.messages(follow=follow)) as messages,
-            ):
-                attempt += 1
-                async for raw in messages:
-                    message = parse_delivery(raw)
-                    position, start_ms = message.sequence + 1, None
-                    yield message
-            if pull.complete:
-                return
-        except Unavailable:
-            if attempt == 0 or not follow:
-                raise
-        await anyio.sleep(_LOST_PAUSE_S)
+    """May raise NotFound and Unavailable at once; later, when it does not follow, Unavailable."""
+    reader = _Reader(transport, stream, subjects, from_sequence, from_ms)
+    if not follow:
+        async with aclosing(reader.stored()) as messages:
+            async for message in messages:
+                yield message
+        return
+    await reader.has_more()  # asked before anybody listens: a stream that is not there has no other listeners either
+    async with _woken(transport, subjects) as wake:
+        while True:
+            wake.clear()
+            found = False
+            try:
+                async with aclosing(reader.stored()) as messages:
+                    async for message in messages:
+                        found = True
+                        yield message
+            except Unavailable:
+                if not reader.began:
+                    raise
+                await anyio.sleep(_LOST_PAUSE_S)
+                continue
+            if not found:
+                await _wait(reader, wake)
+
+
+async def _wait(reader: _Reader, wake: asyncio.Event) -> None:
+    """Until something is there to be read, or the time to look has come."""
+    try:
+        async with asyncio.timeout(FOLLOW_POLL_S):
+            await wake.wait()
+    except TimeoutError:
+        return
+    for pause_s in _NOT_YET_STORED_S:
+        if await reader.has_more():
+            return
+        await anyio.sleep(pause_s)
 
 
 @asynccontextmanager
-async def _reader(
-    transport: JetStreamTransport, stream: str, subjects: Sequence[str], from_sequence: int, from_ms: int | None
-) -> AsyncIterator[Pull]:
-    name = f"read-{transport.client._nuid.next().decode()}"
-    config: dict[str, Any] = {
-        "name": name,
-        "ack_policy": "none",
-        "mem_storage": True,
-        "num_replicas": 1,
-        "inactive_threshold": _INACTIVE_NS,
-        "filter_subjects": list(subjects),
-        "deliver_policy": "by_start_sequence",
-        "opt_start_seq": max(from_sequence, 1),
-    }
-    if from_ms is not None:
-        del config["opt_start_seq"]
-        config |= {"deliver_policy": "by_start_time", "opt_start_time": timestamp(from_ms)}
-    created = await transport.api(
-        f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config}, _ConsumerCreated
-    )
-    spec = ConsumerSpec(stream=stream, name=name, subjects=tuple(subjects))
-    try:
-        async with transport.pulling(spec, _READ_BATCH) as pull:
-            pull.pending = created.num_pending
-            yield pull
-    finally:
-        with anyio.CancelScope(shield=True):
+async def _woken(transport: JetStreamTransport, subjects: Sequence[str]) -> AsyncIterator[asyncio.Event]:
+    """An event that is set by every plain message on the subjects, and by a new connection."""
+    wake = asyncio.Event()
+
+    async def on_message(_: Message) -> None:
+        wake.set()
+
+    async with AsyncExitStack() as stack:
+        for subject in subjects:
+            await stack.enter_async_context(transport.subscribe(subject, on_message))
+        transport.followers.add(wake)
+        stack.callback(transport.followers.discard, wake)
+        yield wake
+
+
+class _Reader:
+    """A place in a stream: what is stored behind it, in order, by batches. began: it has been answered once."""
+
+    def __init__(
+        self,
+        transport: JetStreamTransport,
+        stream: str,
+        subjects: Sequence[str],
+        from_sequence: int,
+        from_ms: int | None,
+    ) -> None:
+        self._transport = transport
+        self._stream = stream
+        self._subjects = tuple(subjects)
+        self._next = max(from_sequence, 1)
+        self._from_ms = from_ms
+        self.began = False
+
+    async def stored(self) -> AsyncGenerator[Message, None]:
+        """What is stored now, and no more: what comes later is not part of it."""
+        if len(self._subjects) == 1:
+            async with aclosing(self._of(self._subjects[0])) as messages:
+                async for message in messages:
+                    self._next, self._from_ms = message.sequence + 1, None
+                    yield message
+            return
+        found: dict[int, Message] = {}
+        for subject in self._subjects:
+            async with aclosing(self._of(subject)) as messages:
+                found |= {message.sequence: message async for message in messages}
+        for sequence in sorted(found):
+            self._next, self._from_ms = sequence + 1, None
+            yield found[sequence]
+
+    async def has_more(self) -> bool:
+        for subject in self._subjects:
             try:
-                await transport.client.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}")
-            except nats.errors.Error:
-                pass  # the broker removes it in time
+                async with aclosing(self._batch(subject, self._next, self._from_ms, 1)) as answers:
+                    async for _ in answers:
+                        return True
+            except _Lost as error:
+                if not self.began:
+                    raise Unavailable(f"the broker did not answer a read of {self._stream} in time") from error
+                return False
+        return False
+
+    async def _of(self, subject: str) -> AsyncGenerator[Message, None]:
+        position, from_ms = self._next, self._from_ms
+        left = -1
+        tries = 0
+        while left:
+            got = 0
+            try:
+                async with aclosing(self._batch(subject, position, from_ms, _BATCH)) as answers:
+                    async for message, pending in answers:
+                        left = pending + 1 if left < 0 else left
+                        left -= 1
+                        # What was counted may have been removed meanwhile: whichever ends first.
+                        left = min(left, pending)
+                        position, from_ms, got, tries = message.sequence + 1, None, got + 1, 0
+                        yield message
+                        if not left:
+                            break
+            except _Lost as error:
+                tries += 1
+                if not self.began or tries > 1:
+                    raise Unavailable(f"the broker did not answer a read of {self._stream} in time") from error
+                continue
+            if not got:
+                return
+
+    async def _batch(
+        self, subject: str, position: int, from_ms: int | None, count: int
+    ) -> AsyncGenerator[tuple[Message, int], None]:
+        """(message, how many match after it). Raises NotFound, Refused and _Lost."""
+        request: dict[str, object] = {"batch": count, "max_bytes": _BATCH_BYTES, "next_by_subj": subject}
+        request |= {"seq": position} if from_ms is None else {"start_time": timestamp(from_ms)}
+        timeout_s = self._transport.settings.request_timeout_ms / 1000
+        with self._transport.answers() as (inbox, queue):
+            try:
+                await self._transport.client.publish(
+                    f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode(request), inbox
+                )
+            except nats.errors.Error as error:
+                raise _Lost from error
+            while True:
+                try:
+                    async with asyncio.timeout(timeout_s):
+                        raw = await queue.get()
+                except TimeoutError as error:
+                    raise _Lost from error
+                if raw is None:
+                    raise _Lost
+                headers = raw.headers or {}
+                if _SEQUENCE not in headers:
+                    self._judge(headers.get("Status", ""), raw)
+                    return
+                self.began = True
+                yield _message(raw), int(headers.get("Nats-Num-Pending", "0"))
+
+    def _judge(self, status: str, raw: Msg) -> None:
+        """204: end of batch; 404: nothing (more) matches; 503: nobody has such a stream."""
+        if status == "503":
+            raise NotFound(f"no such stream: {self._stream}", "Run `interlock up` first")
+        if status not in ("204", "404"):
+            raise Refused(f"the broker refused a read: {status} {(raw.headers or {}).get('Description', '')}")
+        self.began = True
 
 
 async def _direct_get(transport: JetStreamTransport, subject: str, data: bytes) -> Message | None:
@@ -117,14 +232,19 @@ async def _direct_get(transport: JetStreamTransport, subject: str, data: bytes) 
     except (nats.errors.Error, TimeoutError) as error:
         raise Unavailable("the broker did not answer a read in time") from error
     headers = answer.headers or {}
-    status = headers.get("Status")
-    if status == "404":
-        return None
-    if status is not None:
+    if _SEQUENCE not in headers:
+        status = headers.get("Status", "")
+        if status == "404":
+            return None
         raise Refused(f"the broker refused a read: {status} {headers.get('Description', '')}")
+    return _message(answer)
+
+
+def _message(raw: Msg) -> Message:
+    headers = raw.headers or {}
     return Message(
         subject=headers["Nats-Subject"],
-        data=answer.data,
+        data=raw.data,
         headers={name: value for name, value in headers.items() if name not in _DIRECT_GET_HEADERS},
         sequence=int(headers["Nats-Sequence"]),
         stored_ms=_stamp_ms(headers["Nats-Time-Stamp"]),

@@ -1,0 +1,58 @@
+"""Logging in to NATS with an NKey, and whose inbox is whose.
+
+nats-py would need the `nkeys` package for a seed; all it does with it is to sign a nonce, which our own keys do. What
+is signed there can never pass for an envelope (see interlock.envelope.signing).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+from msgspec import Struct
+from nats.aio.client import Client
+
+from interlock.envelope.keys import SigningKey
+
+_FORBIDDEN = re.compile(r"permissions violation for (?:publish|subscription) (?:to|for)? ?\"([^\"]+)\"", re.IGNORECASE)
+
+
+class Login(Struct, frozen=True):
+    """user: the agent under whose name the key is enrolled, and whose inbox it may hear."""
+
+    user: str
+    key: SigningKey
+
+
+class _NKeyClient(Client):
+    """Presents the key it holds when it connects: after a rotation that is another one than before."""
+
+    def __init__(self, key: SigningKey) -> None:
+        super().__init__()
+        self._login_key = key
+
+    async def connect(self, *servers: Any, **options: Any) -> None:
+        await super().connect(*servers, signature_cb=self._signed, **options)
+
+    def _connect_command(self) -> bytes:
+        self._public_nkey = self._login_key.key_id
+        return super()._connect_command()
+
+    def _signed(self, nonce: str) -> bytes:
+        return base64.b64encode(self._login_key.sign(nonce.encode()))
+
+
+def client_for(login: Login | None) -> Client:
+    return Client() if login is None else _NKeyClient(login.key)
+
+
+def inbox_prefix(user: str) -> str:
+    """A private inbox per user, so that permissions can keep others from reading its answers."""
+    return f"_INBOX_{user.replace('.', '_')}"
+
+
+def forbidden_subject(error: str) -> str:
+    """The subject of a permissions violation (the broker writes it in lower case), empty for any other error."""
+    found = _FORBIDDEN.search(error)
+    return found[1] if found else ""
