@@ -75,8 +75,8 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
     if not is_agent_id(agent) or role not in ROLES:
         raise UserError("unknown_role", f"there is no role `{agent[:80]}`", f"Roles: {', '.join(ROLES)}", 2)
     settings = load_settings(layout.settings)
-    roots = load_roots(layout)
-    holder = TrustHolder(load_trust(layout), roots)
+    trust, roots = load_trust(layout), load_roots(layout)
+    holder = TrustHolder(trust, roots)
     contract = ContractHolder(load_contract(layout), tuple(roots), holder)
     identity = Identity(agent, load_key(layout, role))
 

@@ -61,10 +61,8 @@ async def get_object(transport: Transport, bucket: str, name: str) -> bytes:
     meta = None if stored is None else msgspec.json.decode(stored.data, type=ObjectMeta)
     if meta is None or meta.deleted:
         raise NotFound(f"no object {name} in {bucket}")
-    parts: list[bytes] = []
     async with aclosing(transport.read(f"OBJ_{bucket}", [f"$O.{bucket}.C.{meta.nuid}"])) as chunks:
-        async for chunk in chunks:
-            parts.append(chunk.data)
+        parts = [chunk.data async for chunk in chunks]
     data = b"".join(parts)
     if _digest(data) != meta.digest:
         raise NotFound(f"object {name} in {bucket} is damaged: its bytes are not those of its digest")
