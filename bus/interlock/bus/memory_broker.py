@@ -17,6 +17,7 @@ from interlock.bus.memory_consumer import Exhausted, MemoryConsumer
 from interlock.bus.memory_delivery import Durable, Subscription
 from interlock.bus.memory_objects import MemoryObjects
 from interlock.bus.memory_refusals import check_consumer, check_stream, check_subject
+from interlock.bus.memory_schedules import Planned, planned
 from interlock.bus.memory_stream import MemoryStream
 from interlock.bus.streams import BucketSpec, ConsumerSpec, Declarations, StreamSpec, kv_stream, kv_subject
 from interlock.bus.subject_filter import any_of, matches, overlap
@@ -185,14 +186,29 @@ class MemoryBroker:
             readers.discard(stored)
 
     def _store(self, hosted: _Hosted, subject: str, data: bytes, headers: Mapping[str, str]) -> PubAck:
+        later = planned(hosted.core.spec, subject, headers) if headers else None
         ack = hosted.core.store(subject, data, headers, self.clock.now_ms())
         if not ack.duplicate:
+            if later is not None:
+                hosted.core.keep_only(subject, ack.sequence)
+                self.timers.at(later.due_ms, lambda: self._fire(hosted, ack.sequence, later))
             for durable in hosted.durables.values():
                 durable.wake()
             for reader in hosted.readers:
                 if not reader.done():
                     reader.set_result(None)
         return ack
+
+    def _fire(self, hosted: _Hosted, sequence: int, later: Planned) -> None:
+        schedule = hosted.core.get(sequence)
+        if schedule is None:
+            return  # replaced or purged meanwhile
+        hosted.core.keep_only(schedule.subject, 0)
+        self._activity += 1
+        try:
+            self._store(hosted, later.target, schedule.data, later.headers)
+        except BusError:
+            return  # as nats-server: what cannot be stored then is lost
 
     def _hand_out(self, message: Message) -> bool:
         """To every subscription without a group, and to one of each group."""

@@ -100,6 +100,12 @@ class MemoryStream:
             if message is not None and takes(message.subject):
                 yield message
 
+    def keep_only(self, subject: str, sequence: int) -> None:
+        """Forgets the other messages of this subject (0: all of them)."""
+        for other in list(self._by_subject.get(subject, ())):
+            if other != sequence:
+                self._remove(other)
+
     def _make_room(self, subject: str, size: int) -> None:
         spec = self.spec
         own = self._by_subject.get(subject)

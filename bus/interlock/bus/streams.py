@@ -120,16 +120,24 @@ WORKER_ROLES = ("orchestrator", "evaluator", "executor", "auditor", "synthesizer
 
 
 def consumers_of(workspace: str) -> tuple[ConsumerSpec, ...]:
-    """The durables of a workspace: one inbox per role; the gateway hears goal.submit."""
+    """The durables of a workspace: one inbox per role; the gateway hears goal.submit; the orchestrator hears reminders
+    that have come due.
+    """
     inboxes = tuple(inbox_of(workspace, role) for role in WORKER_ROLES)
     intake = ConsumerSpec(
         stream=GOALS.name, name=f"gateway-{workspace}", subjects=(f"{PREFIX}.{workspace}.goal.submit",)
     )
-    return (*inboxes, intake)
+    return (*inboxes, intake, timers_of(workspace))
 
 
 def inbox_of(workspace: str, role: str) -> ConsumerSpec:
     return ConsumerSpec(stream=HOPS.name, name=f"{role}-{workspace}", subjects=(f"{PREFIX}.{workspace}.role.{role}.>",))
+
+
+def timers_of(workspace: str) -> ConsumerSpec:
+    return ConsumerSpec(
+        stream=TIMERS.name, name=f"timers-{workspace}", subjects=(f"{PREFIX}.{workspace}.timer.due.>",)
+    )
 
 
 def declarations(workspaces: tuple[str, ...], replicas: int = 1) -> Declarations:
