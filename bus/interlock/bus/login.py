@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Any
 
 from msgspec import Struct
 from nats.aio.client import Client
@@ -32,11 +31,8 @@ class _NKeyClient(Client):
         super().__init__()
         self._login_key = key
 
-    async def connect(self, *servers: Any, **options: Any) -> None:
-        await super().connect(*servers, signature_cb=self._signed, **options)
-
     def _connect_command(self) -> bytes:
-        self._public_nkey = self._login_key.key_id
+        self._public_nkey, self._signature_cb = self._login_key.key_id, self._signed
         return super()._connect_command()
 
     def _signed(self, nonce: str) -> bytes:
@@ -50,6 +46,12 @@ def client_for(login: Login | None) -> Client:
 def inbox_prefix(user: str) -> str:
     """A private inbox per user, so that permissions can keep others from reading its answers."""
     return f"_INBOX_{user.replace('.', '_')}"
+
+
+def is_login_refused(error: Exception) -> bool:
+    """Whether the broker does not know the key it was shown."""
+    text = str(error).lower()
+    return "authorization violation" in text or "authentication" in text
 
 
 def forbidden_subject(error: str) -> str:

@@ -135,9 +135,7 @@ def inbox_of(workspace: str, role: str) -> ConsumerSpec:
 
 
 def timers_of(workspace: str) -> ConsumerSpec:
-    return ConsumerSpec(
-        stream=TIMERS.name, name=f"timers-{workspace}", subjects=(f"{PREFIX}.{workspace}.timer.due.>",)
-    )
+    return ConsumerSpec(stream=TIMERS.name, name=f"timers-{workspace}", subjects=(f"{PREFIX}.{workspace}.timer.due.>",))
 
 
 def declarations(workspaces: tuple[str, ...], replicas: int = 1) -> Declarations:
