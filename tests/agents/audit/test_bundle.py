@@ -29,7 +29,7 @@ from interlock.bus.memory import MemoryTransport
 from interlock.bus.streams import HOPS, declarations
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical
-from interlock.envelope.keys import SigningKey, base64url
+from interlock.envelope.keys import SigningKey
 from tests.agents.audit.histories import (
     GOAL,
     KEYS,
@@ -47,7 +47,7 @@ MADE_AT = timestamp(NOW + 10_000)
 
 
 def signer(key: SigningKey = KEYS["auditor"]) -> Signer:
-    return Signer("ed25519-nkey", key.key_id, lambda data: base64url(key.sign(data)))
+    return Signer("ed25519-nkey", key.key_id, "", key.sign)
 
 
 async def stored(history: History) -> MemoryTransport:
@@ -317,7 +317,7 @@ def test_verifying_needs_neither_network_nor_broker_libraries() -> None:
     [
         ("", "unknown_kms"),
         ("key.nk", "unknown_kms"),
-        ("awskms:arn", "unknown_kms"),
+        ("awsksm:arn", "unknown_kms"),
         ("FILE:x", "unknown_kms"),
         ("file:", "no_key"),
         ("file:nowhere.nk", "no_key"),

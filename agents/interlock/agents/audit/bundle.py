@@ -28,6 +28,7 @@ from interlock.bus.transport import MESSAGE_ID, Message, Transport
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import sha256_hex
+from interlock.envelope.keys import base64url
 from interlock.envelope.payloads import AuditReport, KnowledgePack, Task, TaskResult
 from interlock.envelope.signing import BUNDLE_DOMAIN, pre_auth
 from interlock.envelope.subjects import workspace_subject
@@ -98,9 +99,10 @@ def assemble(sections: dict[str, Any], signer: Signer, made_at: str) -> bytes:
         "madeAt": made_at,
         "scheme": signer.scheme,
         "keyId": signer.key_id,
+        "publicKey": signer.public_key,
         "sections": {name: sha256_hex(canonical(value)) for name, value in sections.items()},
     }
-    signature = signer.sign(pre_auth(BUNDLE_DOMAIN, canonical(manifest)))
+    signature = base64url(signer.sign(pre_auth(BUNDLE_DOMAIN, canonical(manifest))))
     try:
         return packed(canonical({"manifest": manifest, "sections": sections, "signature": signature}))
     except PackingError as error:

@@ -14,12 +14,13 @@ from interlock.agents.audit.contract_check import check_chain, check_mandate
 from interlock.agents.audit.hop_graph import HopAudit, audit_hops
 from interlock.agents.audit.packing import MAX_BYTES, PackingError, unpacked
 from interlock.agents.audit.signature_log import signature_log
+from interlock.agents.kms.signatures import SCHEMES, is_valid
 from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.amounts import time_ms
 from interlock.envelope.canonical import canonical
 from interlock.envelope.contract_chain import Chain, Signers
 from interlock.envelope.ids import sha256_hex
-from interlock.envelope.keys import from_base64url, is_signed_by
+from interlock.envelope.keys import from_base64url
 from interlock.envelope.payloads import Completion
 from interlock.envelope.signing import BUNDLE_DOMAIN, is_valid_attestation, pre_auth
 from interlock.envelope.trust import Trust, TrustError, load
@@ -28,7 +29,6 @@ from interlock.envelope.verification import Limits
 
 __all__ = ["MAX_BYTES", "SECTIONS", "BundleVerdict", "Check", "verify_bundle"]
 VERSION = 1
-SCHEMES = ("ed25519-nkey",)
 SECTIONS = (
     "goal",
     "trust",
@@ -110,9 +110,9 @@ def _check_all(content: dict[str, Any], roots: Sequence[str], checks: list[Check
     _check_signature(manifest, str(content["signature"]), checks)
     _check_sections(manifest, sections, checks)
     trust = _check_trust(sections["trust"], roots, checks)
-    _check_signer(manifest, trust, checks)
     named = list(roots) or [str(root) for root in sections["trust"]["roots"]]
     chain = check_chain(sections["contract"], Signers(tuple(named), trust), checks)
+    _check_signer(manifest, trust, chain, checks)
     _check_hops(sections, trust, chain, checks)
 
 
@@ -120,7 +120,8 @@ def _check_signature(manifest: dict[str, Any], signature: str, checks: list[Chec
     if manifest["scheme"] not in SCHEMES:
         raise _Broken("signature", f"scheme {manifest['scheme']!r}; allowed: {', '.join(SCHEMES)}")
     message = pre_auth(BUNDLE_DOMAIN, canonical(manifest))
-    ok = is_signed_by(str(manifest["keyId"]), message, from_base64url(signature))
+    key = str(manifest["scheme"]), str(manifest["keyId"]), str(manifest["publicKey"])
+    ok = is_valid(*key, message, from_base64url(signature))
     checks.append(Check("signature", ok, f"manifest {'signed' if ok else 'NOT signed'} by {manifest['keyId']}"))
 
 
@@ -144,11 +145,16 @@ def _check_trust(section: dict[str, Any], roots: Sequence[str], checks: list[Che
     return trust
 
 
-def _check_signer(manifest: dict[str, Any], trust: Trust, checks: list[Check]) -> None:
-    """Whoever made the bundle must be somebody the roots know, with a key that was good when it was made."""
+def _check_signer(manifest: dict[str, Any], trust: Trust, chain: Chain | None, checks: list[Check]) -> None:
+    """Whoever made the bundle must be somebody the roots know, with a key that was good when it was made, or the key
+    that the contract in force names for bundles.
+    """
+    if chain is not None and chain.head.contract.kms_key_ref == f"{manifest['scheme']}:{manifest['keyId']}":
+        checks.append(Check("signer", True, "the key that the contract names"))
+        return
     key = trust.find(str(manifest["keyId"]))
     if key is None:
-        checks.append(Check("signer", False, "its key is unknown to the trust store"))
+        checks.append(Check("signer", False, "its key is neither enrolled nor the contract's kmsKeyRef"))
         return
     made_ms = time_ms(str(manifest["madeAt"]))
     reason = trust.judge_key(str(manifest["keyId"]), key.agent, made_ms, made_ms)
