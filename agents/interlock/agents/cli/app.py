@@ -145,7 +145,9 @@ def doctor(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
 def audit_bundle(
     goal: str,
     *,
-    key: Annotated[str, Parameter(help="Key URI to sign with: file:, awskms:, gcpkms:, hashivault:; default: the auditor's file.")] = "",
+    key: Annotated[
+        str, Parameter(help="Key URI to sign with: file:, awskms:, gcpkms:, hashivault:; default: the auditor's file.")
+    ] = "",
     out: Out = None,
     dir: Dir = None,
     nats: Nats = "",
