@@ -21,6 +21,7 @@ from interlock.agents.contract.store import load_contract
 from interlock.agents.errors import UserError
 from interlock.agents.parts import Parts
 from interlock.agents.wiring import ROLES, running
+from interlock.agents.workspace.broker import login_of
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import load_key, load_roots, load_trust
 from interlock.agents.workspace.layout import Layout
@@ -78,12 +79,12 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
     trust, roots = load_trust(layout), load_roots(layout)
     holder = TrustHolder(trust, roots)
     contract = ContractHolder(load_contract(layout), tuple(roots), holder)
-    identity = Identity(agent, load_key(layout, role))
+    identity = Identity(agent, load_key(layout, agent))
 
     def paths(names: Sequence[str]) -> tuple[Path, ...]:
         return tuple((layout.root / name).resolve() for name in names)
 
-    async with JetStreamTransport.connect(url, name=agent) as transport:
+    async with JetStreamTransport.connect(url, name=agent, login=login_of(layout, agent)) as transport:
         parts = Parts(
             transport=transport,
             workspace=settings.workspace,

@@ -62,8 +62,7 @@ async def get_object(transport: Transport, bucket: str, name: str) -> bytes:
     if meta is None or meta.deleted:
         raise NotFound(f"no object {name} in {bucket}")
     async with aclosing(transport.read(f"OBJ_{bucket}", [f"$O.{bucket}.C.{meta.nuid}"])) as chunks:
-        parts = [chunk.data async for chunk in chunks]
-    data = b"".join(parts)
+        data = b"".join([chunk.data async for chunk in chunks])
     if _digest(data) != meta.digest:
         raise NotFound(f"object {name} in {bucket} is damaged: its bytes are not those of its digest")
     return data

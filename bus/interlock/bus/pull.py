@@ -8,7 +8,7 @@ handler, using up its deliveries, while another instance of the role has nothing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -60,9 +60,7 @@ class Delivery:
 
 
 class Pull:
-    """Asks one consumer for messages on a private inbox. For reading: pending is how many are to come, complete says
-    that they have.
-    """
+    """Asks one consumer for messages on a private inbox."""
 
     def __init__(self, client: Client, consumer: ConsumerSpec, inbox: str, *, batch: int) -> None:
         self._client = client
@@ -75,8 +73,6 @@ class Pull:
         self._heard = 0.0
         self._wake = asyncio.Event()
         self._queue: asyncio.Queue[Msg | None] = asyncio.Queue()
-        self.pending = 0
-        self.complete = False
 
     def forget(self) -> None:
         """The connection was lost and is back: what was asked for or under way on the old one will not come."""
@@ -123,7 +119,7 @@ class Pull:
                 self._asked = 0
             idle = self._batch - self._asked - self._running - self._queue.qsize()
             if idle > 0:
-                await self._ask(idle, wait=True)
+                await self._ask(idle)
             self._wake.clear()
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
@@ -131,41 +127,10 @@ class Pull:
             except TimeoutError:
                 continue
 
-    async def messages(self, *, follow: bool) -> AsyncGenerator[Msg, None]:
-        """For reading, in order: what was pending when the consumer was made, or with follow whatever comes. It ends,
-        without being complete, when the consumer is lost.
-        """
-        loop = asyncio.get_running_loop()
-        left = self.pending
-        self.complete = not follow and left == 0
-        while not self.complete:
-            if self._asked <= 0:
-                await self._ask(self._batch, wait=follow)
-            try:
-                async with asyncio.timeout(2 * HEARTBEAT_S):
-                    raw = await self._queue.get()
-            except TimeoutError:
-                if loop.time() - self._heard > 2 * HEARTBEAT_S:
-                    return
-                continue
-            if raw is not None:
-                yield raw
-                left -= 1
-                # Writers go on, and what was counted may have been removed meanwhile: whichever ends first.
-                self.complete = not follow and (left <= 0 or pending_of(raw) == 0)
-            elif self._refused:
-                return
-            else:
-                self.complete = not follow
-
-    async def _ask(self, count: int, *, wait: bool) -> None:
+    async def _ask(self, count: int) -> None:
         if self._asked == 0:
             self._heard = asyncio.get_running_loop().time()  # without a request there are no heartbeats
-        request: dict[str, object] = {"batch": count}
-        if wait:
-            request |= {"expires": EXPIRES_S * 10**9, "idle_heartbeat": HEARTBEAT_S * 10**9}
-        else:
-            request["no_wait"] = True
+        request = {"batch": count, "expires": EXPIRES_S * 10**9, "idle_heartbeat": HEARTBEAT_S * 10**9}
         try:
             await self._client.publish(self._subject, msgspec.json.encode(request), self._inbox)
         except nats.errors.Error:
@@ -200,9 +165,3 @@ def parse_delivery(raw: Msg) -> Message:
         stored_ms=int(stamp) // 1_000_000,
         delivered=int(delivered),
     )
-
-
-def pending_of(raw: Msg) -> int:
-    """How many messages the broker had for this consumer after this one."""
-    tokens = raw.reply.split(".")
-    return int(tokens[8] if len(tokens) == 9 else tokens[10])

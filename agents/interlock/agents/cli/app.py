@@ -42,11 +42,15 @@ def dispatch(arguments: list[str]) -> int:
 
 
 @app.command
-def init(directory: Path = Path()) -> int:
+def init(
+    directory: Path = Path(),
+    *,
+    secure: Annotated[bool, Parameter(negative="", help="One NKey user per role, with minimal permissions.")] = False,
+) -> int:
     """Scaffold a workspace: interlock.yaml, keys, an example goal and skill."""
     from interlock.agents.cli.scaffold import scaffold
 
-    return scaffold(directory)
+    return scaffold(directory, secured=secure)
 
 
 @app.command

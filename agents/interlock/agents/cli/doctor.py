@@ -26,7 +26,7 @@ class Finding(Struct, frozen=True):
 async def examine(session: Session) -> int:
     """Exit 1 if anything fails."""
     findings = [python(), server(), config(), skills(session), isolation(session), disk(session), keys(session)]
-    findings.append(await broker(session))
+    findings += [users(session), await broker(session)]
     for finding in findings:
         mend = f"  → {finding.mend}" if finding.mend else ""
         if not session.json:
@@ -106,6 +106,12 @@ def keys(session: Session) -> Finding:
     if trust.workspace != session.workspace:
         return Finding("keys", "fail", f"they are those of workspace {trust.workspace}", "Use another --dir")
     return Finding("keys", "ok", f"trust store version {trust.version}, {len(AGENTS)} agents")
+
+
+def users(session: Session) -> Finding:
+    if session.layout.is_secure:
+        return Finding("users", "ok", f"the broker lets in those of {session.layout.users} alone")
+    return Finding("users", "warn", "the broker lets anybody in", "`interlock init --secure` gives each role a user")
 
 
 async def broker(session: Session) -> Finding:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from interlock.agents.contract.generate import ensure_contract
 from interlock.agents.errors import UserError
+from interlock.agents.workspace.broker import secure
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import ensure_keys
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import load_settings
+from interlock.bus.permissions import USER_ROLES
 
 SETTINGS = """\
 # Settings of this workspace; everything left out has the default of docs/settings.md.
@@ -47,8 +49,8 @@ def run(task):
 """
 
 
-def scaffold(directory: Path) -> int:
-    """Writes what is missing; overwrites nothing. Raises UserError."""
+def scaffold(directory: Path, *, secured: bool = False) -> int:
+    """Writes what is missing; overwrites nothing. secured: the broker's users too. Raises UserError."""
     files = {
         "interlock.yaml": SETTINGS,
         "goal.yaml": GOAL,
@@ -76,5 +78,8 @@ def scaffold(directory: Path) -> int:
     print(
         f"contract version {chain.head.contract.contract_version}, {chain.head.contract.lifecycle}: {layout.contracts}"
     )
+    if secured:
+        secure(layout)
+        print(f"written {layout.broker}: the broker lets in {len(USER_ROLES)} users, each with its role's permissions")
     print(f"next: cd {directory} && interlock run goal.yaml")
     return 0

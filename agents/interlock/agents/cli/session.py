@@ -12,6 +12,7 @@ import msgspec
 
 from interlock.agents.errors import UserError
 from interlock.agents.status import BUCKET, GoalStatus
+from interlock.agents.workspace.broker import login_of, server_include
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings, load_settings
 from interlock.bus.jetstream import JetStreamTransport
@@ -35,9 +36,10 @@ class Session:
         return self.settings.workspace
 
     @asynccontextmanager
-    async def connected(self, *, offline: bool = False) -> AsyncIterator[Transport]:
-        """A connection to the broker: given, configured, or running here. offline: if none runs but this workspace has a
-        store, an embedded server on it, for as long as the command takes. Raises UserError or BusError.
+    async def connected(self, *, offline: bool = False, agent: str = "human") -> AsyncIterator[Transport]:
+        """A connection to the broker: given, configured, or running here. agent: whose key logs in. offline: if
+        none runs but this workspace has a store, an embedded server on it, for as long as the command takes. Raises
+        UserError or BusError.
         """
         running = self.layout.running()
         url = self.nats or (running.url if running else "")
@@ -47,9 +49,12 @@ class Session:
                     raise UserError("no_broker", "no Interlock runs here", "Run `interlock up`, or give --nats URL")
                 from interlock.bus.server import EmbeddedServer
 
-                server = await stack.enter_async_context(EmbeddedServer(self.layout.store, self.settings.durability))
+                server = await stack.enter_async_context(
+                    EmbeddedServer(self.layout.store, self.settings.durability, server_include(self.layout))
+                )
                 url = server.url
-            yield await stack.enter_async_context(JetStreamTransport.connect(url, name="human"))
+            login = login_of(self.layout, agent)
+            yield await stack.enter_async_context(JetStreamTransport.connect(url, name=agent, login=login))
 
     def say(self, text: str, value: Any = None) -> None:
         """The text for people, or with --json the value for machines."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -17,6 +17,7 @@ from interlock.agents.contract.generate import ensure_contract
 from interlock.agents.errors import UserError
 from interlock.agents.process import ping_subject
 from interlock.agents.supervision.supervisor import Supervisor, role_program
+from interlock.agents.workspace.broker import login_of, server_include
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import ensure_keys, load_trust, write_private
 from interlock.agents.workspace.layout import Layout, Running
@@ -24,8 +25,10 @@ from interlock.agents.workspace.settings import Settings
 from interlock.agents.workspace.trust_source import publish_trust
 from interlock.bus.errors import Unavailable
 from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.permissions import ADMIN
 from interlock.bus.server import EmbeddedServer
 from interlock.bus.streams import declarations
+from interlock.bus.transport import Transport
 
 AGENTS = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer")
 READY_S = 30.0
@@ -62,23 +65,36 @@ async def house(
         raise UserError("wrong_workspace", detail, "Use another --dir for another workspace")
     chain = ensure_contract(layout, settings, config_dir())
     async with AsyncExitStack() as stack:
-        url = nats or settings.nats
+        url, server_pid = nats or settings.nats, 0
         if not url:
-            server = await stack.enter_async_context(EmbeddedServer(layout.store, settings.durability))
-            url = server.url
+            server = await stack.enter_async_context(
+                EmbeddedServer(layout.store, settings.durability, server_include(layout))
+            )
+            url, server_pid = server.url, server.pid
         programs = [role_program(agent, layout.root, url, grants, skills) for agent in agents]
         supervisor = Supervisor(programs, layout.run)
         # The roles start while the streams are made: they need far longer to import than that takes.
         await stack.enter_async_context(supervisor.running())
-        transport = await stack.enter_async_context(JetStreamTransport.connect(url, name="human"))
-        await transport.declare(declarations((settings.workspace,)))
-        await publish_trust(transport, settings.workspace, layout.trust.read_bytes())
-        await exchange(transport, layout, chain)
+        async with connected(layout, url, ADMIN) as control:
+            await provision(control, layout, settings)
+            await exchange(control, layout, chain)
+        transport = await stack.enter_async_context(connected(layout, url, "human"))
         layout.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(layout.server, msgspec.json.encode(Running(url, os.getpid())))
+        write_private(layout.server, msgspec.json.encode(Running(url, os.getpid(), server_pid)))
         stack.callback(layout.server.unlink, missing_ok=True)
         await ready(transport, settings.workspace, agents, supervisor)
         yield House(url, transport, supervisor)
+
+
+def connected(layout: Layout, url: str, agent: str) -> AbstractAsyncContextManager[JetStreamTransport]:
+    """A connection with the agent's key where the broker asks for one."""
+    return JetStreamTransport.connect(url, name=agent, login=login_of(layout, agent))
+
+
+async def provision(transport: Transport, layout: Layout, settings: Settings) -> None:
+    """What only the control plane may: streams, consumers, the trust store."""
+    await transport.declare(declarations((settings.workspace,)))
+    await publish_trust(transport, settings.workspace, layout.trust.read_bytes())
 
 
 async def ready(

@@ -11,6 +11,7 @@ import msgspec
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.layout import Layout
 from interlock.envelope.amounts import clock_ms, timestamp
+from interlock.envelope.ids import role_of
 from interlock.envelope.keys import KeyFormatError, SigningKey
 from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustError, TrustStore, load, sign_store
 
@@ -29,8 +30,8 @@ def ensure_keys(layout: Layout, workspace: str) -> None:
     try:
         layout.hidden.mkdir(mode=0o700, parents=True, exist_ok=True)
         layout.keys.mkdir(mode=0o700, exist_ok=True)
-        root = _made(layout.keys / f"{ROOT}.nk", "O")
-        agents = {agent: _made(layout.keys / f"{agent}.nk", "U") for agent in AGENTS}
+        root = made_key(layout.key(ROOT), "O")
+        agents = {agent: made_key(layout.key(agent), "U") for agent in AGENTS}
         write_private(layout.roots, msgspec.json.encode([root.key_id]))
         write_private(layout.trust, sign_store(first_store(workspace, agents, clock_ms()), [root]))
     except OSError as error:
@@ -64,8 +65,12 @@ def first_store(workspace: str, agents: dict[str, SigningKey], now_ms: int) -> T
 
 
 def load_key(layout: Layout, agent: str) -> SigningKey:
-    """The seed of an agent. Raises UserError if it is missing, broken, or readable by others."""
-    path = layout.keys / f"{agent}.nk"
+    """The seed of an agent, its role's if it has none of its own. Raises UserError if it is missing, broken, or readable
+    by others.
+    """
+    path = layout.key(agent)
+    if not path.exists():
+        path = layout.key(role_of(agent))
     try:
         mode = path.stat().st_mode
         text = path.read_text()
@@ -108,7 +113,8 @@ def write_private(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def _made(path: Path, kind: str) -> SigningKey:
+def made_key(path: Path, kind: str) -> SigningKey:
+    """The key in the file, made if there is none. Raises OSError."""
     if path.exists():
         return SigningKey.from_seed_text(path.read_text())
     key = SigningKey.generate(kind)

@@ -13,10 +13,11 @@ HIDDEN = ".interlock"
 
 
 class Running(Struct, frozen=True):
-    """run/server.json: where the broker of a running `up` or `run` is."""
+    """run/server.json: where the broker of a running `up` or `run` is. server_pid: 0 if it was not started here."""
 
     url: str
     pid: int
+    server_pid: int = 0
 
 
 class Layout(Struct, frozen=True):
@@ -42,6 +43,23 @@ class Layout(Struct, frozen=True):
     @property
     def keys(self) -> Path:
         return self.hidden / "keys"
+
+    def key(self, name: str) -> Path:
+        """The seed of an agent, of the admin, or of a root."""
+        return self.keys / f"{name}.nk"
+
+    @property
+    def broker(self) -> Path:
+        return self.hidden / "broker"
+
+    @property
+    def users(self) -> Path:
+        return self.broker / "users.conf"
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the broker knows its users (`interlock init --secure`)."""
+        return self.users.exists()
 
     @property
     def trust(self) -> Path:
