@@ -24,7 +24,7 @@ from interlock.bus import reading
 from interlock.bus.broker_errors import ApiError, api_error, client_error
 from interlock.bus.clock import Clock, SystemClock
 from interlock.bus.errors import LoginRefused, Refused, Unavailable
-from interlock.bus.login import Login, client_for, forbidden_subject, inbox_prefix
+from interlock.bus.login import Login, client_for, forbidden_subject, inbox_prefix, is_login_refused
 from interlock.bus.pull import Pull
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
@@ -64,6 +64,7 @@ class _Ack(Struct):
 
 
 log = logging.getLogger("interlock.bus")
+NO_USER = "Its key must be a user of the server: see `interlock keys list`"
 T = TypeVar("T")
 _ack_decoder = msgspec.json.Decoder(_Ack)
 NO_RESPONDER_PAUSE_S = 0.05
@@ -77,6 +78,8 @@ class JetStreamTransport:
         self.settings = settings
         self.followers: set[asyncio.Event] = set()
         self.forbidden: deque[str] = deque(maxlen=100)
+        self._closed = asyncio.Event()
+        self._is_connected = False
         self._clock = clock
         self._prefix = f"{inbox}.{client._nuid.next().decode()}"
         self._numbers = itertools.count(1)
@@ -114,21 +117,23 @@ class JetStreamTransport:
                     url,
                     name=name,
                     error_cb=transport._on_error,
+                    closed_cb=transport._on_closed,
                     reconnected_cb=transport._on_reconnected,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=settings.reconnect_wait_ms / 1000,  # type: ignore[arg-type]  # floats work
                     inbox_prefix=inbox,
                     **options,
                 )
+        except nats.errors.AuthorizationError as error:
+            await _close(client)
+            raise LoginRefused(f"the NATS server at {url} does not let {name} in", NO_USER) from error
         except (TimeoutError, OSError, nats.errors.Error) as error:
             await _close(client)
-            if "authorization" in str(error).lower():
-                raise LoginRefused(
-                    f"the NATS server at {url} does not let {name} in", "Its key must be a user of the server"
-                ) from error
             raise Unavailable(f"no NATS server answers at {url}", "Start one, or check --nats") from error
+        transport._is_connected = True
         try:
             async with background() as group:
+                group.start_soon(transport._until_closed, name)
                 await client.subscribe(f"{transport._prefix}.ack.*", cb=transport._on_ack)
                 await client.subscribe(
                     f"{transport._prefix}.read.*", cb=transport._on_read, pending_msgs_limit=0, pending_bytes_limit=0
@@ -309,10 +314,20 @@ class JetStreamTransport:
         for follower in self.followers:
             follower.set()
 
+    async def _on_closed(self) -> None:
+        self._closed.set()
+
+    async def _until_closed(self, name: str) -> None:
+        """nats-py gives a connection up for good only when the broker no longer knows its key."""
+        await self._closed.wait()
+        raise LoginRefused(f"the NATS server has put {name} out", NO_USER)
+
     async def _on_error(self, error: Exception) -> None:
         """What nats-py reports asynchronously also reaches its caller as a timeout or a refusal, except where the broker
         forbids a subject: that is told here alone, without saying which message it was.
         """
+        if not self._is_connected and is_login_refused(error):
+            raise nats.errors.AuthorizationError from error  # else nats-py would try until the time is up
         forbidden = forbidden_subject(str(error))
         if not forbidden:
             return
