@@ -318,7 +318,7 @@ class JetStreamTransport:
         self._closed.set()
 
     async def _until_closed(self, name: str) -> None:
-        """nats-py gives a connection up for good only when the broker no longer knows its key."""
+        """The broker no longer knows the key: nats-py would try for ever, or give up without a word."""
         await self._closed.wait()
         raise LoginRefused(f"the NATS server has put {name} out", NO_USER)
 
@@ -326,8 +326,10 @@ class JetStreamTransport:
         """What nats-py reports asynchronously also reaches its caller as a timeout or a refusal, except where the broker
         forbids a subject: that is told here alone, without saying which message it was.
         """
-        if not self._is_connected and is_login_refused(error):
-            raise nats.errors.AuthorizationError from error  # else nats-py would try until the time is up
+        if is_login_refused(error):
+            self._closed.set()
+            if not self._is_connected:
+                raise nats.errors.AuthorizationError from error  # else nats-py would try until the time is up
         forbidden = forbidden_subject(str(error))
         if not forbidden:
             return
