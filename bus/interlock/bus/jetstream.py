@@ -21,10 +21,11 @@ from msgspec import Struct
 from nats.aio.client import Client
 
 from interlock.bus import reading
-from interlock.bus.broker_errors import ApiError, api_error, client_error
+from interlock.bus.broker_errors import api_error, client_error
 from interlock.bus.clock import Clock, SystemClock
 from interlock.bus.errors import LoginRefused, Refused, Unavailable
 from interlock.bus.login import Login, client_for, forbidden_subject, inbox_prefix, is_login_refused
+from interlock.bus.publish_ack import pub_ack
 from interlock.bus.pull import Pull
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
@@ -56,17 +57,9 @@ class JetStreamSettings(Struct, frozen=True, kw_only=True):
     reconnect_wait_ms: int = 250
 
 
-class _Ack(Struct):
-    stream: str = ""
-    seq: int = 0
-    duplicate: bool = False
-    error: ApiError | None = None
-
-
 log = logging.getLogger("interlock.bus")
 NO_USER = "Its key must be a user of the server: see `interlock keys list`"
 T = TypeVar("T")
-_ack_decoder = msgspec.json.Decoder(_Ack)
 NO_RESPONDER_PAUSE_S = 0.05
 
 
@@ -166,7 +159,7 @@ class JetStreamTransport:
         while True:
             answer = await self._publish_once(subject, data, sent)
             if answer.headers is None or answer.headers.get("Status") != "503":
-                return _pub_ack(answer.data, subject)
+                return pub_ack(answer.data, subject)
             if asyncio.get_running_loop().time() >= deadline:
                 raise Unavailable(f"no stream takes {subject}", "Run `interlock up` or `interlock doctor`")
             await anyio.sleep(self.settings.reconnect_wait_ms / 1000)
@@ -373,16 +366,6 @@ class JetStreamTransport:
         from interlock.bus.provision import provision
 
         await provision(self, declarations, bind_only=bind_only)
-
-
-def _pub_ack(data: bytes, subject: str) -> PubAck:
-    try:
-        ack = _ack_decoder.decode(data)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise Refused(f"{subject} is answered by something that is no stream") from error
-    if ack.error is not None:
-        raise api_error(ack.error, f"publish to {subject}")
-    return PubAck(ack.stream, ack.seq, ack.duplicate)
 
 
 def _plain(message: Msg) -> Message:

@@ -22,6 +22,7 @@ from interlock.agents.contract.store import PROPOSAL, load_contract, signers_of,
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import load_key
+from interlock.bus.permissions import ADMIN
 from interlock.envelope.amounts import clock_ms
 from interlock.envelope.contract import Change, Contract
 from interlock.envelope.contract_chain import Chain, ContractError, Version, load_chain
@@ -124,7 +125,7 @@ async def sign(session: Session, name: str) -> int:
     (layout.contracts / PROPOSAL).unlink(missing_ok=True)
     published = bool(session.nats or layout.running())
     if published:
-        async with session.connected() as transport:
+        async with session.connected(agent=ADMIN) as transport:
             await exchange(transport, layout, grown)
     number = grown.head.contract.contract_version
     told = "published" if published else "published when Interlock runs next"
