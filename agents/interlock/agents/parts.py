@@ -16,6 +16,7 @@ from interlock.bus.hop import Handler, Hop, Outcome
 from interlock.bus.layers import rate_layer
 from interlock.bus.middleware import Stage, gates_stage, onion
 from interlock.bus.rates import Buckets, RateLimit
+from interlock.bus.records import Seals
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.streams import inbox_of
 from interlock.bus.transport import Transport
@@ -34,6 +35,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day. model_planner: a
     model that drafts plans of free-text goals, if any. log_memory: where the auditor remembers its last checkpoint,
     outside the broker.
+    secured: the broker knows its users.
     """
 
     transport: Transport
@@ -55,7 +57,12 @@ class Parts(Struct, frozen=True, kw_only=True):
     workspace_rate: RateLimit = RateLimit()
     breaker: BreakerSettings = BreakerSettings()
     model_planner: ModelPlanner | None = None
+    secured: bool = False
     log_memory: Path | None = None
+
+    @property
+    def seals(self) -> Seals:
+        return Seals(self.identity, self.trust)
 
     @property
     def sender(self) -> Sender:

@@ -105,6 +105,7 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
             workspace_rate=settings.rates.workspace,
             breaker=settings.breaker.settings,
             model_planner=settings.model,
+            secured=layout.is_secure,
             log_memory=layout.checkpoint,
         )
 

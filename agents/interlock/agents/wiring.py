@@ -37,7 +37,7 @@ async def orchestrator(parts: Parts) -> AsyncIterator[None]:
     from interlock.agents.planning.planner import planner_of
 
     decider = Decider(load_gates(parts.config / "gates.yaml"))
-    role = OrchestratorRole(parts.transport, parts.workspace, parts.sender, decider, planner_of(parts))
+    role = OrchestratorRole(parts.transport, parts.workspace, parts.sender, decider, planner_of(parts), parts.seals)
     async with background() as group, worker(parts, receiving(parts, role.handle)).running():
         group.start_soon(role.watch_deadlines)
         yield

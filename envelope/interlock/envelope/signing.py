@@ -14,6 +14,7 @@ from interlock.envelope.model import Attestation, Envelope
 # with the byte 0xFF, and a signature made at login can never pass for one of ours.
 ENVELOPE_DOMAIN = b"\xffinterlock-envelope-v1"
 STATEMENT_DOMAIN = b"\xffinterlock-statement-v1"
+RECORD_DOMAIN = b"\xffinterlock-record-v1"
 TRUST_DOMAIN = b"\xffinterlock-trust-v1"
 BUNDLE_DOMAIN = b"\xffinterlock-bundle-v1"
 DELIVERABLE_DOMAIN = b"\xffinterlock-deliverable-v1"

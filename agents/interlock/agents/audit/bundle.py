@@ -71,7 +71,7 @@ async def make_bundle(
         "contract": [version.decode() for version in contract],
         "hops": [_message(hop) for hop in hops],
         "journal": [
-            _text(record) for record in await read_journal(transport, journal_subject(workspace, "goal", goal_id))
+            _text(record) for record in (await read_journal(transport, journal_subject(workspace, "goal", goal_id)))[0]
         ],
         "effects": [_text(record) async for record in _effects(transport, workspace, hops, bounds)],
         "ledger": [_text(entry) for entry in await _ledger(transport, workspace, goal_id)],

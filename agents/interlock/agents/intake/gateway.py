@@ -51,6 +51,9 @@ LATE_MS = 60_000
 SHOWN_BYTES = 4_096
 LISTEN_MS = 20
 INVALID = "invalid_intake"
+RELAYED = "Nats-Stream"
+# A goal's scope is opened and closed in this process: whoever asks over the bus may only use what is open.
+ASKED_OF_THE_LEDGER = frozenset({"reserve", "settle", "renew", "balance"})
 
 
 class GatewayRole:
@@ -66,6 +69,7 @@ class GatewayRole:
         ledger: Ask,
         admission: Admission,
         limits: Limits,
+        named_only: bool = False,
     ) -> None:
         self._transport = transport
         self._workspace = workspace
@@ -74,6 +78,7 @@ class GatewayRole:
         self._ledger = ledger
         self._admission = admission
         self._limits = limits
+        self._named_only = named_only
         self._replies = Replies()
         self._consumer = next(spec for spec in consumers_of(workspace) if spec.stream == GOALS.name)
 
@@ -140,6 +145,9 @@ class GatewayRole:
     async def _taken_in(self, message: Message) -> dict[str, Any] | list[Problem]:
         """The answer to its submitter, or what is wrong with the goal. Raises BusError."""
         now_ms = self._now_ms()
+        relayed = relay_problem(message, named_only=self._named_only)
+        if relayed:
+            return [problem((), relayed)]
         read = read_intake(
             message.data,
             now_ms=now_ms,
@@ -256,6 +264,18 @@ def goal_id_of(message: Message) -> str:
     return new_id(message.stored_ms, hashlib.sha256(place.encode()).digest()[:10])
 
 
+def relay_problem(message: Message, *, named_only: bool) -> str:
+    """What shows that no submitter wrote this, empty if nothing does. Whoever may read a stream may have the broker
+    publish a stored message here as the answer to a direct get: then it bears the broker's own header, or no header at
+    all. So where the broker knows its users a goal must bear its message id (docs/security.md).
+    """
+    if RELAYED in message.headers:
+        return f"a message with the header {RELAYED} was relayed by the broker, not handed in"
+    if named_only and not message.headers.get(MESSAGE_ID):
+        return f"in a secured workspace a goal is handed in with a header {MESSAGE_ID}: any new UUIDv7"
+    return ""
+
+
 def stored_bytes(message: Message) -> int:
     """What a stream counts: data and headers on the wire (NATS/1.0, one line each)."""
     lines = [f"{name}: {value}\r\n".encode("utf-8", "surrogatepass") for name, value in message.headers.items()]
@@ -273,7 +293,7 @@ async def gateway_running(parts: Parts) -> AsyncIterator[None]:
         )
     else:
         admission = UnderContract(parts.contract, digests)
-    writer = LedgerWriter(parts.transport, parts.workspace, parts.day_limit)
+    writer = LedgerWriter(parts.transport, parts.workspace, parts.day_limit, parts.seals, asked=ASKED_OF_THE_LEDGER)
     role = GatewayRole(
         parts.transport,
         parts.workspace,
@@ -282,6 +302,7 @@ async def gateway_running(parts: Parts) -> AsyncIterator[None]:
         ledger=writer,
         admission=admission,
         limits=parts.limits,
+        named_only=parts.secured,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(writer.running())

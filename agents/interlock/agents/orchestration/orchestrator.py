@@ -39,6 +39,7 @@ from interlock.bus.errors import BusError, Conflict
 from interlock.bus.hop import DONE, Hop, Outcome, Postpone, Refusal
 from interlock.bus.journal import append, journal_subject, read_journal
 from interlock.bus.kv import kv_entries
+from interlock.bus.records import Seals
 from interlock.bus.sender import Sender
 from interlock.bus.transport import Transport
 from interlock.envelope.children import ChildRefused
@@ -76,9 +77,20 @@ class _Goal:
 
 
 class OrchestratorRole:
-    """plan: drafts the plan of an intake (planning is an effect; its result is part of the journal)."""
+    """plan: drafts the plan of an intake (planning is an effect; its result is part of the journal). seals: signs the
+    journals, and only signed records count.
+    """
 
-    def __init__(self, transport: Transport, workspace: str, sender: Sender, decider: Decider, plan: Plan) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        workspace: str,
+        sender: Sender,
+        decider: Decider,
+        plan: Plan,
+        seals: Seals | None = None,
+    ) -> None:
+        self._seals = seals
         self._transport = transport
         self._workspace = workspace
         self._sender = sender
@@ -165,7 +177,11 @@ class OrchestratorRole:
         sends = self._decider.apply(goal.state, event)
         try:
             goal.revision = await append(
-                self._transport, self._journal(goal_id), _encoder.encode(event), revision=goal.revision
+                self._transport,
+                self._journal(goal_id),
+                _encoder.encode(event),
+                revision=goal.revision,
+                seals=self._seals,
             )
         except BusError as error:
             # What is in memory may now differ from the journal: forget it, the next delivery reads it again.
@@ -186,15 +202,16 @@ class OrchestratorRole:
 
     async def _load(self, goal: _Goal, goal_id: str) -> None:
         goal.state, goal.revision = GoalState(), 0
-        for message in await read_journal(self._transport, self._journal(goal_id)):
-            self._decider.apply(goal.state, _decoder.decode(message.data))
-            goal.revision = message.sequence
+        records, goal.revision = await read_journal(self._transport, self._journal(goal_id), self._seals)
+        for record in records:
+            self._decider.apply(goal.state, _decoder.decode(record.data))
 
     async def _decided_before(self, goal_id: str, cause: str) -> tuple[list[Send], int]:
         """What was decided when this cause was first journaled: the same fold, stopped there."""
         state = GoalState()
-        for message in await read_journal(self._transport, self._journal(goal_id)):
-            event = _decoder.decode(message.data)
+        records, _ = await read_journal(self._transport, self._journal(goal_id), self._seals)
+        for record in records:
+            event = _decoder.decode(record.data)
             sends = self._decider.apply(state, event)
             if event.cause == cause:
                 return sends, event.at_ms

@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import get_args
 
 import msgspec
 
@@ -20,6 +21,7 @@ from interlock.bus.errors import BusError
 from interlock.bus.ledger.balance import (
     Answer,
     Balance,
+    Operation,
     Request,
     Reservation,
     end,
@@ -28,9 +30,10 @@ from interlock.bus.ledger.balance import (
     reserve,
     settle,
 )
+from interlock.bus.records import Seals, last_sealed
 from interlock.bus.streams import LEDGER
 from interlock.bus.tasks import background
-from interlock.bus.transport import Message, Transport
+from interlock.bus.transport import NO_HEADERS, Message, Transport
 from interlock.envelope.amounts import Amount
 from interlock.envelope.subjects import workspace_subject
 
@@ -51,13 +54,26 @@ def request_subject(workspace: str) -> str:
 
 
 class LedgerWriter:
-    """Use as `async with writer.running():`. day_limit: what a workspace may spend a day."""
+    """Use as `async with writer.running():`. day_limit: what a workspace may spend a day. seals: signs balances, and only
+    signed ones count. asked: which operations are done for whoever asks over the bus.
+    """
 
-    def __init__(self, transport: Transport, workspace: str, day_limit: Amount) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        workspace: str,
+        day_limit: Amount,
+        seals: Seals | None = None,
+        *,
+        asked: frozenset[str] = frozenset(get_args(Operation)),
+    ) -> None:
+        self._seals = seals
+        self._asked = asked
         self._transport = transport
         self._workspace = workspace
         self._day_limit = day_limit
         self._balances: dict[str, tuple[Balance, int]] = {}
+        self._foreign: dict[str, int] = {}  # where a scope without a balance has messages that do not count
         self._queue: asyncio.Queue[tuple[Request, Responder]] = asyncio.Queue()
 
     @asynccontextmanager
@@ -87,6 +103,9 @@ class LedgerWriter:
             request = _requests.decode(message.data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             await respond(Answer(granted=False, reason="malformed", detail=str(error)[:200]))
+            return
+        if request.op not in self._asked:
+            await respond(Answer(granted=False, reason="malformed", detail=f"{request.op} is not asked over the bus"))
             return
         self._queue.put_nowait((request, respond))
 
@@ -182,12 +201,14 @@ class LedgerWriter:
         if scope in touched:
             return touched[scope]
         if scope not in self._balances:
-            message = await self._transport.last(LEDGER.name, self._subject(scope))
+            message, sequence = await last_sealed(self._transport, LEDGER.name, self._subject(scope), self._seals)
             if message is None:
+                if sequence:
+                    self._foreign[scope] = sequence
                 return None
             while len(self._balances) >= MAX_SCOPES:
                 self._balances.pop(next(iter(self._balances)))
-            self._balances[scope] = (_balances.decode(message.data), message.sequence)
+            self._balances[scope] = (_balances.decode(message.data), sequence)
         return self._balances[scope][0]
 
     async def _store(self, touched: dict[str, Balance]) -> None:
@@ -201,8 +222,11 @@ class LedgerWriter:
                 self._balances[balance.scope] = (balance, sequence)
 
     async def _publish(self, balance: Balance) -> int:
-        _, sequence = self._balances.get(balance.scope, (None, 0))
-        ack = await self._transport.publish(self._subject(balance.scope), _encode(balance), expected_sequence=sequence)
+        subject, data = self._subject(balance.scope), _encode(balance)
+        known = self._balances.get(balance.scope)
+        sequence = self._foreign.pop(balance.scope, 0) if known is None else known[1]
+        headers = NO_HEADERS if self._seals is None else self._seals.headers(subject, sequence, data)
+        ack = await self._transport.publish(subject, data, headers=headers, expected_sequence=sequence)
         return ack.sequence
 
     async def _expire_overdue(self, now_ms: int) -> None:
@@ -221,6 +245,7 @@ class LedgerWriter:
         log.warning("ledger: %s", error)
         for scope in touched:
             self._balances.pop(scope, None)
+            self._foreign.pop(scope, None)
 
     def _subject(self, scope: str) -> str:
         return workspace_subject(self._workspace, "ledger", *scope.split("."))
