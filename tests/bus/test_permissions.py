@@ -95,7 +95,9 @@ async def test_the_page_says_what_the_broker_says(secured: Secured) -> None:
     written = await page(secured)
     if os.environ.get("INTERLOCK_WRITE_DOCS"):
         PAGE.write_text(written)
-    assert PAGE.read_text() == written
+    assert PAGE.read_text() == written, (
+        "look at what changed, then: INTERLOCK_WRITE_DOCS=1 pytest tests/bus/test_permissions.py"
+    )
 
 
 async def allowed(place: Secured, title: str) -> list[str]:

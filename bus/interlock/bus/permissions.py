@@ -28,7 +28,8 @@ class Access(Struct, frozen=True, kw_only=True):
     """What a role does with the broker. Subjects stand under `interlock.<workspace>.` unless they begin with `$`.
 
     writes: published to. lasts: (stream, subject) of which the last message is read. reads: streams read in full.
-    hears: plain messages listened to. answers: roles into whose inboxes it answers.
+    hears: plain messages listened to. answers: roles into whose inboxes it answers. pulls: consumers besides the one that
+    is named after the role.
     """
 
     writes: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Access(Struct, frozen=True, kw_only=True):
     reads: tuple[str, ...] = ()
     hears: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    pulls: tuple[str, ...] = ()
 
 
 class Grants(Struct, frozen=True):
@@ -68,9 +70,9 @@ ACCESS: dict[str, Access] = {
         answers=("human", "executor"),
     ),
     "orchestrator": Access(
-        writes=("journal.goal.*", "timer.>", "$KV.goals.{workspace}.*", "$KV.approvals.{workspace}.>", *_HALT),
+        writes=("journal.goal.*", "timer.set.>", "$KV.goals.{workspace}.*", "$KV.approvals.{workspace}.>", *_HALT),
         reads=(JOURNAL.name, *_kv("goals", "approvals")),
-        hears=("timer.>",),
+        pulls=("timers",),
     ),
     "evaluator": Access(),
     "executor": Access(
@@ -127,7 +129,7 @@ def grants(user: str, workspace: str, users: Iterable[str] = USER_ROLES) -> Gran
     for route in routes(role):
         publish |= {place(route), f"{_GET}.{HOPS.name}.{place(route)}"}
     for consumer in consumers_of(workspace):
-        if consumer.name == f"{role}-{workspace}":
+        if consumer.name.removesuffix(f"-{workspace}") in (role, *access.pulls):
             publish |= set(_pulling(consumer))
     answered = {*access.answers, *(("human", ADMIN) if role in RUNNING_ROLES else ())}
     publish |= {f"{inbox_prefix(other)}.>" for other in users if role_of(other) in answered}
