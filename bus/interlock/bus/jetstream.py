@@ -262,6 +262,9 @@ class JetStreamTransport:
     async def get(self, stream: str, sequence: int) -> Message | None:
         return await reading.get(self, stream, sequence)
 
+    async def count(self, stream: str, subject: str) -> int:
+        return await reading.count(self, stream, subject)
+
     def read(
         self,
         stream: str,

@@ -105,6 +105,10 @@ class MemoryTransport:
     async def get(self, stream: str, sequence: int) -> Message | None:
         return self.broker.stream(stream).get(sequence)
 
+    async def count(self, stream: str, subject: str) -> int:
+        held = self.broker.stream(stream)
+        return sum(1 for _ in held.scan([subject], 1, held.last_sequence))
+
     def read(
         self,
         stream: str,

@@ -52,6 +52,13 @@ async def get(transport: JetStreamTransport, stream: str, sequence: int) -> Mess
     return await _direct_get(transport, f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode({"seq": sequence}))
 
 
+async def count(transport: JetStreamTransport, stream: str, subject: str) -> int:
+    """By a batch of one: the broker tells with it how many of its kind are still to come (NATS ADR-31)."""
+    asked = msgspec.json.encode({"seq": 1, "batch": 1, "next_by_subj": subject})
+    first = await _direct_answer(transport, f"$JS.API.DIRECT.GET.{stream}", asked)
+    return 0 if first is None else 1 + int((first.headers or {})["Nats-Num-Pending"])
+
+
 async def read(
     transport: JetStreamTransport,
     stream: str,
@@ -225,6 +232,11 @@ class _Reader:
 
 
 async def _direct_get(transport: JetStreamTransport, subject: str, data: bytes) -> Message | None:
+    answer = await _direct_answer(transport, subject, data)
+    return None if answer is None else _message(answer)
+
+
+async def _direct_answer(transport: JetStreamTransport, subject: str, data: bytes) -> Msg | None:
     try:
         answer = await transport.client.request(subject, data, timeout=transport.settings.request_timeout_ms / 1000)
     except nats.errors.NoRespondersError as error:
@@ -237,7 +249,7 @@ async def _direct_get(transport: JetStreamTransport, subject: str, data: bytes) 
         if status == "404":
             return None
         raise Refused(f"the broker refused a read: {status} {headers.get('Description', '')}")
-    return _message(answer)
+    return answer
 
 
 def _message(raw: Msg) -> Message:

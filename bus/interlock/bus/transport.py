@@ -124,6 +124,9 @@ class Transport(Protocol):
     async def get(self, stream: str, sequence: int) -> Message | None:
         """The message at this place, None if there is none (any more)."""
 
+    async def count(self, stream: str, subject: str) -> int:
+        """How many messages the stream holds on a subject (wildcards allowed)."""
+
     def read(
         self,
         stream: str,

@@ -29,6 +29,16 @@ async def test_a_published_message_is_stored_numbered_and_readable_at_once(bench
     assert [stored] == await bench.read()
 
 
+async def test_messages_are_counted_by_subject(bench: Bench) -> None:
+    name = await bench.stream()
+    for token in ("a.x", "a.y", "a.x", "b.x"):
+        await bench.transport.publish(bench.subject(token), token.encode())
+    counted = [await bench.transport.count(name, bench.subject(token)) for token in ("a.x", "a.*", "*.x", ">", "c.x")]
+    assert counted == [2, 3, 3, 4, 0]
+    with pytest.raises(NotFound):
+        await bench.transport.count(f"{name}-missing", bench.subject(">"))
+
+
 async def test_stored_ms_is_the_brokers_time(bench: Bench) -> None:
     name = await bench.stream()
     before_ms = bench.transport.clock.now_ms()
