@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from interlock.bus.errors import BusError
+from interlock.skills.errors import SkillsError
+
 
 class UserError(Exception):
     """exit_code: 1 it failed, 2 bad usage or refused by governance."""
@@ -10,3 +13,9 @@ class UserError(Exception):
         super().__init__(f"{detail} ({reason}). {mend}".rstrip().rstrip(".") + ".")
         self.reason = reason
         self.exit_code = exit_code
+
+
+def one_line(error: UserError | BusError | SkillsError) -> str:
+    """The error with its reason code, whatever it quotes."""
+    told = str(error) if isinstance(error, UserError) else f"{error} ({error.reason})"
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in told)

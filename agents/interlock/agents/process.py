@@ -12,20 +12,20 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 
 from interlock.agents.contract.holder import ContractHolder
 from interlock.agents.contract.store import load_contract
-from interlock.agents.errors import UserError
+from interlock.agents.errors import UserError, one_line
 from interlock.agents.parts import Parts
 from interlock.agents.wiring import ROLES, running
 from interlock.agents.workspace.broker import login_of
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import load_key, load_roots, load_trust
 from interlock.agents.workspace.layout import Layout
-from interlock.agents.workspace.settings import load_settings
+from interlock.agents.workspace.settings import check_directories, load_settings
 from interlock.agents.workspace.trust_source import TrustHolder
 from interlock.bus.child import bind_to_parent
 from interlock.bus.errors import BusError
@@ -33,31 +33,73 @@ from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.sender import Identity
 from interlock.bus.tasks import background
 from interlock.bus.transport import Message
+from interlock.bus.yaml12 import YamlError
 from interlock.envelope.ids import is_agent_id, role_of
 from interlock.envelope.subjects import workspace_subject
+from interlock.skills.errors import SkillsError
+
+SAYS = "interlock: "
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit 0 after SIGTERM, 1 with one line for what the user can mend."""
-    parser = argparse.ArgumentParser(prog="interlock agent")
+# Exit status of a supervised role that cannot start until somebody mends something (EX_CONFIG of sysexits.h).
+CANNOT_START = 78
+
+
+class Options(argparse.Namespace):
+    """What a role's process is told on its command line."""
+
+    agent: str
+    dir: Path | None
+    nats: str
+    grant: list[Path]
+    skills: list[Path]
+    parent: int
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError("bad_usage", message, "interlock agent executor --nats nats://host:4222", 2)
+
+
+def parse(arguments: Sequence[str] | None) -> Options:
+    """Raises UserError (bad_usage)."""
+    parser = _Parser(prog="interlock agent", allow_abbrev=False)
     parser.add_argument("agent", help="role or role.instance")
-    parser.add_argument("--dir", type=Path, default=Path())
-    parser.add_argument("--nats", required=True)
+    parser.add_argument("--dir", type=Path, default=None)
+    parser.add_argument("--nats", default="")
     parser.add_argument("--grant", type=Path, action="append", default=[], help="a directory skills may read")
     parser.add_argument("--skills", type=Path, action="append", default=[])
     parser.add_argument("--parent", type=int, default=0, help="end when this process does")
-    options = parser.parse_args(arguments)
-    if options.parent:
-        bind_to_parent(options.parent)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return parser.parse_args(arguments, namespace=Options())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit 0 after SIGTERM; with one line for what the user can mend 1 or 2, under a supervisor CANNOT_START."""
+    supervised = False
     try:
-        run_loop(serve(options.agent, Layout(options.dir.resolve()), options.nats, options.grant, options.skills))
-    except (UserError, BusError) as error:
-        sys.stderr.write(f"interlock: {error}{'' if isinstance(error, UserError) else f' ({error.reason})'}\n")
+        options = parse(arguments)
+        if options.parent:
+            bind_to_parent(options.parent)
+            supervised = True
+        run_role(options)
+    except (UserError, BusError, SkillsError) as error:
+        sys.stderr.write(f"{SAYS}{one_line(error)}\n")
+        if supervised and not (isinstance(error, BusError) and error.retryable):
+            return CANNOT_START
         return error.exit_code if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def run_role(options: Options) -> None:
+    """Raises UserError, BusError, SkillsError."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    layout = Layout((options.dir or Path()).resolve())
+    try:
+        run_loop(serve(options.agent, layout, options.nats, options.grant, options.skills))
+    except YamlError as error:
+        raise UserError("bad_config", str(error), "See `interlock doctor`", 2) from error
 
 
 def run_loop(main_coroutine: Coroutine[Any, Any, None]) -> None:
@@ -76,6 +118,10 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
     if not is_agent_id(agent) or role not in ROLES:
         raise UserError("unknown_role", f"there is no role `{agent[:80]}`", f"Roles: {', '.join(ROLES)}", 2)
     settings = load_settings(layout.settings)
+    check_directories(layout.settings, settings)
+    for place in (*grants, *skills):
+        if not place.is_dir():
+            raise UserError("no_directory", f"{place} is no directory", "Check --grant and --skills", 2)
     trust, roots = load_trust(layout), load_roots(layout)
     holder = TrustHolder(trust, roots)
     contract = ContractHolder(load_contract(layout), tuple(roots), holder)

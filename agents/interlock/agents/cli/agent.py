@@ -10,20 +10,19 @@ def run_agent(arguments: Sequence[str]) -> int:
     from pathlib import Path
 
     from interlock.agents.errors import UserError
-    from interlock.agents.process import main
+    from interlock.agents.process import parse, run_role
     from interlock.agents.workspace.layout import Layout
     from interlock.agents.workspace.settings import load_settings
 
-    given = list(arguments)
-    if not given or given[0].startswith("-"):
-        raise UserError("bad_usage", "which role?", "interlock agent executor --nats nats://host:4222", 2)
-    if "--dir" not in given:
-        given += ["--dir", str(Layout.find(Path()).root)]
-    if "--nats" not in given:
-        layout = Layout(Path(given[given.index("--dir") + 1]).resolve())
+    options = parse(arguments)
+    if options.dir is not None and not options.dir.is_dir():
+        raise UserError("no_directory", f"{options.dir} is no directory", "Check --dir", 2)
+    layout = Layout(options.dir.resolve()) if options.dir is not None else Layout.find(Path())
+    options.dir = layout.root
+    if not options.nats:
         running = layout.running()
-        url = load_settings(layout.settings).nats or (running.url if running else "")
-        if not url:
+        options.nats = load_settings(layout.settings).nats or (running.url if running else "")
+        if not options.nats:
             raise UserError("no_broker", "no broker is known here", "Give --nats URL, or run `interlock up`", 2)
-        given += ["--nats", url]
-    return main(given)
+    run_role(options)
+    return 0

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import anyio
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from interlock.agents.cli.session import Session
 
@@ -130,11 +131,18 @@ def watch(goal: str, *, dir: Dir = None, nats: Nats = "", json: Json = False) ->
 
 
 @app.command
-def trace(goal: str, *, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+def trace(
+    goal: str,
+    *,
+    fold: Annotated[int, Parameter(validator=Number(gte=0), help="Show N hops of a kind, fold the rest.")] = 0,
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
     """The causal tree of a goal: hop, from → to, intent, age, duration, cost, verified."""
     from interlock.agents.cli.goals import show_trace
 
-    return anyio.run(show_trace, Session(dir, nats, json), goal)
+    return anyio.run(show_trace, Session(dir, nats, json), goal, fold)
 
 
 @app.command

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from interlock.agents.cli.session import Session, find_goal
-from interlock.agents.errors import UserError
+from interlock.agents.workspace.files import read_file
 from interlock.agents.workspace.keys import load_roots, load_trust
 
 
@@ -29,6 +29,7 @@ async def write_bundle(session: Session, name: str, key: str, out: Path | None) 
             contract=[version.data for version in load_contract(session.layout).versions],
             key_uri=uri,
             out=out,
+            limits=session.settings.hops.limits,
         )
     session.say(str(path), {"bundle": str(path)})
     return 0
@@ -40,12 +41,7 @@ def verify_file(session: Session, path: Path, roots: Sequence[str]) -> int:
     """
     from interlock.agents.audit.verify_bundle import MAX_BYTES, verify_bundle
 
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError("too_large", f"{path} has more than {MAX_BYTES} bytes", "This is no bundle")
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError("unreadable", f"{path}: {error.strerror}", "Check the path") from error
+    data = read_file(path, MAX_BYTES, exit_code=1)
     if data.lstrip()[:1] == b"{":
         from interlock.agents.cli.audit_log import verify_proof_file
 

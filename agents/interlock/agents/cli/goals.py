@@ -57,16 +57,17 @@ async def show_status(session: Session, name: str) -> int:
     return 0
 
 
-async def show_trace(session: Session, name: str) -> int:
+async def show_trace(session: Session, name: str, fold: int) -> int:
+    """fold: of more hops alike below one hop, how many are shown; 0: all."""
     trust = load_trust(session.layout)
     async with session.connected(offline=True) as transport:
         status = await find_goal(transport, session.workspace, name)
         messages = await goal_messages(transport, session.workspace, status.goal_id)
-    roots = tree_of(messages, trust)
+    roots = tree_of(messages, trust, session.settings.hops.limits)
     if session.json:
         session.say("", [msgspec.to_builtins(root) for root in roots])
         return 0
-    for line in lines_of(roots):
+    for line in lines_of(roots, fold):
         session.say(line)
     return 0
 
@@ -80,7 +81,7 @@ async def watch_goal(session: Session, name: str) -> int:
         async with aclosing(goal_hops(transport, session.workspace, status.goal_id)) as messages:
             async for message in messages:
                 number += 1
-                branch = tree_of([message], trust)[0]
+                branch = tree_of([message], trust, session.settings.hops.limits)[0]
                 branch.number = number
                 if branch.reason.startswith("bad_parent"):  # alone, a hop cannot show its parent
                     branch.verified, branch.reason = True, ""

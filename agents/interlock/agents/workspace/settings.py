@@ -12,9 +12,10 @@ from msgspec import Meta, Struct, field
 
 from interlock.agents.errors import UserError
 from interlock.agents.planning.model_settings import ModelPlanner
+from interlock.agents.workspace.files import read_file
 from interlock.bus.breaker import BreakerSettings
 from interlock.bus.rates import RateLimit
-from interlock.bus.yaml12 import YamlError, load_yaml
+from interlock.bus.yaml12 import MAX_BYTES, YamlError, load_yaml
 from interlock.envelope.amounts import Amount, micro_usd
 from interlock.envelope.ids import Token
 from interlock.envelope.verification import Limits
@@ -101,7 +102,7 @@ class Settings(_Part, frozen=True, kw_only=True):
 
 def load_settings(path: Path) -> Settings:
     """The defaults if there is no file. Raises UserError with file, line and column."""
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return Settings()
     data, loaded = read_yaml(path)
     try:
@@ -118,12 +119,32 @@ def load_settings(path: Path) -> Settings:
     return settings
 
 
+def check_directories(path: Path, settings: Settings) -> None:
+    """Raises UserError, naming file, line and column, for the first directory of the settings that is none."""
+    problem = next(iter(directory_problems(path, settings)), None)
+    if problem is not None:
+        raise UserError("no_directory", problem, "Make it, or take it out", 2)
+
+
+def directory_problems(path: Path, settings: Settings) -> list[str]:
+    """What is wrong with the directories that the settings name: each with file, line and column."""
+    named = {
+        (name, index): path.parent / directory
+        for name in ("skills", "playbooks", "input_roots", "write_roots")
+        for index, directory in enumerate(getattr(settings, name))
+    }
+    absent = {place: directory for place, directory in named.items() if not directory.is_dir()}
+    if not absent:
+        return []
+    _, loaded = read_yaml(path)
+    places = [(loaded.position(f"$.{name}[{index}]"), name, at) for (name, index), at in absent.items()]
+    return [f"{path}:{line}:{column}: {name}: {at} is no directory" for (line, column), name, at in places]
+
+
 def read_yaml(path: Path) -> tuple[Any, Any]:
     """(value, loaded with positions). Raises UserError for what cannot be read or is no YAML."""
     try:
-        loaded = load_yaml(path.read_bytes(), source=str(path))
-    except OSError as error:
-        raise UserError("unreadable", f"{path}: {error.strerror}", "Check the path", 2) from error
+        loaded = load_yaml(read_file(path, MAX_BYTES), source=str(path))
     except YamlError as error:
         raise UserError("bad_yaml", str(error), exit_code=2) from error
     return loaded.value, loaded
