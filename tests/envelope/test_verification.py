@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.keys import SigningKey, base64url
-from interlock.envelope.model import Attestation, Envelope
+from interlock.envelope.model import Attestation, Envelope, Watermark
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.signing import (
     ENVELOPE_DOMAIN,
@@ -23,6 +23,7 @@ from interlock.envelope.signing import (
     pre_auth,
     seal,
     signed_part,
+    signed_part_of,
 )
 from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustStore, load, sign_store
 from interlock.envelope.verdict import Reason
@@ -229,6 +230,25 @@ def test_a_signature_has_one_text() -> None:
         assert check(canonical(respelled), SUBJECT).reason is Reason.BAD_SIGNATURE
         assert not has_valid_signature(respelled)
     assert has_valid_signature(BASE.envelope)
+
+
+def test_the_signed_part_is_cut_out_where_the_envelope_itself_is_signed() -> None:
+    """Members and texts that look like the signature: before it in the payload, after it in the watermark."""
+    signature = "A" * 86
+    look_alike = f'"signature":"{signature}","spanId":"'
+    inputs = {"signature": signature, "spanId": BASE.envelope.span_id, "x": look_alike}
+    payload = msgspec.structs.replace(BASE.envelope.payload, inputs=inputs)
+    mark = Watermark(algorithm="c2pa", signature=signature, timestamp=BASE.envelope.created_at)
+    for text in (signature, look_alike):
+        crowded = changed(
+            payload=payload, watermark=msgspec.structs.replace(mark, signature=text), signature=signature, subject=text
+        )
+        assert signed_part_of(canonical(crowded), signature) == signed_part(crowded)
+        sealed = seal(crowded, KEYS["gateway"])
+        assert sealed.wire == canonical(sealed.envelope)
+        assert signed_part_of(sealed.wire, str(sealed.envelope.signature)) == signed_part(sealed.envelope)
+    with pytest.raises(ValueError, match="no canonical envelope"):
+        signed_part_of(BASE.wire, signature)
 
 
 def test_attestations_are_their_signers() -> None:

@@ -82,7 +82,7 @@ def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
         return checked
 
     def authentic(hop: Hop) -> Checked:
-        checked = check_signature(hop.envelope, receiver.trust.trust, hop.now_ms)
+        checked = check_signature(hop.envelope, receiver.trust.trust, hop.now_ms, hop.message.data)
         hop.authentic = checked.ok
         return checked
 

@@ -23,6 +23,8 @@ _SEED = 18 << 3
 _KINDS = {"U": 20 << 3, "A": 0, "O": 14 << 3}
 _PUBLIC = re.compile(r"[UAO][A-Z2-7]{55}")
 _SEED_TEXT = re.compile(r"S[UAO][A-Z2-7]{56}")
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 class KeyFormatError(ValueError):
@@ -103,12 +105,13 @@ def is_signed_by(key_id: str, message: bytes, signature: bytes) -> bool:
 
 def base64url(data: bytes) -> str:
     """base64url without padding (RFC 4648, section 5)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode()
 
 
 def from_base64url(text: str) -> bytes:
     """The inverse; raises ValueError for padding, foreign letters or dangling bits, so one value has one text."""
-    data = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    standard = text.encode().translate(_TO_STANDARD) + b"=" * (-len(text) % 4)
+    data = binascii.a2b_base64(standard, strict_mode=True)
     if base64url(data) != text:
         raise ValueError("not canonical base64url")
     return data

@@ -17,6 +17,7 @@ STATEMENT_DOMAIN = b"\xffinterlock-statement-v1"
 RECORD_DOMAIN = b"\xffinterlock-record-v1"
 TRUST_DOMAIN = b"\xffinterlock-trust-v1"
 BUNDLE_DOMAIN = b"\xffinterlock-bundle-v1"
+_AFTER_SIGNATURE = b'"spanId":"'  # the key that follows `signature` in the canonical form
 DELIVERABLE_DOMAIN = b"\xffinterlock-deliverable-v1"
 CONTRACT_DOMAIN = b"\xffinterlock-contract-v1"
 CHANGE_DOMAIN = b"\xffinterlock-change-v1"
@@ -40,13 +41,28 @@ def signed_part(envelope: Envelope) -> bytes:
     return pre_auth(ENVELOPE_DOMAIN, canonical(msgspec.structs.replace(envelope, signature=UNSET)))
 
 
+def signed_part_of(wire: bytes, signature: str) -> bytes:
+    """The same, cut out of the canonical wire bytes of an envelope with this signature instead of encoded anew (2 us
+    of a hop). Raises ValueError if they are not such bytes.
+
+    Keys are sorted, so after the envelope's own signature stand only spanId … workspace: short texts, in which no
+    unescaped quote can stand, and a watermark, whose signature is followed by `timestamp`. The last match is ours.
+    """
+    head, member, tail = wire.rpartition(b'"signature":"%b",%b' % (signature.encode(), _AFTER_SIGNATURE))
+    if not member:
+        raise ValueError("no canonical envelope with this signature")
+    return pre_auth(ENVELOPE_DOMAIN, head + _AFTER_SIGNATURE + tail)
+
+
 def seal(envelope: Envelope, key: SigningKey) -> Sealed:
     """Signs: sets keyId and signature and gives the wire bytes."""
     bare = msgspec.structs.replace(envelope, key_id=key.key_id, signature=UNSET)
-    signature = base64url(key.sign(pre_auth(ENVELOPE_DOMAIN, canonical(bare))))
-    signed = msgspec.structs.replace(bare, signature=signature)
-    wire = canonical(signed)
-    return Sealed(signed, wire, sha256_hex(wire))
+    body = canonical(bare)
+    signature = base64url(key.sign(pre_auth(ENVELOPE_DOMAIN, body)))
+    # Put in where its key sorts, by the same reasoning as in signed_part_of.
+    head, member, tail = body.rpartition(_AFTER_SIGNATURE)
+    wire = b'%b"signature":"%b",%b%b' % (head, signature.encode(), member, tail)
+    return Sealed(msgspec.structs.replace(bare, signature=signature), wire, sha256_hex(wire))
 
 
 def has_valid_signature(envelope: Envelope) -> bool:

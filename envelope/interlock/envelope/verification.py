@@ -17,7 +17,7 @@ from interlock.envelope.ids import role_of, sha256_hex
 from interlock.envelope.keys import from_base64url, is_signed_by
 from interlock.envelope.model import SPEC_VERSION, Envelope
 from interlock.envelope.replay import ReplayMemory
-from interlock.envelope.signing import signed_part
+from interlock.envelope.signing import signed_part, signed_part_of
 from interlock.envelope.subjects import PREFIX
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
@@ -67,8 +67,10 @@ def decode(wire: bytes, limits: Limits = DEFAULT_LIMITS) -> Checked:
     return Checked(Reason.OK, "", envelope, sha256_hex(wire))
 
 
-def check_signature(envelope: Envelope, trust: Trust, seen_ms: int) -> Checked:
-    """The key: known, of the sender, in its window, not revoked; then the signature over the content."""
+def check_signature(envelope: Envelope, trust: Trust, seen_ms: int, wire: bytes | None = None) -> Checked:
+    """The key: known, of the sender, in its window, not revoked; then the signature over the content. wire: the bytes
+    `decode` found to be the envelope's canonical form, where they are at hand; they spare encoding it again.
+    """
     if envelope.workspace != trust.workspace:
         return Checked(Reason.WRONG_WORKSPACE, f"workspace {envelope.workspace}; trusted here is {trust.workspace}")
     if envelope.signature is UNSET:
@@ -78,9 +80,10 @@ def check_signature(envelope: Envelope, trust: Trust, seen_ms: int) -> Checked:
         return Checked(reason, f"key {envelope.key_id} for {envelope.sender}")
     try:
         signature = from_base64url(envelope.signature)
+        message = signed_part(envelope) if wire is None else signed_part_of(wire, envelope.signature)
     except ValueError as error:
         return Checked(Reason.BAD_SIGNATURE, str(error))
-    if not is_signed_by(envelope.key_id, signed_part(envelope), signature):
+    if not is_signed_by(envelope.key_id, message, signature):
         return Checked(Reason.BAD_SIGNATURE, f"not signed by {envelope.key_id}, or changed afterwards")
     return Checked(Reason.OK)
 
@@ -148,7 +151,7 @@ def verify(
     envelope = checked.envelope
     if not checked.ok or envelope is None:
         return checked
-    for outcome in _checks(envelope, subject, recipient, trust, now_ms, memory, sequence, limits):
+    for outcome in _checks(envelope, wire, subject, recipient, trust, now_ms, memory, sequence, limits):
         if not outcome.ok:
             return msgspec.structs.replace(outcome, envelope=envelope, digest=checked.digest)
     return checked
@@ -156,6 +159,7 @@ def verify(
 
 def _checks(
     envelope: Envelope,
+    wire: bytes,
     subject: str,
     recipient: str,
     trust: Trust,
@@ -164,7 +168,7 @@ def _checks(
     sequence: int,
     limits: Limits,
 ) -> Iterator[Checked]:
-    yield check_signature(envelope, trust, now_ms)
+    yield check_signature(envelope, trust, now_ms, wire)
     yield check_route(envelope, subject, recipient)
     yield check_freshness(envelope, now_ms, limits)
     if memory is not None:
