@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
@@ -286,3 +287,10 @@ async def test_the_ledger_agrees_with_what_was_spent(house: Any) -> None:
     assert balance["open"] == {}
     assert Amount(*balance["used"]).actions == 4
     assert Amount(*balance["used"]).usd_micro == round(float(status.cost_usd) * 1_000_000)
+    day: dict[str, Any] = {}
+    with anyio.fail_after(10):
+        while f"goal.{status.goal_id}" not in day.get("closed", {}):
+            await anyio.sleep(0.01)
+            day = msgspec.json.decode((await house.messages("LEDGER", "ledger", "day", ">"))[-1].data)
+    assert day["open"] == {}, "what an ended goal did not use is the day's again"
+    assert day["closed"][f"goal.{status.goal_id}"] == day["used"] == balance["used"]

@@ -180,6 +180,13 @@ class TestObjects:
         assert await bench.transport.get_object(bucket, "sha256.abc") == content
         assert await bench.transport.list_objects(bucket) == [ObjectInfo("sha256.abc", size)]
 
+    async def test_the_last_content_of_a_name_counts_also_when_it_was_there_before(self, bench: Bench) -> None:
+        bucket = await bench.bucket("objects")
+        for content in (b"one", b"two", b"one", b"one"):
+            await bench.transport.put_object(bucket, "name", content)
+            assert await bench.transport.get_object(bucket, "name") == content
+        assert await bench.transport.list_objects(bucket) == [ObjectInfo("name", 3)]
+
     async def test_list_names_all(self, bench: Bench) -> None:
         bucket = await bench.bucket("objects")
         assert await bench.transport.list_objects(bucket) == []

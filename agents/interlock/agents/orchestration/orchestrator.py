@@ -39,6 +39,7 @@ from interlock.bus.errors import BusError, Conflict
 from interlock.bus.hop import DONE, Hop, Outcome, Postpone, Refusal
 from interlock.bus.journal import append, journal_subject, read_journal
 from interlock.bus.kv import kv_entries
+from interlock.bus.ledger.client import end_goal
 from interlock.bus.records import Seals
 from interlock.bus.sender import Sender
 from interlock.bus.transport import Transport
@@ -59,7 +60,7 @@ log = logging.getLogger("interlock.orchestrator")
 
 Plan = Callable[[Intake], Awaitable[PlanDraft | list[Ground]]]
 MAX_CACHED_GOALS = 2_000
-STATUS_EVERY_MS = 100
+STATUS_EVERY_MS = 250
 LASTING = ("running", "releasing", "ended")
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
@@ -169,6 +170,7 @@ class OrchestratorRole:
             await self._send(sends, at_ms)
             await self._tell(goal, goal_id)
         if goal.state.phase == "ended":
+            await end_goal(self._transport, self._workspace, goal_id)
             self._goals.pop(goal_id, None)
 
     async def _decide(self, goal: _Goal, goal_id: str, event: AnyEvent) -> list[Send]:

@@ -64,6 +64,13 @@ async def open_goal(ledger: Ask, goal_id: str, limit: Amount, *, now_ms: int, ex
     return await ledger.ask(request)
 
 
+async def end_goal(transport: Transport, workspace: str, goal_id: str) -> None:
+    """Closes a goal's scope, so that the day gets back what the goal did not use. Nobody waits for an answer: if this is
+    lost, what the day holds for the goal expires. Raises BusError.
+    """
+    await transport.send(request_subject(workspace), msgspec.json.encode(Request(op="end", scope=goal_scope(goal_id))))
+
+
 class Lease:
     """A slice of a scope, spent locally at the cost of a subtraction, for hot paths. Reported to the ledger in the
     background; a quarter of the slice may be spent between two reports, and that much is lost if its holder dies.
