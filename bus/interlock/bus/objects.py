@@ -63,11 +63,13 @@ async def put_object(transport: Transport, bucket: str, name: str, data: bytes, 
 async def _digest_of(transport: Transport, bucket: str, meta_subject: str) -> str:
     """Of the object that is there, empty if there is none."""
     known = await transport.last(f"OBJ_{bucket}", meta_subject)
-    return "" if known is None else msgspec.json.decode(known.data, type=_Known).digest
+    found = _Known() if known is None else msgspec.json.decode(known.data, type=_Known)
+    return "" if found.deleted else found.digest
 
 
 class _Known(Struct):
     digest: str = ""
+    deleted: bool = False
 
 
 async def get_object(transport: Transport, bucket: str, name: str) -> bytes:

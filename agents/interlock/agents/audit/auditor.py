@@ -11,6 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 import msgspec
 
 from interlock.agents.artefacts import put_artefact
+from interlock.agents.audit.heard import Heard
 from interlock.agents.audit.hop_graph import Hop as AuditedHop
 from interlock.agents.audit.hop_graph import HopAudit, Memo, audit_hops, refusal_of
 from interlock.agents.audit.log.recorder import LogBroken, Recorder
@@ -50,6 +51,7 @@ class AuditorRole:
         self._trust = trust
         self._limits = limits
         self._memo = Memo()
+        self.heard = Heard()
         self._alarm: Ground | None = None
 
     async def raise_alarm(self, error: LogBroken) -> None:
@@ -67,6 +69,7 @@ class AuditorRole:
         if not isinstance(request, AuditRequest):
             raise Refusal(Reason.WRONG_PAYLOAD, f"an auditor does not handle {type(request).__name__}")
         goal_id = hop.envelope.goal_id
+        self.heard.keep(hop.message)
         audit = await self._audit(goal_id, hop.message.sequence)
         judged = judge_goal(request, audit)
         # As of the request, whenever this is done: a redelivery writes the same files.
@@ -150,9 +153,14 @@ class AuditorRole:
         )
         await write_audit(self._transport, self._workspace, status)
         self._memo.forget(audit.hops, self._trust.trust)
+        self.heard.forget(goal_id)
 
     async def _audit(self, goal_id: str, up_to: int) -> HopAudit:
-        messages = await goal_messages(self._transport, self._workspace, goal_id, up_to)
+        """Of what the stream gave this auditor, if that is all it has of the goal; else of what it gives now."""
+        messages = self.heard.of(goal_id, up_to)
+        held = await self._transport.count(HOPS.name, _hops_of(self._workspace, goal_id)) if messages else 0
+        if held == 0 or held != self.heard.count(goal_id):
+            messages = await goal_messages(self._transport, self._workspace, goal_id, up_to)
         return audit_hops(messages, self._trust.trust, self._limits, self._memo)
 
 
@@ -166,9 +174,8 @@ async def goal_messages(transport: Transport, workspace: str, goal_id: str, up_t
     """All hops of a goal in stream order, up to and with a sequence (0: all)."""
     if not is_uuid7(goal_id):
         return []
-    subject = workspace_subject(workspace, "role", "*", goal_id, ">")
     messages: list[Message] = []
-    async with aclosing(transport.read(HOPS.name, [subject])) as reading:
+    async with aclosing(transport.read(HOPS.name, [_hops_of(workspace, goal_id)])) as reading:
         async for message in reading:
             if up_to and message.sequence > up_to:
                 break
@@ -176,11 +183,20 @@ async def goal_messages(transport: Transport, workspace: str, goal_id: str, up_t
     return messages
 
 
+def _hops_of(workspace: str, goal_id: str) -> str:
+    return workspace_subject(workspace, "role", "*", goal_id, ">")
+
+
 @asynccontextmanager
 async def auditor_running(parts: Parts) -> AsyncIterator[None]:
     role = AuditorRole(parts.transport, parts.workspace, parts.sender, parts.trust, parts.limits)
     recorder = Recorder(
-        parts.transport, parts.workspace, parts.identity.key, observe=role.observe, memory=parts.log_memory
+        parts.transport,
+        parts.workspace,
+        parts.identity.key,
+        observe=role.observe,
+        hear=role.heard.keep,
+        memory=parts.log_memory,
     )
 
     async def record() -> None:

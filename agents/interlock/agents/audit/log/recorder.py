@@ -27,6 +27,7 @@ from interlock.envelope.keys import SigningKey
 
 log = logging.getLogger("interlock.recorder")
 Observe = Callable[[Message], Awaitable[str]]
+Hear = Callable[[Message], None]
 Seen = tuple[str, Message]
 Take = Callable[[list[Seen], bool], Awaitable[None]]
 
@@ -54,8 +55,8 @@ class LogBroken(Exception):
 
 
 class Recorder:
-    """observe: looks at a hop before it is recorded and gives its verdict. memory: the last checkpoint, kept outside
-    the broker. Run `await recorder.run()` in a task group.
+    """observe: looks at a hop before it is recorded and gives its verdict; hear: is told of it as it comes. memory: the
+    last checkpoint, kept outside the broker. Run `await recorder.run()` in a task group.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Recorder:
         key: SigningKey,
         *,
         observe: Observe,
+        hear: Hear | None = None,
         memory: Path | None = None,
         settings: RecorderSettings | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class Recorder:
         self._workspace = workspace
         self._key = key
         self._observe = observe
+        self._hear = hear
         self._memory = CheckpointMemory(memory, origin_of(workspace))
         self._settings = settings or RecorderSettings()
         self._chain = Chain()
@@ -102,6 +105,8 @@ class Recorder:
                 messages = self._transport.read(source.stream, source.subjects, from_sequence=position + 1, follow=True)
                 async with aclosing(messages):
                     async for message in messages:
+                        if self._hear is not None and source.stream == HOPS.name:
+                            self._hear(message)
                         await send.send((source.stream, message))
                         position = message.sequence
             except BusError as error:
