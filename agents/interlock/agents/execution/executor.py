@@ -1,9 +1,10 @@
 """The executor: finds the skill, checks its capability, runs it isolated, journals, attests, prices, answers (ROL-04).
 
-Borders at which it may be killed, and what the redelivery of the task finds:
+Borders at which it may be killed, and what the redelivery of the task finds. A skill without effects runs again at any of
+them: isolation kept it from having any, and the broker keeps its first answer. With effects:
 1. before the intent: nothing happened; it runs.
-2. after the intent, before the outcome: a skill without effects runs again (isolation kept it from having any); one
-   with effects is asked by its own `check`; if that cannot tell either, the outcome is `unknown` and a human is asked.
+2. after the intent, before the outcome: it is asked by its own `check`; if that cannot tell either, the outcome is
+   `unknown` and a human is asked.
 3. after the outcome: the outcome is sent again, nothing runs.
 """
 
@@ -199,8 +200,9 @@ class ExecutorRole:
     async def _settle(self, hop: Hop, result: TaskResult, revision: int, ran: Ran | None = None) -> Settled:
         attestations = [ran.attestation] if ran is not None and ran.attestation is not None else []
         settled = Settled(result, attestations, hop.now_ms)
-        if result.retryable:
-            return settled  # the orchestrator asks again under a new id; nothing here needs remembering
+        if result.retryable or not revision:
+            # The orchestrator asks again under a new id, or no effect was ever intended: nothing needs remembering.
+            return settled
         try:
             await self._journal.settle(hop.envelope.id, settled, revision)
         except Conflict as error:
