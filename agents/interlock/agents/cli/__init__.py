@@ -14,10 +14,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     ended: list[int] = []
 
-    def end(number: int, _frame: FrameType | None) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
         """SIGTERM ends what Ctrl-C ends, and as cleanly: the roles, the server, their files."""
         ended.append(number)
-        signal.raise_signal(signal.SIGINT)
+        on_interrupt = signal.getsignal(
+            signal.SIGINT
+        )  # asyncio's while it runs; ignored where a shell started us with &
+        (on_interrupt if callable(on_interrupt) else signal.default_int_handler)(signal.SIGINT, frame)
 
     try:
         signal.signal(signal.SIGTERM, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -20,18 +21,23 @@ from interlock.agents.supervision.supervisor import Supervisor, role_program
 from interlock.agents.workspace.broker import login_of, server_include
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import ensure_keys, load_trust, write_private
-from interlock.agents.workspace.layout import Layout, Running
-from interlock.agents.workspace.settings import Settings
+from interlock.agents.workspace.layout import Layout, Running, process_began
+from interlock.agents.workspace.settings import Settings, check_directories
 from interlock.agents.workspace.trust_source import publish_trust
 from interlock.bus.errors import Unavailable
 from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.permissions import ADMIN
 from interlock.bus.server import EmbeddedServer
 from interlock.bus.streams import declarations
+from interlock.bus.tasks import background
 from interlock.bus.transport import Transport
+
+log = logging.getLogger("interlock.house")
 
 AGENTS = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer")
 READY_S = 30.0
+SERVER_DEATHS = 5
+SERVER_WINDOW_S = 60.0
 
 
 class House(Struct, frozen=True):
@@ -58,6 +64,7 @@ async def house(
         raise UserError(
             "already_running", f"an Interlock already runs here at {running.url}", "Use it, or stop it first"
         )
+    check_directories(layout.settings, settings)
     ensure_keys(layout, settings.workspace)
     trust = load_trust(layout)
     if trust.workspace != settings.workspace:
@@ -71,6 +78,8 @@ async def house(
                 EmbeddedServer(layout.store, settings.durability, server_include(layout))
             )
             url, server_pid = server.url, server.pid
+            group = await stack.enter_async_context(background())
+            group.start_soon(keep_server, server, layout)
         programs = [role_program(agent, layout.root, url, grants, skills) for agent in agents]
         supervisor = Supervisor(programs, layout.run)
         # The roles start while the streams are made: they need far longer to import than that takes.
@@ -80,10 +89,16 @@ async def house(
             await exchange(control, layout, chain)
         transport = await stack.enter_async_context(connected(layout, url, "human"))
         layout.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(layout.server, msgspec.json.encode(Running(url, os.getpid(), server_pid)))
+        write_running(layout, url, server_pid)
         stack.callback(layout.server.unlink, missing_ok=True)
         await ready(transport, settings.workspace, agents, supervisor)
         yield House(url, transport, supervisor)
+
+
+def write_running(layout: Layout, url: str, server_pid: int) -> None:
+    """Tells other commands of this workspace where the broker is."""
+    running = Running(url, os.getpid(), process_began(os.getpid()), server_pid)
+    write_private(layout.server, msgspec.json.encode(running))
 
 
 def connected(layout: Layout, url: str, agent: str) -> AbstractAsyncContextManager[JetStreamTransport]:
@@ -95,6 +110,24 @@ async def provision(transport: Transport, layout: Layout, settings: Settings) ->
     """What only the control plane may: streams, consumers, the trust store."""
     await transport.declare(declarations((settings.workspace,)))
     await publish_trust(transport, settings.workspace, layout.trust.read_bytes())
+
+
+async def keep_server(server: EmbeddedServer, layout: Layout) -> None:
+    """For ever: a server that ends is started again, on the same ports and store, to which everybody reconnects. Raises
+    UserError when it ends SERVER_DEATHS times within SERVER_WINDOW_S.
+    """
+    deaths: list[float] = []
+    while True:
+        status = await server.wait_died()
+        now = time.monotonic()
+        deaths = [moment for moment in deaths if now - moment < SERVER_WINDOW_S] + [now]
+        log.warning("nats-server ended with status %s; it is started again", status)
+        if len(deaths) >= SERVER_DEATHS:
+            detail = f"nats-server ended {len(deaths)} times within {SERVER_WINDOW_S:.0f} s"
+            raise UserError("broker_died", detail, f"See {server.log_path}")
+        await server.restart()
+        if layout.server.exists():
+            write_running(layout, server.url, server.pid)
 
 
 async def ready(

@@ -13,6 +13,7 @@ import anyio
 from msgspec import Struct
 
 from interlock.agents.errors import UserError
+from interlock.agents.process import CANNOT_START, SAYS
 from interlock.bus.child import BoundChild
 from interlock.bus.tasks import background
 
@@ -92,6 +93,10 @@ class Supervisor:
             now = anyio.current_time()
             deaths = [moment for moment in deaths if now - moment < self._settings.window_ms / 1000] + [now]
             self.deaths[program.name] += 1
+            if status == CANNOT_START and self.deaths[program.name] == 1:
+                # In its first life: what is wrong was so before, and will be after a restart. Later somebody may be
+                # just mending it, and the others work meanwhile.
+                raise UserError("cannot_start", f"{program.name}{self._last_words(program.name)}", exit_code=2)
             log.warning("%s ended with status %s; restart %s", program.name, status, len(deaths))
             if len(deaths) >= self._settings.max_deaths:
                 raise UserError(
@@ -105,7 +110,7 @@ class Supervisor:
 
     def _last_words(self, name: str) -> str:
         lines = self.log_of(name).read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
-        return f": {lines[-1][:300]}" if lines else ""
+        return f": {lines[-1].removeprefix(SAYS).rstrip('.')[:500]}" if lines else ""
 
     def _end_all(self) -> None:
         """SIGTERM to all, then wait for each; what does not end in time is killed."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from interlock.agents.errors import UserError
+from interlock.agents.workspace.files import read_file
 from interlock.agents.workspace.layout import Layout
 from interlock.envelope.amounts import clock_ms, timestamp
 from interlock.envelope.ids import role_of
@@ -17,6 +18,8 @@ from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustError, 
 
 AGENTS = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer", "human")
 ROOT = "root"
+MAX_BYTES = 1 << 20
+RESTORE = "Restore it from your backup; without one, move .interlock away and begin anew with `interlock init`"
 VALID_MS = 365 * 24 * 3_600_000
 BACKDATED_MS = 60_000
 CAPABILITIES = {"executor": ["skill:*"], "auditor": ["audit:*"], "human": ["approve:*", "contract:sign"]}
@@ -24,9 +27,16 @@ TRUST_LEVELS = {"human": 100, "auditor": 80, "gateway": 60}
 
 
 def ensure_keys(layout: Layout, workspace: str) -> None:
-    """Makes keys and trust store where there are none; touches nothing that is there. Raises UserError."""
+    """Makes keys and trust store where there are none; touches nothing that is there. Raises UserError: where goals ran
+    already, a new store would forget who was revoked.
+    """
     if layout.trust.exists():
         return
+    if layout.store.exists():
+        detail = f"{layout.trust} is gone, but goals ran here"
+        raise UserError(
+            "no_trust", detail, f"Restore it, or move {layout.hidden} away and begin anew with `interlock init`"
+        )
     try:
         layout.hidden.mkdir(mode=0o700, parents=True, exist_ok=True)
         layout.keys.mkdir(mode=0o700, exist_ok=True)
@@ -73,33 +83,34 @@ def load_key(layout: Layout, agent: str) -> SigningKey:
         path = layout.key(role_of(agent))
     try:
         mode = path.stat().st_mode
-        text = path.read_text()
     except OSError as error:
-        raise UserError("no_key", f"{path}: {error.strerror}", "Run `interlock init`") from error
+        raise UserError("no_key", f"{path}: {error.strerror}", RESTORE) from error
     if stat.S_IMODE(mode) & 0o077:
         raise UserError("key_exposed", f"{path} can be read by others", f"chmod 600 {path}")
-    try:
-        return SigningKey.from_seed_text(text)
-    except KeyFormatError as error:
-        raise UserError("bad_key", f"{path}: {error}", "Restore it, or make new keys with `interlock init`") from error
+    return _seed(path)
 
 
 def load_roots(layout: Layout) -> list[str]:
     """The pinned public root keys. Raises UserError."""
     try:
-        return msgspec.json.decode(layout.roots.read_bytes(), type=list[str])
-    except (OSError, msgspec.MsgspecError, ValueError) as error:
-        raise UserError("no_roots", f"{layout.roots}: {error}", "Run `interlock init`") from error
+        return msgspec.json.decode(read_file(layout.roots, MAX_BYTES, exit_code=1), type=list[str])
+    except UserError as error:
+        raise UserError("no_roots", f"{layout.roots} cannot be read", RESTORE) from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise UserError("no_roots", f"{layout.roots}: {error}", RESTORE) from error
 
 
 def load_trust(layout: Layout) -> Trust:
     """The signed store on disk, believed only if the pinned roots signed it. Raises UserError."""
     try:
-        return load(layout.trust.read_bytes(), load_roots(layout))
+        data = layout.trust.read_bytes()
     except OSError as error:
-        raise UserError("no_trust", f"{layout.trust}: {error.strerror}", "Run `interlock init`") from error
+        mend = "Run `interlock init`" if isinstance(error, FileNotFoundError) and not layout.roots.exists() else RESTORE
+        raise UserError("no_trust", f"{layout.trust}: {error.strerror}", mend) from error
+    try:
+        return load(data, load_roots(layout))
     except TrustError as error:
-        raise UserError(error.reason, str(error), "Restore trust.json; nothing runs without it") from error
+        raise UserError(error.reason, f"{layout.trust}: {error}", RESTORE) from error
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -113,10 +124,19 @@ def write_private(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
+def _seed(path: Path) -> SigningKey:
+    """Raises UserError."""
+    try:
+        return SigningKey.from_seed_text(read_file(path, MAX_BYTES, exit_code=1).decode())
+    except (KeyFormatError, UnicodeDecodeError) as error:
+        told = error if isinstance(error, KeyFormatError) else "no seed"
+        raise UserError("bad_key", f"{path}: {told}", RESTORE) from error
+
+
 def made_key(path: Path, kind: str) -> SigningKey:
-    """The key in the file, made if there is none. Raises OSError."""
+    """The key in the file, made if there is none. Raises OSError or UserError."""
     if path.exists():
-        return SigningKey.from_seed_text(path.read_text())
+        return _seed(path)
     key = SigningKey.generate(kind)
     write_private(path, (key.seed_text() + "\n").encode())
     return key

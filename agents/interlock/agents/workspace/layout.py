@@ -13,11 +13,25 @@ HIDDEN = ".interlock"
 
 
 class Running(Struct, frozen=True):
-    """run/server.json: where the broker of a running `up` or `run` is. server_pid: 0 if it was not started here."""
+    """run/server.json: where the broker of a running `up` or `run` is. began: when that process did, by the system's own
+    reckoning, for a process id is given to another sooner or later; empty where the system does not tell. server_pid:
+    0 if it was not started here.
+    """
 
     url: str
     pid: int
+    began: str = ""
     server_pid: int = 0
+
+
+def process_began(pid: int) -> str:
+    """Boot and clock ticks at which a process began (proc(5): stat, field 22); empty if there is none or no /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    return f"{boot} {stat.rpartition(')')[2].split()[19]}"
 
 
 class Layout(Struct, frozen=True):
@@ -91,12 +105,12 @@ class Layout(Struct, frozen=True):
         return self.run / "server.json"
 
     def running(self) -> Running | None:
-        """What run/server.json says, if that process is alive."""
+        """What run/server.json says, if the process that wrote it is alive."""
         import os
 
         try:
             running = msgspec.json.decode(self.server.read_bytes(), type=Running)
             os.kill(running.pid, 0)
-        except (OSError, msgspec.MsgspecError, ValueError):
+        except (OSError, OverflowError, msgspec.MsgspecError, ValueError):
             return None
-        return running
+        return running if process_began(running.pid) == running.began else None
