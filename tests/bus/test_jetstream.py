@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from interlock.bus import pull
-from interlock.bus.errors import NotFound, Unavailable
+from interlock.bus.errors import NotFound, Refused, Unavailable
 from interlock.bus.jetstream import JetStreamSettings, JetStreamTransport
 from interlock.bus.server import EmbeddedServer
 from interlock.bus.streams import ConsumerSpec, Declarations, StreamSpec
@@ -224,3 +224,12 @@ async def test_requests_that_run_out_are_made_again(
         await until(lambda: len(collector.data) == len(seen) == 3)
         group.cancel_scope.cancel()
     assert collector.data == seen == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    "url", ["nats://127.0.0.1:99999", "nats://[::1", "nats://a b:1", "http://a:1", "nats://", "", "a:x", "nats://a\n:1"]
+)
+async def test_what_is_no_url_is_refused_before_anything_is_tried(url: str) -> None:
+    with pytest.raises(Refused, match="no NATS url"):
+        async with JetStreamTransport.connect(url, name="tests"):
+            pass

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 import msgspec
@@ -97,9 +98,10 @@ class JetStreamTransport:
         options: Mapping[str, Any] = NO_HEADERS,
     ) -> AsyncIterator[JetStreamTransport]:
         """Connects and, at the end, flushes and closes. login: the NKey to log in with, and whose inbox is used; without
-        it the inbox is the name's own. options: further options of nats-py's connect (tls). Raises LoginRefused, and
-        Unavailable when nobody answers within the connect timeout.
+        it the inbox is the name's own. options: further options of nats-py's connect (tls). Raises LoginRefused,
+        Refused for what is no url, and Unavailable when nobody answers within the connect timeout.
         """
+        check_url(url)
         settings = settings or JetStreamSettings()
         client = client_for(login)
         inbox = inbox_prefix(name if login is None else login.user)
@@ -127,10 +129,16 @@ class JetStreamTransport:
         try:
             async with background() as group:
                 group.start_soon(transport._until_closed, name)
-                await client.subscribe(f"{transport._prefix}.ack.*", cb=transport._on_ack)
-                await client.subscribe(
-                    f"{transport._prefix}.read.*", cb=transport._on_read, pending_msgs_limit=0, pending_bytes_limit=0
-                )
+                try:
+                    await client.subscribe(f"{transport._prefix}.ack.*", cb=transport._on_ack)
+                    await client.subscribe(
+                        f"{transport._prefix}.read.*",
+                        cb=transport._on_read,
+                        pending_msgs_limit=0,
+                        pending_bytes_limit=0,
+                    )
+                except nats.errors.Error as error:
+                    raise Unavailable(f"the NATS server at {url} closed the connection") from error
                 group.start_soon(transport._sweep)
                 yield transport
         finally:
@@ -236,8 +244,11 @@ class JetStreamTransport:
         try:
             # nats-py writes a PING at once but hands a SUB to its flusher: the first PING may overtake the subscription,
             # and only what the second one brings back proves that the broker knows it.
-            await self.client.flush()
-            await self.client.flush()
+            try:
+                await self.client.flush()
+                await self.client.flush()
+            except (nats.errors.Error, TimeoutError, OSError) as error:
+                raise Unavailable(f"the broker does not confirm the subscription to {subject}") from error
             yield
         finally:
             await _unsubscribe(subscription)
@@ -395,3 +406,18 @@ async def _close(client: Client) -> None:
         # nats-py would write the rest to a dead socket, fail, and stop half way through closing.
         client._pending, client._pending_data_size = [], 0
         await client.close()
+
+
+def check_url(url: str) -> None:
+    """Raises Refused for what nats-py could not even try."""
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        well_formed = parts.scheme in ("nats", "tls") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port beyond 65535
+        well_formed = False
+    if not well_formed or not url.isprintable() or " " in url:
+        raise Refused(f"{url[:200]!r} is no NATS url", "It looks like nats://host:4222")
+
+
+async def _ignore_error(_: Exception) -> None:
+    """nats-py reports asynchronous errors here; each also reaches its caller as a timeout or a refusal."""
