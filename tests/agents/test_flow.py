@@ -9,9 +9,14 @@ import anyio
 import msgspec
 import pytest
 
+from interlock.agents.cli.session import statuses
+from interlock.agents.status import read_audit, read_status
 from interlock.agents.wiring import running
+from interlock.agents.workspace.trust_source import TrustHolder
 from interlock.bus.deadletters import DeadLetter
+from interlock.bus.kv import kv_put
 from interlock.bus.streams import declarations
+from interlock.bus.tasks import background
 from interlock.envelope.amounts import ZERO, Amount, clock_ms, timestamp
 from interlock.envelope.children import Draft, root
 from interlock.envelope.ids import new_id
@@ -19,7 +24,7 @@ from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import PolicyContext
 from interlock.envelope.payloads import AuditReport, Escalation, HaltNotice
 from interlock.envelope.signing import seal
-from tests.agents.conftest import InProcess, Keys
+from tests.agents.conftest import ROLES, InProcess, Keys
 from tests.envelope.samples import ENVELOPES
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +117,39 @@ async def test_one_goal_id_in_two_workspaces_is_two_goals(quiet_house: Any) -> N
         )
         await sender.publish(sender.sealed(envelope))  # raises IdTaken where the two share an id
         assert len(await place.messages("HOPS", "role", "*", goal_id, ">")) == 1
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff\x00", b"[" * 100_000, b"{}", b'{"goalId":"other"}'], ids=range(5))
+async def test_garbage_where_statuses_are_kept_harms_nobody(quiet_house: Any, garbage: bytes) -> None:
+    transport, workspace = quiet_house.transport, quiet_house.workspace
+    unknown, known = new_id(clock_ms()), new_id(clock_ms())
+    for goal_id in (unknown, known):
+        for key in (f"{workspace}.{goal_id}", f"{workspace}.{goal_id}.audit", f"{workspace}.x{goal_id[:5]}"):
+            await kv_put(transport, "goals", key, garbage)
+            await kv_put(transport, "registry", key, garbage)
+    async with AsyncExitStack() as stack:
+        for role in ROLES:
+            await stack.enter_async_context(running(role, quiet_house.parts(role)))
+        await quiet_house.submit(quiet_house.goal([{"id": "a", "skill": NOTHING}]), known)
+        assert (await quiet_house.ended(known)).outcome == "released"
+        audited = await quiet_house.audited(known)
+        assert audited.hops == audited.verified > 0
+    assert [status.goal_id for status in await statuses(transport, workspace)] == [known]
+    assert await read_status(transport, workspace, unknown) is None
+    assert await read_audit(transport, workspace, unknown) is None
+
+
+async def test_garbage_where_the_trust_store_is_kept_changes_nothing(quiet_house: Any) -> None:
+    holder = TrustHolder(quiet_house.keys.trust, [quiet_house.keys.root.key_id])
+    forged = Keys(quiet_house.workspace).signed
+    async with background() as group:
+        group.start_soon(holder.follow, quiet_house.transport)
+        for data in (b"", b"\xff", b"[" * 100_000, b"{}", forged, forged[:-9], quiet_house.keys.signed):
+            await kv_put(quiet_house.transport, "trust", quiet_house.workspace, data)
+        with anyio.fail_after(10):
+            while holder.trust is quiet_house.keys.trust:  # until the genuine one, put in last, is taken over
+                await anyio.sleep(0.005)
+    assert holder.trust.version == quiet_house.keys.trust.version
 
 
 async def test_the_same_submission_twice_is_one_goal(house: Any) -> None:

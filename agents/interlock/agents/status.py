@@ -5,15 +5,17 @@ Two keys a goal: `<workspace>.<goalId>` written by the orchestrator, `<workspace
 
 from __future__ import annotations
 
-from typing import Literal
+import logging
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct, field
 
-from interlock.bus.kv import kv_get, kv_put
+from interlock.bus.kv import Entry, kv_get, kv_put
 from interlock.bus.transport import Transport
 from interlock.envelope.payloads import ArtefactRef, Finding, GateOutcome, Ground, Refusal
 
+log = logging.getLogger("interlock.status")
 BUCKET = "goals"
 Phase = Literal["planning", "review", "running", "auditing", "learning", "releasing", "ended"]
 
@@ -52,13 +54,30 @@ class AuditStatus(Struct, frozen=True, rename="camel", kw_only=True):
     at: str = ""
 
 
+T = TypeVar("T", GoalStatus, AuditStatus)
+
+
+def decoded(entry: Entry, kind: type[T]) -> T | None:
+    """The value of an entry, None with a warning for one that is not of this kind or speaks of another goal."""
+    try:
+        value = msgspec.json.decode(entry.value, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        log.warning("%s/%s is not readable: %s", BUCKET, entry.key, error)
+        return None
+    if value.goal_id not in entry.key.split("."):
+        log.warning("%s/%s speaks of another goal", BUCKET, entry.key)
+        return None
+    return value
+
+
 def goal_key(workspace: str, goal_id: str) -> str:
     return f"{workspace}.{goal_id}"
 
 
 async def read_status(transport: Transport, workspace: str, goal_id: str) -> GoalStatus | None:
+    """None if there is none, or what is there is no status (the next write of its owner mends that)."""
     entry = await kv_get(transport, BUCKET, goal_key(workspace, goal_id))
-    return None if entry is None else msgspec.json.decode(entry.value, type=GoalStatus)
+    return None if entry is None else decoded(entry, GoalStatus)
 
 
 async def write_status(transport: Transport, status: GoalStatus) -> None:
@@ -66,8 +85,9 @@ async def write_status(transport: Transport, status: GoalStatus) -> None:
 
 
 async def read_audit(transport: Transport, workspace: str, goal_id: str) -> AuditStatus | None:
+    """None if there is none, or what is there is none: it is audited anew then."""
     entry = await kv_get(transport, BUCKET, goal_key(workspace, goal_id) + ".audit")
-    return None if entry is None else msgspec.json.decode(entry.value, type=AuditStatus)
+    return None if entry is None else decoded(entry, AuditStatus)
 
 
 async def write_audit(transport: Transport, workspace: str, status: AuditStatus) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from interlock.agents.errors import UserError
-from interlock.agents.status import BUCKET, GoalStatus
+from interlock.agents.status import BUCKET, GoalStatus, decoded
 from interlock.agents.workspace.broker import login_of, server_include
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings, load_settings
@@ -67,13 +67,14 @@ class Session:
 
 
 async def statuses(transport: Transport, workspace: str) -> list[GoalStatus]:
-    """All goals of the workspace, oldest first."""
+    """All goals of the workspace, oldest first; what is not readable is warned of and left out."""
     found = [
-        msgspec.json.decode(entry.value, type=GoalStatus)
+        decoded(entry, GoalStatus)
         async for entry in kv_entries(transport, BUCKET, workspace)
         if not entry.key.endswith(".audit")
     ]
-    return sorted(found, key=lambda status: (status.started_at, status.goal_id))
+    readable = (status for status in found if status is not None)
+    return sorted(readable, key=lambda status: (status.started_at, status.goal_id))
 
 
 async def find_goal(transport: Transport, workspace: str, name: str) -> GoalStatus:

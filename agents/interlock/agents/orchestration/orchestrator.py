@@ -34,7 +34,7 @@ from interlock.agents.goal.state import (
     Verified,
 )
 from interlock.agents.orchestration.telling import deadline_ms, status_of
-from interlock.agents.status import BUCKET, GoalStatus, write_status
+from interlock.agents.status import BUCKET, GoalStatus, decoded, write_status
 from interlock.bus.errors import BusError, Conflict
 from interlock.bus.hop import DONE, Hop, Outcome, Postpone, Refusal
 from interlock.bus.journal import append, journal_subject, read_journal
@@ -44,6 +44,7 @@ from interlock.bus.records import Seals
 from interlock.bus.sender import Sender
 from interlock.bus.transport import Transport
 from interlock.envelope.children import ChildRefused
+from interlock.envelope.ids import is_uuid7
 from interlock.envelope.payloads import (
     AuditReport,
     Escalation,
@@ -127,13 +128,15 @@ class OrchestratorRole:
         try:
             async with aclosing(kv_entries(self._transport, BUCKET, self._workspace)) as entries:
                 async for entry in entries:
-                    if entry.key.count(".") != 1:
+                    goal_id = entry.key.removeprefix(f"{self._workspace}.")
+                    if not is_uuid7(goal_id) or goal_id in self._goals:
                         continue
-                    status = msgspec.json.decode(entry.value, type=GoalStatus)
-                    if status.phase != "ended" and status.goal_id not in self._goals:
-                        goal = self._entry(status.goal_id)
+                    # What is not readable may stand for a goal that is open: its journal knows.
+                    status = decoded(entry, GoalStatus)
+                    if status is None or status.phase != "ended":
+                        goal = self._entry(goal_id)
                         async with goal.lock:
-                            await self._load(goal, status.goal_id)
+                            await self._load(goal, goal_id)
         except BusError as error:
             log.warning("open goals could not be read: %s", error)
 
