@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -37,6 +38,27 @@ BAD_USAGES = [
     (["run", "goal.yaml", "--input", "nothing"], 2, "bad_usage"),
     (["run", "goal.yaml", "--input", "path=/no/such/place"], 2, "no_directory"),
     (["run", "goal.yaml", "--dir", "/no/such/place"], 2, "no_directory"),
+    (["run", "fifo"], 2, "not_a_file"),
+    (["run", "/dev/zero"], 2, "not_a_file"),
+    (["run", "skills"], 2, "unreadable"),
+    (["run", "latin.yaml"], 2, "bad_yaml"),
+    (["run", "huge.yaml"], 2, "too_large"),
+    (["run", "loop.yaml"], 2, "unreadable"),
+    (["run", "a\nb\x1b.yaml"], 2, "unreadable"),
+    (["run", "nul\0.yaml"], 2, "unreadable"),
+    (["submit", "fifo"], 2, "not_a_file"),
+    (["trace", "x", "--fold", "-1"], 2, "bad_usage"),
+    (["goals", "--nats", "nats://127.0.0.1:99999"], 1, "broker_refused"),
+    (["goals", "--dir", "goal.yaml"], 2, "no_directory"),
+    (["agent", "executor", "--dir"], 2, "bad_usage"),
+    (["agent", "executor", "--bogus"], 2, "bad_usage"),
+    (["agent", "executor", "--dir", "/no/such/place"], 2, "no_directory"),
+    (["agent", "executor", "--dir=/no/such/place"], 2, "no_directory"),
+    (["agent", "executor", "--nats=nats://127.0.0.1:1", "--grant", "/no/such/place"], 2, "no_directory"),
+    (["audit", "verify", "fifo"], 1, "not_a_file"),
+    (["audit", "verify", "/dev/zero"], 1, "not_a_file"),
+    (["audit", "verify", "."], 1, "unreadable"),
+    (["init", "goal.yaml"], 1, "not_writable"),
     (["submit", "goal.yaml"], 1, "no_broker"),
     (["submit", "goal.yaml", "--nats", "nats://127.0.0.1:1"], 1, "bus_unavailable"),
     (["goals"], 1, "no_broker"),
@@ -61,6 +83,11 @@ def test_bad_usage_is_one_line_with_a_reason(
     (tmp_path / "goal.yaml").write_text("goal: x\ninputs: {}\n")
     (tmp_path / "broken.yaml").write_text("a: [\n")
     (tmp_path / "list.yaml").write_text("- a\n")
+    (tmp_path / "latin.yaml").write_bytes(b"goal: caf\xe9\n")
+    (tmp_path / "huge.yaml").write_bytes(b"#" * (1 << 20) + b"#")
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "skills").mkdir()
+    os.mkfifo(tmp_path / "fifo")
     (tmp_path / "interlock.yaml").write_text("workspace: default\n")
     assert run(arguments) == code
     told = capsys.readouterr()

@@ -150,7 +150,7 @@ def doctor(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
     """What is wrong with this set-up, and how to mend it."""
     from interlock.agents.cli.doctor import examine
 
-    return anyio.run(examine, Session(dir, nats, json))
+    return anyio.run(examine, dir, nats, json)
 
 
 @audit.command(name="bundle")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -11,7 +13,11 @@ from msgspec import Struct
 
 from interlock.agents.cli.session import Session
 from interlock.agents.errors import UserError
+from interlock.agents.workspace.config_dir import config_dir
+from interlock.agents.workspace.settings import Settings, directory_problems
 from interlock.bus.errors import BusError
+from interlock.envelope.amounts import clock_ms
+from interlock.envelope.verdict import Reason
 
 MIN_FREE_MB = 200
 
@@ -23,10 +29,19 @@ class Finding(Struct, frozen=True):
     mend: str = ""
 
 
-async def examine(session: Session) -> int:
+async def examine(directory: Path | None, nats: str, json: bool) -> int:
     """Exit 1 if anything fails."""
-    findings = [python(), server(), config(), skills(session), isolation(session), disk(session), keys(session)]
-    findings += [users(session), await broker(session)]
+    try:
+        session = Session(directory, nats, json)
+        told = settings(session)
+    except UserError as error:
+        if error.reason not in ("bad_settings", "bad_yaml", "not_a_file", "unreadable", "too_large"):
+            raise
+        # The rest is examined all the same, as if nothing were set.
+        session = Session(directory, nats, json, Settings())
+        told = [Finding("settings", "fail", str(error), "Mend it; docs/settings.md tells every setting")]
+    findings = [python(), server(), config(), *told, skills(session), playbooks(session), isolation(session)]
+    findings += [disk(session), keys(session), users(session), await broker(session)]
     for finding in findings:
         mend = f"  → {finding.mend}" if finding.mend else ""
         if not session.json:
@@ -52,7 +67,6 @@ def server() -> Finding:
 
 def config() -> Finding:
     from interlock.agents.goal.gates import load_gates
-    from interlock.agents.workspace.config_dir import config_dir
 
     try:
         directory = config_dir()
@@ -60,6 +74,13 @@ def config() -> Finding:
         return Finding("configuration", "ok", str(directory))
     except (UserError, ValueError, OSError) as error:
         return Finding("configuration", "fail", str(error), "Restore it from the distribution")
+
+
+def settings(session: Session) -> list[Finding]:
+    problems = directory_problems(session.layout.settings, session.settings)
+    if problems:
+        return [Finding("settings", "fail", problem, "Make it, or take it out") for problem in problems]
+    return [Finding("settings", "ok", str(session.layout.settings) if session.layout.settings.exists() else "defaults")]
 
 
 def skills(session: Session) -> Finding:
@@ -70,7 +91,19 @@ def skills(session: Session) -> Finding:
         registry = Registry.load([session.layout.root / name for name in session.settings.skills])
         return Finding("skills", "ok", f"{len(registry.names())} skills")
     except SkillsError as error:
-        return Finding("skills", "fail", error.detail, error.mend)
+        return Finding(
+            "skills", "fail", f"{error.detail} ({error.reason})", error.mend or "Mend the skill, or take it out"
+        )
+
+
+def playbooks(session: Session) -> Finding:
+    from interlock.agents.planning.playbooks import load_playbooks
+
+    try:
+        own = [session.layout.root / name for name in session.settings.playbooks]
+        return Finding("playbooks", "ok", f"{len(load_playbooks([config_dir() / 'playbooks', *own]))} playbooks")
+    except (UserError, ValueError, OSError) as error:
+        return Finding("playbooks", "fail", str(error), "Mend the file")
 
 
 def isolation(session: Session) -> Finding:
@@ -86,6 +119,12 @@ def isolation(session: Session) -> Finding:
 
 
 def disk(session: Session) -> Finding:
+    if not os.access(session.layout.root, os.W_OK | os.X_OK):
+        return Finding(
+            "disk", "fail", f"{session.layout.root} cannot be written", "Choose another directory with --dir"
+        )
+    if session.layout.hidden.exists() and not session.layout.hidden.is_dir():
+        return Finding("disk", "fail", f"{session.layout.hidden} is no directory", "Move it away")
     free_mb = shutil.disk_usage(session.layout.root).free >> 20
     if free_mb < MIN_FREE_MB:
         return Finding("disk", "fail", f"{free_mb} MB free", f"Free at least {MIN_FREE_MB} MB")
@@ -93,16 +132,22 @@ def disk(session: Session) -> Finding:
 
 
 def keys(session: Session) -> Finding:
-    from interlock.agents.workspace.keys import AGENTS, load_key, load_trust
+    from interlock.agents.workspace.keys import AGENTS, RESTORE, load_key, load_trust
 
+    if not session.layout.trust.exists() and session.layout.store.exists():
+        return Finding("keys", "fail", f"{session.layout.trust} is gone, but goals ran here", RESTORE)
     if not session.layout.trust.exists():
         return Finding("keys", "warn", "none yet", "`interlock init` or `interlock run` makes them")
     try:
-        trust = load_trust(session.layout)
-        for agent in AGENTS:
-            load_key(session.layout, agent)
+        trust, now_ms = load_trust(session.layout), clock_ms()
+        held = {agent: load_key(session.layout, agent).key_id for agent in AGENTS}
     except UserError as error:
         return Finding("keys", "fail", str(error))
+    for agent, key_id in held.items():
+        reason = trust.judge_key(key_id, agent, now_ms, now_ms)
+        if reason is not Reason.OK:
+            detail = f"{session.layout.keys / agent}.nk is not valid in {session.layout.trust} now ({reason})"
+            return Finding("keys", "fail", detail, "Check this machine's clock; restore keys and trust store together")
     if trust.workspace != session.workspace:
         return Finding("keys", "fail", f"they are those of workspace {trust.workspace}", "Use another --dir")
     return Finding("keys", "ok", f"trust store version {trust.version}, {len(AGENTS)} agents")
@@ -118,7 +163,8 @@ async def broker(session: Session) -> Finding:
     from interlock.bus.streams import declarations
 
     if not session.nats and session.layout.running() is None:
-        return Finding("broker", "warn", "none runs here", "`interlock up` starts one")
+        left = "; run/server.json is of a process that is gone" if session.layout.server.exists() else ""
+        return Finding("broker", "warn", f"none runs here{left}", "`interlock up` starts one")
     try:
         async with session.connected() as transport:
             await transport.declare(declarations((session.workspace,)), bind_only=True)

@@ -23,11 +23,12 @@ from interlock.bus.transport import Transport
 class Session:
     """directory: where --dir says, else found upwards. nats: what --nats says. json: answer for machines."""
 
-    def __init__(self, directory: Path | None, nats: str, json: bool) -> None:
+    def __init__(self, directory: Path | None, nats: str, json: bool, settings: Settings | None = None) -> None:
+        """settings: instead of the workspace's own. Raises UserError."""
         if directory is not None and not directory.is_dir():
             raise UserError("no_directory", f"{directory} is no directory", "Check --dir", 2)
         self.layout = Layout(directory.resolve()) if directory is not None else Layout.find(Path())
-        self.settings: Settings = load_settings(self.layout.settings)
+        self.settings: Settings = settings or load_settings(self.layout.settings)
         self.nats = nats or self.settings.nats
         self.json = json
 

@@ -110,6 +110,8 @@ class Layout(Struct, frozen=True):
 
         try:
             running = msgspec.json.decode(self.server.read_bytes(), type=Running)
+            if running.pid < 1:  # to kill(2) these are groups
+                return None
             os.kill(running.pid, 0)
         except (OSError, OverflowError, msgspec.MsgspecError, ValueError):
             return None
