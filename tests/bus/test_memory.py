@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from interlock.bus.clock import Clock, ManualClock, SystemClock
-from interlock.bus.errors import NotFound, Unavailable
+from interlock.bus.errors import Unavailable
 from interlock.bus.memory import MemoryTransport
 from interlock.bus.streams import ConsumerSpec, Declarations, StreamSpec, declarations, inbox_of
 from interlock.bus.transport import Incoming, Message
@@ -131,18 +131,6 @@ async def test_a_clock_that_goes_back_loses_nothing() -> None:
         clock.advance(2 * 3_600_000)
         await transport.settle()
         assert seen == [1, 2]
-
-
-async def test_a_consumer_that_was_not_declared_is_not_found() -> None:
-    transport = MemoryTransport(ManualClock())
-    await transport.declare(Declarations(streams=(STREAM,)))
-
-    async def on_incoming(incoming: Incoming) -> None:
-        pass
-
-    with pytest.raises(NotFound, match="no consumer c on stream S"):
-        async with transport.consume(CONSUMER, on_incoming, concurrency=1):
-            pass
 
 
 async def test_everything_that_up_creates_can_be_declared() -> None:

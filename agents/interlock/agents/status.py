@@ -44,7 +44,8 @@ class GoalStatus(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class AuditStatus(Struct, frozen=True, rename="camel", kw_only=True):
-    """The auditor's final word on a goal's signatures (AUD-05); log: name of the signature log in `bundles`."""
+    """The auditor's final word on a goal's signatures (AUD-05); log: name of the signature log in `bundles`;
+    truncated: there are more hops than were looked at."""
 
     goal_id: str
     hops: int
@@ -52,6 +53,7 @@ class AuditStatus(Struct, frozen=True, rename="camel", kw_only=True):
     refused: list[Refusal] = field(default_factory=list)
     log: str = ""
     at: str = ""
+    truncated: bool = False
 
 
 T = TypeVar("T", GoalStatus, AuditStatus)

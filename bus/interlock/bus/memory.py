@@ -10,6 +10,7 @@ from interlock.bus.clock import Clock
 from interlock.bus.errors import NotFound
 from interlock.bus.memory_broker import MemoryBroker
 from interlock.bus.streams import ConsumerSpec, Declarations
+from interlock.bus.tasks import background
 from interlock.bus.transport import (
     EXPECTED_SEQUENCE,
     MESSAGE_ID,
@@ -96,8 +97,18 @@ class MemoryTransport:
     async def consume(
         self, consumer: ConsumerSpec, on_incoming: OnIncoming, *, concurrency: int
     ) -> AsyncIterator[None]:
-        async with self.broker.durable(consumer).working(on_incoming, concurrency):
+        if self.broker.is_declared(consumer):
+            async with self.broker.durable(consumer).working(on_incoming, concurrency):
+                yield
+            return
+        async with background() as group:
+            group.start_soon(self._work, consumer, on_incoming, concurrency)
             yield
+
+    async def _work(self, consumer: ConsumerSpec, on_incoming: OnIncoming, concurrency: int) -> None:
+        durable = await self.broker.declared(consumer)
+        async with durable.working(on_incoming, concurrency):
+            await asyncio.Event().wait()
 
     async def last(self, stream: str, subject: str) -> Message | None:
         return self.broker.stream(stream).last(subject)

@@ -51,6 +51,7 @@ class MemoryBroker:
         self._inboxes: dict[str, asyncio.Future[Message]] = {}
         self._numbers = itertools.count(1)
         self._activity = 0
+        self._declared = asyncio.Event()  # of the next declaration
 
     @property
     def activity(self) -> int:
@@ -69,6 +70,8 @@ class MemoryBroker:
                 self.objects.declare(bucket)
         for consumer in declarations.consumers:
             self._declare_consumer(consumer)
+        self._declared.set()
+        self._declared = asyncio.Event()
 
     def check(self, declarations: Declarations) -> None:
         """Raises NotFound for what was not declared."""
@@ -87,6 +90,16 @@ class MemoryBroker:
         core = self._hosted(name).core
         core.expire(self.clock.now_ms())
         return core
+
+    def is_declared(self, spec: ConsumerSpec) -> bool:
+        hosted = self._streams.get(spec.stream)
+        return hosted is not None and spec.name in hosted.durables
+
+    async def declared(self, spec: ConsumerSpec) -> Durable:
+        """Waits until somebody declares it: roles may start before their streams are there."""
+        while not self.is_declared(spec):
+            await self._declared.wait()
+        return self.durable(spec)
 
     def durable(self, spec: ConsumerSpec) -> Durable:
         """Raises NotFound."""

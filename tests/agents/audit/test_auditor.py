@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from interlock.agents.audit.auditor import AuditorRole, goal_messages
+from interlock.agents.audit.auditor import MOST_HOPS, AuditorRole, MostHops, goal_messages, is_truncated
 from interlock.agents.audit.log.check import check_log
 from interlock.agents.audit.log.recorder import LogBroken, Recorder, RecorderSettings
 from interlock.agents.status import AuditStatus, read_audit
@@ -31,6 +31,7 @@ from interlock.envelope.keys import SigningKey
 from interlock.envelope.payloads import AuditReport, Refusal
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.signing import Sealed, seal
+from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.trust import Trust
 from interlock.envelope.verification import Limits, decode
 from tests.agents.audit.histories import GOAL, KEYS, NOW, WORKSPACE, History, goal_history, make_trust
@@ -49,10 +50,12 @@ class Place:
         self.clock = ManualClock(NOW)
         self.transport = MemoryTransport(self.clock)
 
+    most = MOST_HOPS
+
     def role(self) -> AuditorRole:
         limits = Limits()
         sender = Sender(self.transport, Identity("auditor", KEYS["auditor"]), limits)
-        return AuditorRole(self.transport, WORKSPACE, sender, Holder(), limits)
+        return AuditorRole(self.transport, WORKSPACE, sender, Holder(), limits, self.most)
 
     def handler(self, role: AuditorRole) -> Handler:
         receiver = Receiver("auditor", Holder(), Limits(), ReplayMemory())
@@ -261,3 +264,29 @@ async def test_a_broken_log_is_an_alarm_and_denies_every_audit(place: Place) -> 
     assert (report.decision, [ground.code for ground in report.grounds]) == ("deny", ["log_broken"])
     (alarm,) = await place.found("AUDIT", "audit", "alarm")
     assert msgspec.json.decode(alarm.data)["reason"] == "truncated"
+
+
+@pytest.mark.parametrize("most", [MostHops(hops=30), MostHops(total_bytes=40_000)], ids=["number", "bytes"])
+async def test_a_flood_of_hops_is_bounded_told_and_denies(place: Place, most: MostHops) -> None:
+    place.most = most
+    history = asked_only()
+    flooded = workspace_subject(WORKSPACE, "role", "executor", GOAL, "act")
+    async with place.auditing():
+        for number in range(200):
+            await place.transport.publish(flooded, b"x" * 1_000, message_id=f"noise-{number}")
+        held = await goal_messages(place.transport, WORKSPACE, GOAL, most=most)
+        assert is_truncated(held, most)
+        assert len(held) <= most.hops + 1
+        assert sum(len(message.data) for message in held) <= most.total_bytes + 1_000
+        await place.store(history)
+    (report,) = await place.reports()
+    assert report.decision == "deny"
+    assert [ground.code for ground in report.grounds] == ["too_many_hops"]
+
+
+async def test_as_many_hops_as_are_held_are_no_flood(place: Place) -> None:
+    place.most = MostHops(hops=10)
+    async with place.auditing():
+        await place.store(asked_only())
+    (report,) = await place.reports()
+    assert (report.decision, report.hops, report.verified) == ("allow", 10, 10)

@@ -14,12 +14,12 @@ import anyio
 import pytest
 
 from interlock.agents.cli import run
-from interlock.agents.cli.submission import publish_goal
+from interlock.agents.cli.submission import publish_goal, wait_for_end
 from interlock.agents.errors import UserError
 from interlock.agents.supervision.house import house
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import load_settings
-from tests.agents.supervision.test_house import SKILLS, alive, descendants, ended, goal, wait_for
+from tests.agents.supervision.test_house import SKILLS, alive, descendants, goal, wait_for
 
 pytestmark = [pytest.mark.process]
 Break = Callable[[Path], object]
@@ -81,7 +81,7 @@ async def test_a_broker_that_is_killed_comes_back_and_the_goal_ends(tmp_path: Pa
                 await anyio.sleep(0.005)
         [server] = [pid for pid in descendants(os.getpid()) if name_of(pid) == "nats-server" and owns(pid, tmp_path)]
         os.kill(server, signal.SIGKILL)
-        status = await ended(place, goal_id)
+        status = await wait_for_end(place.transport, "default", goal_id, lambda _status, _hops: None)
         assert status.outcome == "released", status.grounds
     assert sorted((tmp_path / "lines.txt").read_text().split()) == [f"x-{n}" for n in range(6)]
 
@@ -117,7 +117,8 @@ def test_what_is_interrupted_leaves_nobody_behind(
     try:
         first = children[0]
         assert first.stdout is not None
-        wait_for(lambda: any(word in first.stdout.readline() for word in (b"accepted", b"is up")), 30)  # type: ignore[union-attr]
+        awaited = b"is up" if arguments == ["up"] else b"accepted"
+        wait_for(lambda: awaited in first.stdout.readline(), 30)  # type: ignore[union-attr]
         family = descendants(first.pid)
         if arguments == ["up"]:
             others = [["submit", "goal.json", "--wait"], ["submit", "goal.json", "--wait", "--json"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import anyio
+import msgspec
 import pytest
 
 from interlock.bus.streams import Declarations
@@ -358,3 +359,16 @@ class TestSharing:
             await bench.transport.declare(Declarations(consumers=(wider,)))
             await bench.until_due(lambda: len(inbox.seen) == 3)
         assert inbox.data == [b"1", b"2", b"other"]
+
+
+async def test_a_consumer_may_be_declared_after_its_workers_came(bench: Bench) -> None:
+    """Roles start while `up` makes the streams."""
+    known = await bench.consumer(name="known")
+    late = msgspec.structs.replace(known, name="late")
+    await bench.publish(b"a")
+    inbox = Inbox()
+    async with bench.transport.consume(late, inbox, concurrency=1):
+        await bench.elapse(50)
+        assert inbox.seen == []
+        await bench.transport.declare(Declarations(consumers=(late,)))
+        await bench.until(lambda: inbox.data == [b"a"])

@@ -5,10 +5,12 @@ that ended. A log that does not follow from what was signed before is an alarm, 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.agents.artefacts import put_artefact
 from interlock.agents.audit.heard import Heard
@@ -39,17 +41,34 @@ log = logging.getLogger("interlock.auditor")
 BUNDLES = "bundles"
 
 
+class MostHops(Struct, frozen=True):
+    """What is held of one goal at a time: anybody who may publish can put hops on a goal's subjects, and memory ends."""
+
+    hops: int = 50_000
+    total_bytes: int = 256 << 20
+
+
+MOST_HOPS = MostHops()
+
+
 class AuditorRole:
     """handle: the end of the receiving onion, for what is addressed to the auditor; observe: the recorder's eyes."""
 
     def __init__(
-        self, transport: Transport, workspace: str, sender: Sender, trust: TrustSource, limits: Limits
+        self,
+        transport: Transport,
+        workspace: str,
+        sender: Sender,
+        trust: TrustSource,
+        limits: Limits,
+        most: MostHops = MOST_HOPS,
     ) -> None:
         self._transport = transport
         self._workspace = workspace
         self._sender = sender
         self._trust = trust
         self._limits = limits
+        self._most = most
         self._memo = Memo()
         self.heard = Heard()
         self._alarm: Ground | None = None
@@ -150,6 +169,7 @@ class AuditorRole:
             refused=audit.refused[:50],
             log=name,
             at=at,
+            truncated=audit.truncated,
         )
         await write_audit(self._transport, self._workspace, status)
         self._memo.forget(audit.hops, self._trust.trust)
@@ -160,8 +180,9 @@ class AuditorRole:
         messages = self.heard.of(goal_id, up_to)
         held = await self._transport.count(HOPS.name, _hops_of(self._workspace, goal_id)) if messages else 0
         if held == 0 or held != self.heard.count(goal_id):
-            messages = await goal_messages(self._transport, self._workspace, goal_id, up_to)
-        return audit_hops(messages, self._trust.trust, self._limits, self._memo)
+            messages = await goal_messages(self._transport, self._workspace, goal_id, up_to, self._most)
+        audit = audit_hops(messages, self._trust.trust, self._limits, self._memo)
+        return replace(audit, truncated=is_truncated(messages, self._most))
 
 
 def _is_heard(subject: str) -> bool:
@@ -170,21 +191,34 @@ def _is_heard(subject: str) -> bool:
     return len(tokens) > 4 and tokens[3] in WORKER_ROLES
 
 
-async def goal_messages(transport: Transport, workspace: str, goal_id: str, up_to: int = 0) -> list[Message]:
-    """All hops of a goal in stream order, up to and with a sequence (0: all)."""
+async def goal_messages(
+    transport: Transport, workspace: str, goal_id: str, up_to: int = 0, most: MostHops = MOST_HOPS
+) -> list[Message]:
+    """All hops of a goal in stream order, up to and with a sequence (0: all). One hop or one byte beyond `most` it ends
+    with the hop that was too much: see `is_truncated`.
+    """
     if not is_uuid7(goal_id):
         return []
     messages: list[Message] = []
+    held_bytes = 0
     async with aclosing(transport.read(HOPS.name, [_hops_of(workspace, goal_id)])) as reading:
         async for message in reading:
             if up_to and message.sequence > up_to:
                 break
             messages.append(message)
+            held_bytes += len(message.data)
+            if len(messages) > most.hops or held_bytes > most.total_bytes:
+                break
     return messages
 
 
 def _hops_of(workspace: str, goal_id: str) -> str:
     return workspace_subject(workspace, "role", "*", goal_id, ">")
+
+
+def is_truncated(messages: Sequence[Message], most: MostHops = MOST_HOPS) -> bool:
+    """Whether goal_messages ended before the goal's hops did. What was not read was not verified: fail closed."""
+    return len(messages) > most.hops or sum(len(message.data) for message in messages) > most.total_bytes
 
 
 @asynccontextmanager

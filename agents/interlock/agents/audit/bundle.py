@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from interlock.agents.audit.auditor import BUNDLES, goal_messages
+from interlock.agents.audit.auditor import BUNDLES, goal_messages, is_truncated
 from interlock.agents.audit.packing import PackingError, packed
 from interlock.agents.audit.verify_bundle import VERSION
 from interlock.agents.errors import UserError
@@ -57,6 +57,9 @@ async def make_bundle(
     hops = await goal_messages(transport, workspace, goal_id)
     if status is None or not hops:
         raise UserError("unknown_goal", f"there is no goal {goal_id}", "`interlock goals` lists them", 2)
+    if is_truncated(hops):
+        detail = f"goal {goal_id} has more than {len(hops)} hops"
+        raise UserError("too_many_hops", detail, "Only roles may publish to role.>; see `interlock audit` reports", 2)
     if status.phase != "ended":
         raise UserError("goal_runs", f"goal {goal_id} has not ended", "`interlock watch` waits for its end", 2)
     signer, bounds = open_signer(key_uri), limits or Limits()

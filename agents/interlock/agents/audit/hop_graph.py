@@ -44,7 +44,10 @@ class Hop(Struct, frozen=True, kw_only=True):
 
 
 class HopAudit(Struct, frozen=True):
+    """truncated: the goal has more hops than were looked at."""
+
     hops: list[Hop]
+    truncated: bool = False
 
     @property
     def verified(self) -> int:

@@ -51,6 +51,15 @@ def judge_goal(request: AuditRequest, audit: HopAudit) -> Judgement:
         )
         for hop in audit.broken_inside[:20]
     ]
+    if audit.truncated:
+        grounds.append(
+            Ground(
+                code="too_many_hops",
+                message=f"the goal has more hops than the {len(audit.hops)} that were verified: somebody floods its subjects",
+                rule="G5",
+                instead="only roles may publish to role.>; give the goal a new id and submit it again",
+            )
+        )
     spent, limit = micro_usd(request.cost_usd), micro_usd(request.budget.cost_usd)
     if spent > limit:
         grounds.append(Ground(code="over_budget", message=f"spent {spent} of {limit} micro-USD", rule="BUS-05"))
@@ -91,7 +100,7 @@ def audit_report(request: AuditRequest, audit: HopAudit, judged: Judgement, goal
             f"- Written at: {at}",
             f"- Verdict: **{judged.decision}**",
             f"- Risk tier: {request.risk}",
-            f"- Hops verified: {audit.verified} of {len(audit.hops)}",
+            f"- Hops verified: {audit.verified} of {'more than ' if audit.truncated else ''}{len(audit.hops)}",
             f"- Cost: {request.cost_usd} USD of {request.budget.cost_usd} USD",
             f"- Carbon: {request.carbon_grams} g CO2",
             "",

@@ -23,10 +23,13 @@ def signature_log(workspace: str, goal_id: str, audit: HopAudit, at: str) -> dic
             "signaturesVerified": verified,
             "signaturesFailed": total - verified,
             "verificationRatePerMille": verified * 1000 // total if total else 0,
-            "status": "PASS" if total and verified == total else "FAIL",
+            "status": "PASS" if total and verified == total and not audit.truncated else "FAIL",
         },
         "operations": [_line(number, hop) for number, hop in enumerate(audit.hops, 1)],
-        "alerts": [f"hop {hop.sequence}: {hop.reason}: {hop.detail}" for hop in audit.hops if not hop.verified],
+        "alerts": [
+            *([f"too_many_hops: those after the first {total} were not looked at"] if audit.truncated else []),
+            *(f"hop {hop.sequence}: {hop.reason}: {hop.detail}" for hop in audit.hops if not hop.verified),
+        ],
     }
 
 

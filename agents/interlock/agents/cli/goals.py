@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from interlock.agents.audit.auditor import goal_messages
+from interlock.agents.audit.auditor import goal_messages, is_truncated
 from interlock.agents.cli.goal_file import load_goal
 from interlock.agents.cli.report import exit_code, report_text, report_value
 from interlock.agents.cli.session import Session, find_goal, statuses
@@ -69,6 +69,8 @@ async def show_trace(session: Session, name: str, fold: int) -> int:
         return 0
     for line in lines_of(roots, fold):
         session.say(line)
+    if is_truncated(messages):
+        session.say(f"… only the first {len(messages)} hops")
     return 0
 
 

@@ -37,6 +37,8 @@ async def fetch_deliverable(transport: Transport, status: GoalStatus, directory:
 def signatures_text(audited: AuditStatus | None) -> str:
     if audited is None:
         return "signatures: the auditor has not reported; ask again with `interlock status`"
+    if audited.truncated:
+        return f"signatures verified {audited.verified} of more than {audited.hops}: NOT ALL (too_many_hops)"
     if audited.hops and audited.verified == audited.hops:
         return f"all signatures verified {audited.verified}/{audited.hops}"
     return f"signatures verified {audited.verified}/{audited.hops}: NOT ALL"

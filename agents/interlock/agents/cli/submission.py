@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import anyio
 import msgspec
@@ -12,7 +13,7 @@ from msgspec import Struct, field
 from interlock.agents.errors import UserError
 from interlock.agents.goal.plan import Problem
 from interlock.agents.status import AuditStatus, GoalStatus, read_audit, read_status
-from interlock.bus.errors import Unavailable
+from interlock.bus.errors import BusError, Unavailable
 from interlock.bus.streams import HOPS
 from interlock.bus.tasks import background
 from interlock.bus.transport import MESSAGE_ID, Message, Transport
@@ -21,6 +22,7 @@ from interlock.envelope.subjects import workspace_subject
 
 ANSWER_MS = 15_000
 AUDIT_S = 15.0
+PATIENCE_S = 30.0
 Show = Callable[[GoalStatus | None, int], None]
 
 
@@ -49,19 +51,29 @@ async def publish_goal(transport: Transport, workspace: str, data: bytes) -> str
 
 
 async def wait_for_end(transport: Transport, workspace: str, goal_id: str, show: Show) -> GoalStatus:
-    """Until the goal has ended. show is called with the status and the hops counted so far."""
-    hops = 0
+    """Until the goal has ended. Raises BusError when the broker is away for PATIENCE_S. show is called with the status and the
+    hops counted so far.
+    """
+    hops, seen = 0, time.monotonic()
 
     async def count() -> None:
         nonlocal hops
-        async with aclosing(goal_hops(transport, workspace, goal_id)) as messages:
-            async for _ in messages:
-                hops += 1
+        with suppress(BusError):  # the number is for show
+            async with aclosing(goal_hops(transport, workspace, goal_id)) as messages:
+                async for _ in messages:
+                    hops += 1
 
     async with background() as group:
         group.start_soon(count)
         while True:
-            status = await read_status(transport, workspace, goal_id)
+            try:
+                status = await read_status(transport, workspace, goal_id)
+            except BusError as error:
+                # A broker that was killed is started again; the goal goes on where it was.
+                if not error.retryable or time.monotonic() - seen > PATIENCE_S:
+                    raise
+                continue
+            seen = time.monotonic()
             show(status, hops)
             if status is not None and status.phase == "ended":
                 return status
@@ -80,8 +92,9 @@ async def wait_for_audit(transport: Transport, workspace: str, goal_id: str) -> 
     """The auditor's final word, None if it does not come in time."""
     with anyio.move_on_after(AUDIT_S):
         while True:
-            audited = await read_audit(transport, workspace, goal_id)
-            if audited is not None:
-                return audited
+            with suppress(Unavailable):
+                audited = await read_audit(transport, workspace, goal_id)
+                if audited is not None:
+                    return audited
             await anyio.sleep(0.02)
     return None

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -24,7 +24,7 @@ from interlock.agents.workspace.keys import ensure_keys, load_trust, write_priva
 from interlock.agents.workspace.layout import Layout, Running, process_began
 from interlock.agents.workspace.settings import Settings, check_directories
 from interlock.agents.workspace.trust_source import publish_trust
-from interlock.bus.errors import Unavailable
+from interlock.bus.errors import ServerFailed, Unavailable
 from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.permissions import ADMIN
 from interlock.bus.server import EmbeddedServer
@@ -125,9 +125,10 @@ async def keep_server(server: EmbeddedServer, layout: Layout) -> None:
         if len(deaths) >= SERVER_DEATHS:
             detail = f"nats-server ended {len(deaths)} times within {SERVER_WINDOW_S:.0f} s"
             raise UserError("broker_died", detail, f"See {server.log_path}")
-        await server.restart()
-        if layout.server.exists():
-            write_running(layout, server.url, server.pid)
+        with suppress(ServerFailed):  # it has died again, which is counted like any death
+            await server.restart()
+            if layout.server.exists():
+                write_running(layout, server.url, server.pid)
 
 
 async def ready(
