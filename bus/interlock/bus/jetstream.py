@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import anyio
 import msgspec
@@ -28,6 +27,7 @@ from interlock.bus.errors import LoginRefused, Refused, Unavailable
 from interlock.bus.login import Login, client_for, forbidden_subject, inbox_prefix, is_login_refused
 from interlock.bus.publish_ack import pub_ack
 from interlock.bus.pull import Pull
+from interlock.bus.server_contact import check_url, confirm
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
 from interlock.bus.transport import (
@@ -242,13 +242,7 @@ class JetStreamTransport:
 
         subscription = await self.client.subscribe(subject, queue=group, cb=hand_on)
         try:
-            # nats-py writes a PING at once but hands a SUB to its flusher: the first PING may overtake the subscription,
-            # and only what the second one brings back proves that the broker knows it.
-            try:
-                await self.client.flush()
-                await self.client.flush()
-            except (nats.errors.Error, TimeoutError, OSError) as error:
-                raise Unavailable(f"the broker does not confirm the subscription to {subject}") from error
+            await confirm(self.client, subject)
             yield
         finally:
             await _unsubscribe(subscription)
@@ -406,17 +400,6 @@ async def _close(client: Client) -> None:
         # nats-py would write the rest to a dead socket, fail, and stop half way through closing.
         client._pending, client._pending_data_size = [], 0
         await client.close()
-
-
-def check_url(url: str) -> None:
-    """Raises Refused for what nats-py could not even try."""
-    try:
-        parts = urlsplit(url if "://" in url else f"nats://{url}")
-        well_formed = parts.scheme in ("nats", "tls") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets, or a port beyond 65535
-        well_formed = False
-    if not well_formed or not url.isprintable() or " " in url:
-        raise Refused(f"{url[:200]!r} is no NATS url", "It looks like nats://host:4222")
 
 
 async def _ignore_error(_: Exception) -> None:
