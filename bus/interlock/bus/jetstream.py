@@ -62,6 +62,7 @@ log = logging.getLogger("interlock.bus")
 NO_USER = "Its key must be a user of the server: see `interlock keys list`"
 T = TypeVar("T")
 NO_RESPONDER_PAUSE_S = 0.05
+UNBOUNDED = {"pending_msgs_limit": 0, "pending_bytes_limit": 0}
 
 
 class JetStreamTransport:
@@ -131,12 +132,7 @@ class JetStreamTransport:
                 group.start_soon(transport._until_closed, name)
                 try:
                     await client.subscribe(f"{transport._prefix}.ack.*", cb=transport._on_ack)
-                    await client.subscribe(
-                        f"{transport._prefix}.read.*",
-                        cb=transport._on_read,
-                        pending_msgs_limit=0,
-                        pending_bytes_limit=0,
-                    )
+                    await client.subscribe(f"{transport._prefix}.read.*", cb=transport._on_read, **UNBOUNDED)
                 except nats.errors.Error as error:
                     raise Unavailable(f"the NATS server at {url} closed the connection") from error
                 group.start_soon(transport._sweep)
