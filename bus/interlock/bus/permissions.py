@@ -70,7 +70,14 @@ ACCESS: dict[str, Access] = {
         answers=("human", "executor"),
     ),
     "orchestrator": Access(
-        writes=("journal.goal.*", "timer.set.>", "$KV.goals.{workspace}.*", "$KV.approvals.{workspace}.>", *_HALT),
+        writes=(
+            "journal.goal.*",
+            "request.ledger",
+            "timer.set.>",
+            "$KV.goals.{workspace}.*",
+            "$KV.approvals.{workspace}.>",
+            *_HALT,
+        ),
         reads=(JOURNAL.name, *_kv("goals", "approvals")),
         pulls=("timers",),
     ),

@@ -19,7 +19,7 @@ from interlock.bus.actor import Actor
 from interlock.bus.clock import ManualClock
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.gates import Receiver, receiving_gates
-from interlock.bus.hop import DONE, Handler, Hop
+from interlock.bus.hop import DONE, Handler, Hop, Outcome
 from interlock.bus.memory import MemoryTransport
 from interlock.bus.middleware import gates_stage, onion
 from interlock.bus.sender import Identity, Sender
@@ -49,6 +49,7 @@ class Place:
     def __init__(self) -> None:
         self.clock = ManualClock(NOW)
         self.transport = MemoryTransport(self.clock)
+        self.busy = 0
 
     most = MOST_HOPS
 
@@ -59,7 +60,16 @@ class Place:
 
     def handler(self, role: AuditorRole) -> Handler:
         receiver = Receiver("auditor", Holder(), Limits(), ReplayMemory())
-        return onion([gates_stage(receiving_gates(receiver))], role.handle)
+        handle = onion([gates_stage(receiving_gates(receiver))], role.handle)
+
+        async def counted(hop: Hop) -> Outcome:
+            self.busy += 1
+            try:
+                return await handle(hop)
+            finally:
+                self.busy -= 1
+
+        return counted
 
     @asynccontextmanager
     async def auditing(self) -> AsyncIterator[None]:
@@ -72,12 +82,14 @@ class Place:
             handler=self.handler(role),
         )
         quick = RecorderSettings(window_ms=0, checkpoint_ms=1, pause_ms=1)
-        recorder = Recorder(self.transport, WORKSPACE, KEYS["auditor"], observe=role.observe, settings=quick)
+        recorder = Recorder(
+            self.transport, WORKSPACE, KEYS["auditor"], observe=role.observe, hear=role.heard.keep, settings=quick
+        )
         async with background() as group, actor.running():
             group.start_soon(recorder.run)
             yield
             with anyio.fail_after(10):
-                while not await self.all_recorded():
+                while not await self.all_recorded() or self.busy:
                     await anyio.sleep(0.001)
 
     async def all_recorded(self) -> bool:

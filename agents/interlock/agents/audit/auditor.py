@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
+import anyio
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -39,6 +40,7 @@ from interlock.envelope.verification import Limits
 
 log = logging.getLogger("interlock.auditor")
 BUNDLES = "bundles"
+CATCH_UP_TRIES, CATCH_UP_S = 5, 0.003
 
 
 class MostHops(Struct, frozen=True):
@@ -177,12 +179,25 @@ class AuditorRole:
 
     async def _audit(self, goal_id: str, up_to: int) -> HopAudit:
         """Of what the stream gave this auditor, if that is all it has of the goal; else of what it gives now."""
-        messages = self.heard.of(goal_id, up_to)
-        held = await self._transport.count(HOPS.name, _hops_of(self._workspace, goal_id)) if messages else 0
-        if held == 0 or held != self.heard.count(goal_id):
+        if await self._heard_all(goal_id):
+            messages = self.heard.of(goal_id, up_to)
+        else:
             messages = await goal_messages(self._transport, self._workspace, goal_id, up_to, self._most)
         audit = audit_hops(messages, self._trust.trust, self._limits, self._memo)
         return replace(audit, truncated=is_truncated(messages, self._most))
+
+    async def _heard_all(self, goal_id: str) -> bool:
+        """Whether the stream has given this auditor all that it holds of the goal. What it was given last may be on its
+        way still: the request comes by another consumer than the hops before it.
+        """
+        if not self.heard.count(goal_id):
+            return False
+        held = await self._transport.count(HOPS.name, _hops_of(self._workspace, goal_id))
+        for _ in range(CATCH_UP_TRIES):
+            if self.heard.count(goal_id) >= held:
+                break
+            await anyio.sleep(CATCH_UP_S)
+        return self.heard.count(goal_id) == held
 
 
 def _is_heard(subject: str) -> bool:
