@@ -62,7 +62,7 @@ log = logging.getLogger("interlock.bus")
 NO_USER = "Its key must be a user of the server: see `interlock keys list`"
 T = TypeVar("T")
 NO_RESPONDER_PAUSE_S = 0.05
-UNBOUNDED = {"pending_msgs_limit": 0, "pending_bytes_limit": 0}
+UNBOUNDED: dict[str, Any] = {"pending_msgs_limit": 0, "pending_bytes_limit": 0}
 
 
 class JetStreamTransport:
