@@ -18,12 +18,12 @@ import anyio
 import msgspec
 import nats.errors
 from msgspec import Struct
-from nats.aio.client import Client
 
 from interlock.bus import reading
 from interlock.bus.broker_errors import api_error, client_error
 from interlock.bus.clock import Clock, SystemClock
 from interlock.bus.errors import LoginRefused, Refused, Unavailable
+from interlock.bus.hop_client import HopClient
 from interlock.bus.login import Login, client_for, forbidden_subject, inbox_prefix, is_login_refused
 from interlock.bus.publish_ack import pub_ack
 from interlock.bus.pull import Pull
@@ -68,7 +68,7 @@ UNBOUNDED: dict[str, Any] = {"pending_msgs_limit": 0, "pending_bytes_limit": 0}
 class JetStreamTransport:
     """Use as `async with JetStreamTransport.connect(url, name="executor") as transport`."""
 
-    def __init__(self, client: Client, inbox: str, clock: Clock, settings: JetStreamSettings) -> None:
+    def __init__(self, client: HopClient, inbox: str, clock: Clock, settings: JetStreamSettings) -> None:
         self.client = client
         self.settings = settings
         self.followers: set[asyncio.Event] = set()
@@ -131,7 +131,7 @@ class JetStreamTransport:
             async with background() as group:
                 group.start_soon(transport._until_closed, name)
                 try:
-                    await client.subscribe(f"{transport._prefix}.ack.*", cb=transport._on_ack)
+                    await client.subscribe_raw(f"{transport._prefix}.ack.*", transport._on_ack)
                     await client.subscribe(f"{transport._prefix}.read.*", cb=transport._on_read, **UNBOUNDED)
                 except nats.errors.Error as error:
                     raise Unavailable(f"the NATS server at {url} closed the connection") from error
@@ -181,7 +181,7 @@ class JetStreamTransport:
         finally:
             self._waiting.pop(token, None)
 
-    async def _on_ack(self, message: Msg) -> None:
+    def _on_ack(self, message: Msg) -> None:
         waiting = self._waiting.get(message.subject.rpartition(".")[2])
         if waiting is not None and not waiting[0].done():
             waiting[0].set_result(message)
@@ -386,7 +386,7 @@ async def _unsubscribe(subscription: Any) -> None:
             return  # the connection is gone, and the subscription with it
 
 
-async def _close(client: Client) -> None:
+async def _close(client: HopClient) -> None:
     with anyio.move_on_after(2, shield=True):
         if client.is_connected:
             try:

@@ -10,8 +10,8 @@ import base64
 import re
 
 from msgspec import Struct
-from nats.aio.client import Client
 
+from interlock.bus.hop_client import HopClient
 from interlock.envelope.keys import SigningKey
 
 _FORBIDDEN = re.compile(r"permissions violation for (?:publish|subscription) (?:to|for)? ?\"([^\"]+)\"", re.IGNORECASE)
@@ -24,7 +24,7 @@ class Login(Struct, frozen=True):
     key: SigningKey
 
 
-class _NKeyClient(Client):
+class _NKeyClient(HopClient):
     """Presents the key it holds when it connects: after a rotation that is another one than before."""
 
     def __init__(self, key: SigningKey) -> None:
@@ -39,8 +39,8 @@ class _NKeyClient(Client):
         return base64.b64encode(self._login_key.sign(nonce.encode()))
 
 
-def client_for(login: Login | None) -> Client:
-    return Client() if login is None else _NKeyClient(login.key)
+def client_for(login: Login | None) -> HopClient:
+    return HopClient() if login is None else _NKeyClient(login.key)
 
 
 def inbox_prefix(user: str) -> str:

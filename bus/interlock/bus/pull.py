@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
+    from interlock.bus.hop_client import HopClient
     from interlock.bus.streams import ConsumerSpec
 
 EXPIRES_S = 30
@@ -62,7 +63,7 @@ class Delivery:
 class Pull:
     """Asks one consumer for messages on a private inbox."""
 
-    def __init__(self, client: Client, consumer: ConsumerSpec, inbox: str, *, batch: int) -> None:
+    def __init__(self, client: HopClient, consumer: ConsumerSpec, inbox: str, *, batch: int) -> None:
         self._client = client
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.name}"
         self._inbox = inbox
@@ -84,9 +85,7 @@ class Pull:
     @asynccontextmanager
     async def subscribed(self) -> AsyncIterator[None]:
         self._heard = asyncio.get_running_loop().time()
-        subscription = await self._client.subscribe(
-            self._inbox, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        subscription = await self._client.subscribe_raw(self._inbox, self._on_message)
         try:
             yield
         finally:
@@ -137,7 +136,7 @@ class Pull:
             return  # asked again after the next heartbeat
         self._asked += count
 
-    async def _on_message(self, raw: Msg) -> None:
+    def _on_message(self, raw: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()
         if raw.reply:  # a status has nobody to acknowledge it to
             self._asked -= 1
