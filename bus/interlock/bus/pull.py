@@ -17,6 +17,7 @@ import msgspec
 import nats.errors
 
 from interlock.bus.transport import NO_HEADERS, Message, OnIncoming
+from interlock.bus.work_queue import WorkQueue
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -73,13 +74,13 @@ class Pull:
         self._refused = False
         self._heard = 0.0
         self._wake = asyncio.Event()
-        self._queue: asyncio.Queue[Msg | None] = asyncio.Queue()
+        self._queue: WorkQueue[Msg | None] = WorkQueue()
 
     def forget(self) -> None:
         """The connection was lost and is back: what was asked for or under way on the old one will not come."""
         self._asked = 0
         self._refused = True
-        self._queue.put_nowait(None)
+        self._queue.put(None)
         self._wake.set()
 
     @asynccontextmanager
@@ -116,7 +117,7 @@ class Pull:
                 self._refused = False
             if loop.time() - self._heard > 2 * HEARTBEAT_S:
                 self._asked = 0
-            idle = self._batch - self._asked - self._running - self._queue.qsize()
+            idle = self._batch - self._asked - self._running - len(self._queue)
             if idle > 0:
                 await self._ask(idle)
             self._wake.clear()
@@ -140,7 +141,7 @@ class Pull:
         self._heard = asyncio.get_running_loop().time()
         if raw.reply:  # a status has nobody to acknowledge it to
             self._asked -= 1
-            self._queue.put_nowait(raw)
+            self._queue.put(raw)
             return
         headers = raw.headers or {}
         status = headers.get("Status")
@@ -148,7 +149,7 @@ class Pull:
             left = int(headers.get("Nats-Pending-Messages") or 0)
             self._asked = max(0, self._asked - left) if left else 0
             self._refused = status not in _ENDED
-            self._queue.put_nowait(None)
+            self._queue.put(None)
             self._wake.set()
 
 
