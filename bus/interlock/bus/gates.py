@@ -20,6 +20,7 @@ from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import (
+    OK,
     Checked,
     Limits,
     check_freshness,
@@ -30,7 +31,6 @@ from interlock.envelope.verification import (
 )
 
 TRACEPARENT = "traceparent"
-OK = Checked(Reason.OK)
 
 # What happens to a message refused for a reason: to the dead letters at once, or tried again with backoff first.
 CONSEQUENCE: dict[Reason, Disposition] = {

@@ -28,7 +28,7 @@ def gates_stage(gates: Sequence[tuple[str, Gate]]) -> Stage:
         async def handle(hop: Hop) -> Outcome:
             for name, gate in gates:
                 checked = judged(name, gate, hop)
-                if not checked.ok:
+                if checked.reason is not Reason.OK:
                     return Outcome(CONSEQUENCE[checked.reason], checked.reason, checked.detail)
             return await handle_next(hop)
 

@@ -35,14 +35,17 @@ class Buckets:
         if self._limit.off:
             return 0
         full = self._limit.burst * self._TOKEN
-        level, seen_ms = self._levels.pop(key, (full, now_ms))
-        level = min(full, level + max(0, now_ms - seen_ms) * self._limit.per_minute)
+        level, seen_ms = self._levels.get(key, (full, now_ms))
+        if now_ms > seen_ms:
+            level = min(full, level + (now_ms - seen_ms) * self._limit.per_minute)
+            seen_ms = now_ms
         wait_ms = 0
         if level >= self._TOKEN:
             level -= self._TOKEN
         else:
             wait_ms = -(-(self._TOKEN - level) // self._limit.per_minute)
-        self._levels[key] = (level, max(now_ms, seen_ms))
+        self._levels[key] = (level, seen_ms)
+        self._levels.move_to_end(key)
         if len(self._levels) > self._max_keys:
             self._levels.popitem(last=False)
         return wait_ms

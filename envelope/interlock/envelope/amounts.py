@@ -18,6 +18,7 @@ Timestamp = Annotated[str, Meta(pattern=rf"^{_DAY}T{_TIME}Z(?!\n)$")]
 _decimal = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,6}))?")
 
 
+@lru_cache(maxsize=4096)  # most amounts of a workspace are a few that come again and again
 def micro_usd(text: str) -> int:
     """`"0.05"` → 50000. Up to ten digits before the point and six after; raises ValueError for anything else."""
     match = _decimal.fullmatch(text)

@@ -49,6 +49,7 @@ class Checked(Struct, frozen=True):
 
 
 DEFAULT_LIMITS = Limits()
+OK = Checked(Reason.OK)
 
 
 def decode(wire: bytes, limits: Limits = DEFAULT_LIMITS) -> Checked:
@@ -85,7 +86,7 @@ def check_signature(envelope: Envelope, trust: Trust, seen_ms: int, wire: bytes 
         return Checked(Reason.BAD_SIGNATURE, str(error))
     if not is_signed_by(envelope.key_id, message, signature):
         return Checked(Reason.BAD_SIGNATURE, f"not signed by {envelope.key_id}, or changed afterwards")
-    return Checked(Reason.OK)
+    return OK
 
 
 def check_route(envelope: Envelope, subject: str, recipient: str) -> Checked:
@@ -95,22 +96,15 @@ def check_route(envelope: Envelope, subject: str, recipient: str) -> Checked:
     if envelope.subject != subject:
         return Checked(Reason.WRONG_SUBJECT, f"signed for {envelope.subject}, came on {subject[:256]}")
     tokens = subject.split(".")
-    expected = [
-        PREFIX,
-        envelope.workspace,
-        "role",
-        tokens[3] if len(tokens) == 6 else "",
-        envelope.goal_id,
-        envelope.intent,
-    ]
-    if tokens != expected:
+    role = tokens[3] if len(tokens) == 6 else ""
+    if tokens != [PREFIX, envelope.workspace, "role", role, envelope.goal_id, envelope.intent]:
         return Checked(Reason.WRONG_SUBJECT, "its subject does not name its workspace, goal and intent")
-    roles = {role_of(agent) for agent in envelope.recipients}
-    if tokens[3] not in roles:
-        return Checked(Reason.WRONG_RECIPIENT, f"addressed to {', '.join(envelope.recipients)}, came to {tokens[3]}")
-    if recipient and recipient not in envelope.recipients and role_of(recipient) not in envelope.recipients:
-        return Checked(Reason.WRONG_RECIPIENT, f"addressed to {', '.join(envelope.recipients)}, read by {recipient}")
-    return Checked(Reason.OK)
+    recipients = envelope.recipients
+    if role not in [role_of(agent) for agent in recipients]:
+        return Checked(Reason.WRONG_RECIPIENT, f"addressed to {', '.join(recipients)}, came to {role}")
+    if recipient and recipient not in recipients and role_of(recipient) not in recipients:
+        return Checked(Reason.WRONG_RECIPIENT, f"addressed to {', '.join(recipients)}, read by {recipient}")
+    return OK
 
 
 def check_freshness(envelope: Envelope, now_ms: int, limits: Limits = DEFAULT_LIMITS) -> Checked:
@@ -122,7 +116,7 @@ def check_freshness(envelope: Envelope, now_ms: int, limits: Limits = DEFAULT_LI
         return Checked(Reason.FROM_FUTURE, f"created {created_ms - now_ms} ms ahead of the clock")
     if now_ms > created_ms + envelope.ttl_ms + limits.skew_ms:
         return Checked(Reason.EXPIRED, f"dead for {now_ms - created_ms - envelope.ttl_ms} ms")
-    return Checked(Reason.OK)
+    return OK
 
 
 def check_replay(
@@ -132,7 +126,7 @@ def check_replay(
     dead_after_ms = time_ms(envelope.created_at) + envelope.ttl_ms + 2 * limits.skew_ms
     if not memory.admit(envelope.id, sequence, dead_after_ms, now_ms):
         return Checked(Reason.REPLAYED, f"message {envelope.id} was already received")
-    return Checked(Reason.OK)
+    return OK
 
 
 def verify(

@@ -81,7 +81,8 @@ class Lease:
         self._scope = scope
         self._key = key
         self._size = size
-        self._slack = Amount(size.tokens // 4, size.usd_micro // 4, size.wall_ms // 4, size.actions // 4)
+        self._slack = _part(size, 4)
+        self._soon = _part(size, 8)  # unreported spending that calls for a report
         self._hold_ms = hold_ms
         self._expires_ms = now_ms + hold_ms
         self._spent = ZERO
@@ -122,10 +123,7 @@ class Lease:
             self._wake.set()
             return False
         self._spent = spent
-        half = Amount(
-            self._slack.tokens // 2, self._slack.usd_micro // 2, self._slack.wall_ms // 2, self._slack.actions // 2
-        )
-        if not unreported.within(half):
+        if not unreported.within(self._soon):
             self._wake.set()
         return True
 
@@ -140,3 +138,7 @@ class Lease:
             )
             if answer.granted:
                 self._reported, self._expires_ms = spent, expires_ms
+
+
+def _part(size: Amount, share: int) -> Amount:
+    return Amount(size.tokens // share, size.usd_micro // share, size.wall_ms // share, size.actions // share)
