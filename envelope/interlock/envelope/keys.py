@@ -11,13 +11,8 @@ import os
 import re
 from functools import lru_cache
 
-from nacl.bindings import (
-    crypto_core_ed25519_is_valid_point,
-    crypto_sign,
-    crypto_sign_open,
-    crypto_sign_seed_keypair,
-)
-from nacl.exceptions import BadSignatureError, CryptoError
+from nacl._sodium import ffi, lib
+from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign, crypto_sign_seed_keypair
 
 _SEED = 18 << 3
 _KINDS = {"U": 20 << 3, "A": 0, "O": 14 << 3}
@@ -97,10 +92,12 @@ def check_enrolment(key_id: str) -> None:
 def is_signed_by(key_id: str, message: bytes, signature: bytes) -> bool:
     """Whether signature is the key's Ed25519 signature (RFC 8032) of message. Never raises."""
     try:
-        crypto_sign_open(signature + message, decode_public(key_id))
-    except (BadSignatureError, CryptoError, ValueError, TypeError):
+        # libsodium's own function, which gives out nothing for NULL: PyNaCl's would copy the message twice (2 us).
+        signed = signature + message
+        wrong = lib.crypto_sign_open(ffi.NULL, ffi.NULL, signed, len(signed), decode_public(key_id))
+    except (ValueError, TypeError):
         return False
-    return len(signature) == 64
+    return wrong == 0 and len(signature) == 64
 
 
 def base64url(data: bytes) -> str:
