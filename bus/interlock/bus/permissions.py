@@ -66,13 +66,12 @@ ACCESS: dict[str, Access] = {
     "gateway": Access(
         writes=("ledger.>",),
         reads=(LEDGER.name,),
-        hears=("goal.submit", "request.ledger"),
+        hears=("goal.submit", "request.ledger", "role.human.*.complete"),
         answers=("human", "executor"),
     ),
     "orchestrator": Access(
         writes=(
             "journal.goal.*",
-            "request.ledger",
             "timer.set.>",
             "$KV.goals.{workspace}.*",
             "$KV.approvals.{workspace}.>",

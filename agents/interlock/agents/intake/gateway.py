@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from interlock.agents.contract.admission import Admission, Unbound, UnderContract
 from interlock.agents.contract.configuration import configuration_digests
 from interlock.agents.goal.plan import Problem
+from interlock.agents.intake.closing import Closing
 from interlock.agents.intake.reading import problem
 from interlock.agents.intake.replies import Replies
 from interlock.agents.intake.validate import HEADROOM, Rejected, read_intake
@@ -306,5 +307,7 @@ async def gateway_running(parts: Parts) -> AsyncIterator[None]:
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(writer.running())
+        closing = Closing(parts.transport, parts.workspace, writer, parts.trust, parts.limits)
+        await stack.enter_async_context(closing.running())
         await stack.enter_async_context(role.running())
         yield

@@ -39,7 +39,6 @@ from interlock.bus.errors import BusError, Conflict
 from interlock.bus.hop import DONE, Hop, Outcome, Postpone, Refusal
 from interlock.bus.journal import append, journal_subject, read_journal
 from interlock.bus.kv import kv_entries
-from interlock.bus.ledger.client import end_goal
 from interlock.bus.records import Seals
 from interlock.bus.sender import Sender
 from interlock.bus.transport import Transport
@@ -173,7 +172,6 @@ class OrchestratorRole:
             await self._send(sends, at_ms)
             await self._tell(goal, goal_id)
         if goal.state.phase == "ended":
-            await end_goal(self._transport, self._workspace, goal_id)
             self._goals.pop(goal_id, None)
 
     async def _decide(self, goal: _Goal, goal_id: str, event: AnyEvent) -> list[Send]:

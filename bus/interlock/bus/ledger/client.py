@@ -64,11 +64,9 @@ async def open_goal(ledger: Ask, goal_id: str, limit: Amount, *, now_ms: int, ex
     return await ledger.ask(request)
 
 
-async def end_goal(transport: Transport, workspace: str, goal_id: str) -> None:
-    """Closes a goal's scope, so that the day gets back what the goal did not use. Nobody waits for an answer: if this is
-    lost, what the day holds for the goal expires. Raises BusError.
-    """
-    await transport.send(request_subject(workspace), msgspec.json.encode(Request(op="end", scope=goal_scope(goal_id))))
+async def end_goal(ledger: Ask, goal_id: str) -> Answer:
+    """Closes a goal's scope; the day gets back what the goal did not use."""
+    return await ledger.ask(Request(op="end", scope=goal_scope(goal_id)))
 
 
 class Lease:
