@@ -18,7 +18,7 @@ from interlock.agents.contract.generate import following, generated
 from interlock.agents.parts import Parts
 from interlock.agents.status import AuditStatus, GoalStatus, read_audit, read_status
 from interlock.agents.wiring import running
-from interlock.agents.workspace.keys import CAPABILITIES
+from interlock.agents.workspace.keys import CAPABILITIES, TRUST_LEVELS
 from interlock.bus.clock import SystemClock
 from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.memory import MemoryTransport
@@ -48,7 +48,10 @@ class Keys:
         window = {"not_before": timestamp(now - 60_000), "not_after": timestamp(now + 10**10)}
         records = [
             AgentRecord(
-                agent=role, keys=[KeyRecord(key_id=key.key_id, **window)], capabilities=CAPABILITIES.get(role, [])
+                agent=role,
+                keys=[KeyRecord(key_id=key.key_id, **window)],
+                capabilities=CAPABILITIES.get(role, []),
+                trust_level=TRUST_LEVELS.get(role, 50),
             )
             for role, key in self.agents.items()
         ]

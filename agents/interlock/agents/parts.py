@@ -15,6 +15,8 @@ from interlock.bus.gates import ContractSource, Receiver, TrustSource, receiving
 from interlock.bus.hop import Handler, Hop, Outcome
 from interlock.bus.layers import rate_layer
 from interlock.bus.middleware import Stage, gates_stage, onion
+from interlock.bus.policy.service import policy_service
+from interlock.bus.policy.stage import HopFactsSource, TaskFactsOf, no_task, policy_layer
 from interlock.bus.rates import Buckets, RateLimit
 from interlock.bus.records import Seals
 from interlock.bus.sender import Identity, Sender
@@ -31,11 +33,10 @@ UNDELIVERABLE = "undeliverable"
 
 class Parts(Struct, frozen=True, kw_only=True):
     """What a role is put together from. config: the read-only configuration directory. contract: the mandate that
-    every hop moves under; None only in tests of single roles. skills: further directories of skills. read_roots,
-    write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day. model_planner: a
-    model that drafts plans of free-text goals, if any. log_memory: where the auditor remembers its last checkpoint,
-    outside the broker.
-    secured: the broker knows its users.
+    every hop moves under; None only in tests of single roles. skills, playbooks, policies: further directories of them.
+    read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day.
+    model_planner: a model that drafts plans of free-text goals, if any. log_memory: where the auditor remembers its last
+    checkpoint, outside the broker. secured: the broker knows its users.
     """
 
     transport: Transport
@@ -46,6 +47,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     contract: ContractSource | None = None
     skills: tuple[Path, ...] = ()
     playbooks: tuple[Path, ...] = ()
+    policies: tuple[Path, ...] = ()
     read_roots: tuple[Path, ...] = ()
     write_roots: tuple[Path, ...] = ()
     isolation: Literal["strict", "best_effort"] = "strict"
@@ -69,10 +71,14 @@ class Parts(Struct, frozen=True, kw_only=True):
         return Sender(self.transport, self.identity, self.limits)
 
 
-def receiving(parts: Parts, handler: Handler, *extra: Stage) -> Handler:
-    """The receiving onion of a worker: gates in their order, rate, then the role's own layers, then its handler."""
+def receiving(parts: Parts, handler: Handler, *extra: Stage, task_facts: TaskFactsOf = no_task) -> Handler:
+    """The receiving onion of a worker: gates in their order, policy, rate, then the role's own layers, then its handler.
+    task_facts: what policies are to know of a task. Raises PolicyError if the policies cannot be used.
+    """
     receiver = Receiver(parts.identity.agent, parts.trust, parts.limits, ReplayMemory(), parts.contract)
     stages = [gates_stage(receiving_gates(receiver))]
+    service = policy_service(parts.config / "policies", parts.policies)
+    stages.append(("policy", policy_layer(service, HopFactsSource(parts.identity.agent, parts.trust, task_facts))))
     stages.append(("rate", rate_layer(Buckets(parts.agent_rate), Buckets(parts.workspace_rate))))
     return onion([*stages, *extra], handler)
 

@@ -140,6 +140,7 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
             contract=contract,
             skills=(*paths(settings.skills), *skills),
             playbooks=paths(settings.playbooks),
+            policies=paths(settings.policies),
             read_roots=(*paths(settings.input_roots), *grants),
             write_roots=paths(settings.write_roots),
             isolation=settings.isolation,

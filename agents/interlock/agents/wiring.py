@@ -73,6 +73,7 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
 @asynccontextmanager
 async def executor(parts: Parts) -> AsyncIterator[None]:
     from interlock.agents.execution.executor import ExecutorRole, Granted
+    from interlock.agents.execution.task_facts import task_facts
     from interlock.skills.cost import load_prices
     from interlock.skills.registry import Registry
     from interlock.skills.runner import RunnerSettings, SkillRunner
@@ -85,11 +86,12 @@ async def executor(parts: Parts) -> AsyncIterator[None]:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interlock-executor-")))
         settings = RunnerSettings(concurrency=parts.concurrency, isolation=parts.isolation)
         runner = await stack.enter_async_context(SkillRunner.started(settings))
+        registry = Registry.load(parts.skills)
         role = ExecutorRole(
             parts.transport,
             parts.workspace,
             parts.sender,
-            registry=Registry.load(parts.skills),
+            registry=registry,
             runner=runner,
             prices=load_prices(parts.config / "prices.yaml", parts.region),
             granted=Granted(parts.read_roots, parts.write_roots, parts.config),
@@ -101,6 +103,7 @@ async def executor(parts: Parts) -> AsyncIterator[None]:
             role.handle,
             ("breaker", breaker_layer(Breakers(parts.breaker), circuit)),
             ("budget", budget_layer(ledger, Charge(granted_budget))),
+            task_facts=lambda hop: task_facts(hop, registry.find),
         )
         tell = tell_orchestrator(parts)
 

@@ -105,7 +105,7 @@ def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
         ("replay", first_time),
         ("trace", traced),
         *([] if receiver.contract is None else [("contract", mandated(receiver.contract))]),
-        ("policy", permitted),
+        ("authority", permitted),
     ]
 
 

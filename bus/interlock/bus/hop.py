@@ -11,7 +11,7 @@ from interlock.bus.transport import Message
 from interlock.envelope.amounts import ZERO, Amount
 from interlock.envelope.children import Origin, origin_of
 from interlock.envelope.model import Envelope
-from interlock.envelope.verdict import Reason
+from interlock.envelope.verdict import Reason, Verdict
 
 
 class Disposition(StrEnum):
@@ -36,10 +36,11 @@ DONE = Outcome(Disposition.DONE)
 
 class Hop:
     """One envelope on its way through the receiving onion. envelope and digest are there once `decode` has passed;
-    authentic is set once the signature has: only then may the sender be told anything.
+    authentic is set once the signature has: only then may the sender be told anything. policy is the policies' verdict
+    once they have judged.
     """
 
-    __slots__ = ("authentic", "digest", "message", "now_ms", "parsed")
+    __slots__ = ("authentic", "digest", "message", "now_ms", "parsed", "policy")
 
     def __init__(self, message: Message, now_ms: int) -> None:
         self.message = message
@@ -47,6 +48,7 @@ class Hop:
         self.parsed: Envelope | None = None
         self.digest = ""
         self.authentic = False
+        self.policy: Verdict | None = None
 
     @property
     def envelope(self) -> Envelope:

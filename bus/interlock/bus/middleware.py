@@ -1,6 +1,6 @@
 """The receiving onion: each layer takes the next handler and returns a handler (bus.md). The order is data, here.
 
-gates → rate → breaker → budget → handler
+gates → policy → rate → breaker → budget → handler
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ audit = App(name="audit", help="Bundles: the offline-verifiable record of a goal
 app.command(audit)
 contract = App(name="contract", help="The signed mandate of this workspace: show it, change it, verify its history.")
 app.command(contract)
+policy = App(name="policy", help="Policies: the Rego that judges every hop.")
+app.command(policy)
 
 Dir = Annotated[Path | None, Parameter(name="--dir", help="The workspace; default: the nearest directory upwards.")]
 Nats = Annotated[
@@ -282,3 +284,34 @@ def contract_verify(
     from interlock.agents.cli.contracting import verify
 
     return verify(Session(dir, "", json), head)
+
+
+@policy.command(name="check")
+def policy_check(*, dir: Dir = None, json: Json = False) -> int:
+    """Vet and compile the policies, print their digest. Exit 2 if they may not be used."""
+    from interlock.agents.cli.policies import check_policies
+
+    return check_policies(Session(dir, "", json))
+
+
+@policy.command(name="explain")
+def policy_explain(goal: str, *, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """Which rule decides each hop of a goal, and what would be allowed instead."""
+    from interlock.agents.cli.explaining import explain_goal
+
+    return anyio.run(explain_goal, Session(dir, nats, json), goal)
+
+
+@policy.command(name="test")
+def policy_test(
+    *,
+    opa: Annotated[
+        bool, Parameter(negative="", help="Also with the real `opa test`, which must be installed.")
+    ] = False,
+    dir: Dir = None,
+    json: Json = False,
+) -> int:
+    """Run the policies' own tests. Exit 1 if one fails."""
+    from interlock.agents.cli.policies import test_policies
+
+    return test_policies(Session(dir, "", json), opa)

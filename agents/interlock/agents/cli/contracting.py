@@ -22,6 +22,7 @@ from interlock.agents.contract.store import PROPOSAL, load_contract, signers_of,
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import load_key
+from interlock.agents.workspace.policies import policy_directories
 from interlock.bus.permissions import ADMIN
 from interlock.envelope.amounts import clock_ms
 from interlock.envelope.contract import Change, Contract
@@ -146,7 +147,11 @@ def told_changes(before: Contract | None, after: Contract) -> list[str]:
 
 
 def _digests(session: Session) -> ConfigurationDigests:
-    return configuration_digests(config_dir(), playbook_directories(session.layout, session.settings))
+    return configuration_digests(
+        config_dir(),
+        playbook_directories(session.layout, session.settings),
+        policy_directories(session.layout, session.settings),
+    )
 
 
 def _version(chain: Chain, number: int | None) -> Version:

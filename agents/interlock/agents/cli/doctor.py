@@ -40,8 +40,15 @@ async def examine(directory: Path | None, nats: str, json: bool) -> int:
         # The rest is examined all the same, as if nothing were set.
         session = Session(directory, nats, json, Settings())
         told = [Finding("settings", "fail", str(error), "Mend it; docs/settings.md tells every setting")]
-    findings = [python(), server(), config(), *told, skills(session), playbooks(session), isolation(session)]
-    findings += [disk(session), keys(session), users(session), await broker(session)]
+    findings = [python(), server(), config(), *told, policies(session), skills(session)]
+    findings += [
+        playbooks(session),
+        isolation(session),
+        disk(session),
+        keys(session),
+        users(session),
+        await broker(session),
+    ]
     for finding in findings:
         mend = f"  → {finding.mend}" if finding.mend else ""
         if not session.json:
@@ -81,6 +88,16 @@ def settings(session: Session) -> list[Finding]:
     if problems:
         return [Finding("settings", "fail", problem, "Make it, or take it out") for problem in problems]
     return [Finding("settings", "ok", str(session.layout.settings) if session.layout.settings.exists() else "defaults")]
+
+
+def policies(session: Session) -> Finding:
+    from interlock.agents.workspace.policies import policy_bundle
+
+    try:
+        bundle = policy_bundle(session.layout, session.settings)
+        return Finding("policies", "ok", f"{len(bundle.modules)} modules, bundle {bundle.digest[:16]}")
+    except UserError as error:
+        return Finding("policies", "fail", str(error), "`interlock policy check` until it passes; nothing runs without")
 
 
 def skills(session: Session) -> Finding:

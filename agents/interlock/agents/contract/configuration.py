@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from interlock.bus.policy.bundle import policy_bundle_digest
 from interlock.envelope.contract import Checksums
 
 POLICIES = "policies"
@@ -22,15 +23,15 @@ class ConfigurationDigests(Struct, frozen=True):
     checksums: Checksums
 
 
-def configuration_digests(config: Path, playbooks: Sequence[Path] = ()) -> ConfigurationDigests:
-    """SHA-256 over names and bytes. playbooks: the workspace's own directories of them. What belongs nowhere else
-    counts as compliance, so that no file is outside of the contract. Where there is no policies/, the compliance checks
-    are all the policy there is.
+def configuration_digests(
+    config: Path, playbooks: Sequence[Path] = (), policies: Sequence[Path] = ()
+) -> ConfigurationDigests:
+    """SHA-256 over names and bytes. playbooks, policies: the workspace's own directories of them. What belongs nowhere
+    else counts as compliance, so that no file is outside of the contract. Raises PolicyError without policies.
     """
     files = {path.relative_to(config).as_posix(): path for path in config.rglob("*.yaml")}
     logic = {name: path for name, path in files.items() if name.startswith(_PLAN_LOGIC)}
     prices = {name: path for name, path in files.items() if name.startswith(_ECONOMICS)}
-    policies = {f"{POLICIES}/{path.name}": path for path in (config / POLICIES).glob("*.rego")}
     checks = {
         name: path
         for name, path in files.items()
@@ -38,11 +39,12 @@ def configuration_digests(config: Path, playbooks: Sequence[Path] = ()) -> Confi
     }
     for number, directory in enumerate(playbooks):
         logic |= {f"{number}/{path.relative_to(directory).as_posix()}": path for path in directory.rglob("*.yaml")}
-    compliance = digest_of(checks.items())
     return ConfigurationDigests(
-        policy_bundle=digest_of(policies.items()) if policies else compliance,
+        policy_bundle=policy_bundle_digest(config, policies),
         checksums=Checksums(
-            plan_logic=digest_of(logic.items()), compliance=compliance, economics=digest_of(prices.items())
+            plan_logic=digest_of(logic.items()),
+            compliance=digest_of(checks.items()),
+            economics=digest_of(prices.items()),
         ),
     )
 

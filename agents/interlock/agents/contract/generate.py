@@ -12,6 +12,7 @@ from interlock.agents.contract.store import load_contract, signers_of, stored_ve
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.keys import ROOT, load_key
 from interlock.agents.workspace.layout import Layout
+from interlock.agents.workspace.policies import policy_directories
 from interlock.agents.workspace.settings import Settings
 from interlock.envelope.amounts import Budget, clock_ms, timestamp
 from interlock.envelope.contract import Contract, ContractAgent, EmergencyFlags, Quotas, sign_contract
@@ -27,7 +28,9 @@ def ensure_contract(layout: Layout, settings: Settings, config: Path) -> Chain:
     and trust store with a new version; one that people have proposed, frozen or halted is left as it is. Raises UserError.
     """
     signers = signers_of(layout)
-    digests = configuration_digests(config, playbook_directories(layout, settings))
+    digests = configuration_digests(
+        config, playbook_directories(layout, settings), policy_directories(layout, settings)
+    )
     wanted = generated(signers.trust, digests, settings.day_limit.amount.budget, timestamp(clock_ms()))
     if not stored_versions(layout):
         chain = first(sign_contract(wanted, [_root(layout)]), signers.trust.workspace, signers)

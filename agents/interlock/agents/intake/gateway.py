@@ -23,6 +23,7 @@ from interlock.agents.goal.plan import Problem
 from interlock.agents.intake.closing import Closing
 from interlock.agents.intake.reading import problem
 from interlock.agents.intake.replies import Replies
+from interlock.agents.intake.tags import compliance_tags
 from interlock.agents.intake.validate import HEADROOM, Rejected, read_intake
 from interlock.agents.planning.catalogue import Catalogue, load_catalogue
 from interlock.bus.backoff import Backoff, delay_ms
@@ -212,7 +213,7 @@ class GatewayRole:
             now_ms=began_ms,
             ttl_ms=ttl_ms,
             policy_context=context,
-            compliance_tags=[f"data:{intake.data_classification}"],
+            compliance_tags=compliance_tags(intake),
         )
         await self._sender.publish(self._sender.sealed(envelope))
 
@@ -286,7 +287,7 @@ def stored_bytes(message: Message) -> int:
 @asynccontextmanager
 async def gateway_running(parts: Parts) -> AsyncIterator[None]:
     """The gateway with the ledger writer in its process."""
-    digests = configuration_digests(parts.config, parts.playbooks)
+    digests = configuration_digests(parts.config, parts.playbooks, parts.policies)
     admission: Admission
     if parts.contract is None:
         admission = Unbound(

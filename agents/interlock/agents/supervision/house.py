@@ -22,6 +22,7 @@ from interlock.agents.workspace.broker import login_of, server_include
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import ensure_keys, load_trust, write_private
 from interlock.agents.workspace.layout import Layout, Running, process_began
+from interlock.agents.workspace.policies import policy_bundle
 from interlock.agents.workspace.settings import Settings, check_directories
 from interlock.agents.workspace.trust_source import publish_trust
 from interlock.bus.errors import ServerFailed, Unavailable
@@ -70,6 +71,7 @@ async def house(
     if trust.workspace != settings.workspace:
         detail = f"the keys are those of workspace {trust.workspace}, the settings say {settings.workspace}"
         raise UserError("wrong_workspace", detail, "Use another --dir for another workspace")
+    policy_bundle(layout, settings)
     chain = ensure_contract(layout, settings, config_dir())
     async with AsyncExitStack() as stack:
         url, server_pid = nats or settings.nats, 0

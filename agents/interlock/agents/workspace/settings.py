@@ -80,7 +80,8 @@ class Breakers(_Part, frozen=True, kw_only=True):
 class Settings(_Part, frozen=True, kw_only=True):
     """nats: a server's url; empty: an embedded one. durability: fast or safe, see docs/architecture/bus.md. isolation:
     strict refuses to run skills where the kernel cannot isolate. concurrency: skill runs at a time of one executor.
-    input_roots, write_roots: directories skills may be given to read or write. skills, playbooks: further directories.
+    input_roots, write_roots: directories skills may be given to read or write. skills, playbooks,
+    policies: further directories.
     """
 
     workspace: Token = "default"
@@ -93,6 +94,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     write_roots: list[str] = field(default_factory=list)
     skills: list[str] = field(default_factory=list)
     playbooks: list[str] = field(default_factory=list)
+    policies: list[str] = field(default_factory=list)
     day_limit: DayLimit = field(default_factory=DayLimit)
     hops: HopLimits = field(default_factory=HopLimits)
     rates: Rates = field(default_factory=Rates)

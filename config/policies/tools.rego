@@ -1,0 +1,54 @@
+# Tool scope: only executors run skills, only in the two ways there are, and at high risk no effect without approval.
+package interlock.tools
+
+import data.interlock.approval
+import rego.v1
+
+operations := {"task.run", "task.release"}
+
+default task_described := false
+
+task_described if {
+	input.task.operation in operations
+	input.task.effects in {"none", "external"}
+	input.task.skill != ""
+}
+
+deny contains {
+	"code": "tool_unknown",
+	"rule": "tools.described",
+	"message": "the task is not described, or is no known operation",
+	"instead": concat(", ", [name | some name in operations]),
+} if {
+	input.hop.payload == "task"
+	task_described == false
+}
+
+default for_executors := false
+
+for_executors if {
+	every name in input.hop.to {
+		split(name, ".")[0] == "executor"
+	}
+}
+
+deny contains {
+	"code": "tool_scope",
+	"rule": "tools.performer",
+	"message": "skills are run by executors only",
+	"instead": "a task sent to an executor",
+} if {
+	input.hop.payload == "task"
+	for_executors == false
+}
+
+needs_approval contains {
+	"code": "tool_effects",
+	"rule": "tools.effects",
+	"message": sprintf("%s acts outside at the risk tier %s", [input.task.skill, input.hop.riskTier]),
+	"instead": "a skill without effects, or an approval",
+} if {
+	input.task.effects == "external"
+	input.hop.riskTier in {"high", "systemic"}
+	approval.valid == false
+}
