@@ -1,5 +1,5 @@
 # How many hops a minute one agent and one workspace may send, by risk tier. Limits have one significant digit, because
-# the counts come rounded down to one: against such numbers they are exact.
+# the counts come rounded down to one, and as 0 below 100: against such numbers they are exact.
 package interlock.rates
 
 import rego.v1

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import goals
 import hops
 import peers
+import policies
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {
@@ -25,6 +26,7 @@ TARGETS = {
     "goals_per_s": ">= 40",
     "cold_start_s": "<= 1.5",
     "role_rss_mb": "<= 60",
+    "policy_p99_ms": "<= 1",
 }
 
 
@@ -33,7 +35,7 @@ def main() -> int:
     parser.add_argument("--peers", action="store_true", help="the same work on other libraries (needs the bench extra)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hops", type=int, default=10_000)
-    parser.add_argument("--only", choices=["hops", "goals", "peers"], default="")
+    parser.add_argument("--only", choices=["hops", "goals", "peers", "policies"], default="")
     options = parser.parse_args()
     figures: dict[str, list[float]] = {}
     for round_number in range(options.rounds):
@@ -42,6 +44,8 @@ def main() -> int:
             collect(figures, hops.measure(options.hops))
         if options.only in ("", "goals"):
             collect(figures, goals.measure())
+        if options.only in ("", "policies"):
+            collect(figures, policies.measure())
         if options.peers or options.only == "peers":
             collect(figures, peers.measure(options.hops))
     report = {

@@ -1,6 +1,6 @@
 """A hop: one process publishes, another receives and acknowledges. Raw with nats-py, and governed with everything on:
-derive, attenuate, sign, publish; size, decode, canonical, key, signature, route, freshness, replay, trace, policy, rate,
-breaker, budget lease, handler, acknowledge.
+derive, attenuate, sign, publish; size, decode, canonical, key, signature, route, freshness, replay, trace, authority, all
+policies, rate, breaker, budget lease, handler, acknowledge.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from interlock.bus.ledger.client import Lease, goal_scope, open_goal
 from interlock.bus.ledger.stage import Charge, lease_layer
 from interlock.bus.ledger.writer import LedgerWriter
 from interlock.bus.middleware import Profile, gate_stage, gates_stage, onion
+from interlock.bus.policy.facts import TaskFacts
+from interlock.bus.policy.service import policy_service
+from interlock.bus.policy.stage import HopFactsSource, policy_layer
 from interlock.bus.rates import Buckets, RateLimit
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.server import EmbeddedServer
@@ -42,6 +45,7 @@ from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustStore, 
 from interlock.envelope.verification import Limits
 
 BYTES = 1_200
+POLICIES = Path(__file__).resolve().parents[2] / "config" / "policies"
 WINDOW = 128
 KEYS = {role: SigningKey(role.encode().ljust(32, b".")) for role in ("orchestrator", "executor")}
 RAW_SUBJECT = "interlock.default.role.executor.raw.act"
@@ -54,7 +58,10 @@ class Source:
     def __init__(self) -> None:
         root, now = SigningKey(b"r" * 32, "O"), clock_ms()
         window = {"not_before": timestamp(now - 10**6), "not_after": timestamp(now + 10**9)}
-        records = [AgentRecord(agent=a, keys=[KeyRecord(key_id=k.key_id, **window)]) for a, k in KEYS.items()]
+        records = [
+            AgentRecord(agent=a, keys=[KeyRecord(key_id=k.key_id, **window)], capabilities=["skill:*"], trust_level=50)
+            for a, k in KEYS.items()
+        ]
         store = TrustStore(workspace="default", version=1, issued_at=timestamp(now), agents=records)
         self.trust: Trust = load(sign_store(store, [root]), [root.key_id])
 
@@ -70,8 +77,13 @@ def mandate(goal_id: str, budget: Amount) -> Origin:
         budget=budget,
         risk_tier="minimal",
         policy_context=PolicyContext(policy_bundle="0" * 64, contract_ref="", capabilities=["skill:*"]),
-        compliance_tags=[],
+        compliance_tags=["data:internal"],
     )
+
+
+def described(hop: Hop) -> TaskFacts:
+    """What an executor says of the task to the policies."""
+    return TaskFacts(skill="noop", capability="skill:noop")
 
 
 def draft(number: int) -> Draft:
@@ -165,6 +177,7 @@ async def receive_governed(url: str, count: int, options: Any) -> dict[str, floa
 
         writer = LedgerWriter(transport, "default", Amount(10**12, 10**12, 10**12, 10**12))
         receiver = Receiver("executor", Source(), Limits(), ReplayMemory())
+        service = policy_service(POLICIES)
         async with writer.running():
             budget = Amount(10**6, 10**9, 10**9, 10**9)
             await open_goal(writer, goal_id, budget, now_ms=clock_ms(), expires_ms=clock_ms() + 10**6)
@@ -176,6 +189,7 @@ async def receive_governed(url: str, count: int, options: Any) -> dict[str, floa
                 gates = receiving_gates(receiver)
                 stages = [gate_stage(name, gate) for name, gate in gates] if profiled else [gates_stage(gates)]
                 stages += [
+                    ("policy", policy_layer(service, HopFactsSource("executor", receiver.trust, described))),
                     ("rate", rate_layer(Buckets(rate), Buckets(rate))),
                     ("breaker", breaker_layer(Breakers(BreakerSettings()), lambda _hop: "executor:noop")),
                     ("ledger", lease_layer(lease, Charge(lambda _hop: Amount(actions=1)))),
@@ -190,6 +204,7 @@ async def receive_governed(url: str, count: int, options: Any) -> dict[str, floa
                     settings=ActorSettings(concurrency=64),
                 )
                 async with actor.running():
+                    service.worker.start()
                     ready.set()
                     began_cpu = time.process_time()
                     await asyncio.wait_for(done.wait(), 120)
@@ -262,7 +277,10 @@ async def latency(url: str, *, governed: bool, count: int = 300) -> float:
         parent = mandate(new_id(clock_ms()), Amount(10**6, 10**9, 10**9, 10**9))
         sender = Sender(transport, Identity("orchestrator", KEYS["orchestrator"]))
         receiver = Receiver("executor", Source(), Limits(), ReplayMemory())
-        stages = [gates_stage(receiving_gates(receiver))]
+        service = policy_service(POLICIES)
+        service.worker.start()
+        policy = policy_layer(service, HopFactsSource("executor", receiver.trust, described))
+        stages = [gates_stage(receiving_gates(receiver)), ("policy", policy)]
         inbox = inbox_of("default", "executor")
         if governed:
             actor = Actor(

@@ -107,5 +107,5 @@ def test_what_follows_from_a_verdict(verdict: Verdict, disposition: Disposition,
 
 async def test_haste_is_a_fact() -> None:
     source = HopFactsSource("executor", Source(), lambda _: FACTS)
-    counts = [source.of(task_hop()).rates.agent_per_minute for _ in range(25)]
-    assert counts == [*range(10), *[10] * 10, *[20] * 5]
+    counts = [source.of(task_hop()).rates.agent_per_minute for _ in range(250)]
+    assert counts == [*[0] * 100, *[100] * 100, *[200] * 50]

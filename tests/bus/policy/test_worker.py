@@ -14,7 +14,7 @@ from interlock.bus.policy.facts import Facts
 from interlock.bus.policy.rego_source import Module
 from interlock.bus.policy.service import PolicyService, policy_service
 from interlock.bus.policy.worker import PolicyWorker, WorkerSettings
-from interlock.envelope.verdict import Decision
+from interlock.envelope.verdict import Decision, Verdict
 from tests.bus.policy.bundles import POLICIES, TASK, changed, of_main
 
 pytestmark = [pytest.mark.process, pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")]
@@ -144,6 +144,40 @@ async def test_a_decision_is_remembered_by_its_input_and_a_timeout_is_not(tmp_pa
             assert (await service.judge(slow)).grounds[0].code == "policy_timeout"
             assert service.worker.starts == starts
         assert service.judge_now(task).allowed
+    finally:
+        service.close()
+
+
+@pytest.mark.anyio
+async def test_hops_that_are_alike_are_judged_once(tmp_path: Path) -> None:
+    import anyio
+
+    service = PolicyService(of_main(tmp_path, LOOPS), WorkerSettings(timeout_ms=300))
+    task, slow = msgspec.convert(TASK, Facts), msgspec.convert(changed("hop", confidence=1), Facts)
+    judged: list[bytes] = []
+    judge = service.worker.judge
+
+    def counted(document: bytes) -> Verdict:
+        judged.append(document)
+        return judge(document)
+
+    service.worker.judge = counted  # type: ignore[method-assign]
+    verdicts: list[Verdict] = []
+
+    async def ask(facts: Facts) -> None:
+        verdicts.append(await service.judge(facts))
+
+    try:
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(ask, task)
+        assert (len(judged), [verdict.allowed for verdict in verdicts]) == (1, [True] * 50)
+        verdicts.clear()
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(ask, slow)
+        assert [verdict.grounds[0].code for verdict in verdicts] == ["policy_timeout"] * 2
+        assert len(judged) == 3, "a timeout is nobody else's answer"
     finally:
         service.close()
 

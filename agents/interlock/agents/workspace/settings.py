@@ -132,7 +132,7 @@ def directory_problems(path: Path, settings: Settings) -> list[str]:
     """What is wrong with the directories that the settings name: each with file, line and column."""
     named = {
         (name, index): path.parent / directory
-        for name in ("skills", "playbooks", "input_roots", "write_roots")
+        for name in ("skills", "playbooks", "policies", "input_roots", "write_roots")
         for index, directory in enumerate(getattr(settings, name))
     }
     absent = {place: directory for place, directory in named.items() if not directory.is_dir()}

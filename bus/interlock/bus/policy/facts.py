@@ -70,7 +70,9 @@ class BudgetFacts(_Facts, frozen=True, kw_only=True):
 
 
 class RateFacts(_Facts, frozen=True, kw_only=True):
-    """Hops of the sender and of the workspace in the last minute, rounded down to one significant digit."""
+    """Hops of the sender and of the workspace in the last minute, rounded down to one significant digit; below a hundred
+    none.
+    """
 
     agent_per_minute: int = 0
     workspace_per_minute: int = 0
@@ -181,7 +183,9 @@ def usd_step(usd_micro: int) -> int:
 
 
 def rate_step(count: int) -> int:
-    """Rounded down to one significant digit: exact against limits that are such numbers."""
+    """Rounded down to one significant digit, 0 below 100: exact against limits that are such numbers."""
+    if count < 100:
+        return 0
     unit = int("1" + "0" * (len(str(count)) - 1))
     return count // unit * unit
 

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import msgspec
 
@@ -26,6 +27,7 @@ class PolicyService:
         self.bundle = bundle
         self.worker = PolicyWorker(bundle.modules, settings)
         self._memo = Memo()
+        self._asked: dict[bytes, anyio.Event] = {}
 
     @property
     def digest(self) -> str:
@@ -35,11 +37,21 @@ class PolicyService:
     async def judge(self, facts: Facts) -> Verdict:
         """Never raises for a policy's failure: that is a denial."""
         document = _encode(facts)
-        remembered = self._memo.find(document)
-        if remembered is not None:
-            return remembered
-        verdict = await anyio.to_thread.run_sync(self.worker.judge, document)
-        self._memo.keep(document, verdict)
+        while True:
+            remembered = self._memo.find(document)
+            if remembered is not None:
+                return remembered
+            asked = self._asked.get(document)
+            if asked is None:
+                break
+            await asked.wait()  # another hop like this one is being judged
+        answered = self._asked[document] = anyio.Event()
+        try:
+            verdict = await anyio.to_thread.run_sync(self.worker.judge, document)
+            self._memo.keep(document, verdict)
+        finally:
+            del self._asked[document]
+            answered.set()
         return verdict
 
     def judge_now(self, facts: Facts) -> Verdict:
