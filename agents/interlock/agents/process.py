@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import anyio
+import msgspec
+from msgspec import Struct
 
 from interlock.agents.contract.holder import ContractHolder
 from interlock.agents.contract.store import load_contract
@@ -23,22 +25,27 @@ from interlock.agents.parts import Parts
 from interlock.agents.wiring import ROLES, running
 from interlock.agents.workspace.broker import login_of
 from interlock.agents.workspace.config_dir import config_dir
+from interlock.agents.workspace.held_key import keep_current
 from interlock.agents.workspace.keys import load_key, load_roots, load_trust
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import check_directories, load_settings
 from interlock.agents.workspace.trust_source import TrustHolder
 from interlock.bus.child import bind_to_parent
-from interlock.bus.errors import BusError
+from interlock.bus.errors import BusError, LoginRefused
 from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.sender import Identity
 from interlock.bus.tasks import background
 from interlock.bus.transport import Message
 from interlock.bus.yaml12 import YamlError
 from interlock.envelope.ids import is_agent_id, role_of
+from interlock.envelope.keys import HeldKey
 from interlock.envelope.subjects import workspace_subject
 from interlock.skills.errors import SkillsError
 
 SAYS = "interlock: "
+
+log = logging.getLogger("interlock.process")
+PUT_OUT_S = 1.0
 
 
 # Exit status of a supervised role that cannot start until somebody mends something (EX_CONFIG of sysexits.h).
@@ -125,12 +132,13 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
     trust, roots = load_trust(layout), load_roots(layout)
     holder = TrustHolder(trust, roots)
     contract = ContractHolder(load_contract(layout), tuple(roots), holder)
-    identity = Identity(agent, load_key(layout, agent))
+    key = HeldKey(load_key(layout, agent))
+    identity = Identity(agent, key)
 
     def paths(names: Sequence[str]) -> tuple[Path, ...]:
         return tuple((layout.root / name).resolve() for name in names)
 
-    async with JetStreamTransport.connect(url, name=agent, login=login_of(layout, agent)) as transport:
+    async def work(transport: JetStreamTransport) -> None:
         parts = Parts(
             transport=transport,
             workspace=settings.workspace,
@@ -157,13 +165,37 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
         )
 
         async def pong(message: Message) -> None:
-            await transport.send(message.reply, agent.encode())
+            known = Presence(agent=agent, key_id=key.key_id, trust_version=holder.trust.version)
+            await transport.send(message.reply, msgspec.json.encode(known))
 
         ping = transport.subscribe(ping_subject(settings.workspace, agent), pong)
         async with background() as group, running(role, parts), ping:
             group.start_soon(holder.follow, transport)
             group.start_soon(contract.follow, transport)
+            group.start_soon(keep_current, layout, agent, key, holder, transport)
             await until_signalled()
+
+    was_in = False
+    while True:
+        try:
+            async with JetStreamTransport.connect(url, name=agent, login=login_of(layout, agent, key)) as transport:
+                was_in = True
+                await work(transport)
+            return
+        except LoginRefused as error:
+            if not was_in:
+                raise
+            log.warning("%s; it waits for a key that is let in", error)
+            await anyio.sleep(PUT_OUT_S)
+            key.become(load_key(layout, agent))
+
+
+class Presence(Struct, frozen=True, rename="camel"):
+    """What a running agent says of itself when it is asked."""
+
+    agent: str
+    key_id: str
+    trust_version: int
 
 
 def ping_subject(workspace: str, agent: str) -> str:

@@ -59,6 +59,7 @@ class JetStreamSettings(Struct, frozen=True, kw_only=True):
 
 
 log = logging.getLogger("interlock.bus")
+QUIET_S = 2.0
 NO_USER = "Its key must be a user of the server: see `interlock keys list`"
 T = TypeVar("T")
 NO_RESPONDER_PAUSE_S = 0.05
@@ -310,6 +311,13 @@ class JetStreamTransport:
             queue.put_nowait(None)
         for follower in self.followers:
             follower.set()
+
+    async def log_in_again(self) -> None:
+        """Presents the key that the login holds by now, at a moment when no answer is waited for, if one comes soon."""
+        with anyio.move_on_after(QUIET_S):
+            while self._waiting or self._reads:
+                await anyio.sleep(0.005)
+        await self.client.force_reconnect()
 
     async def _on_closed(self) -> None:
         self._closed.set()

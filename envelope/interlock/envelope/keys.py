@@ -67,6 +67,18 @@ class SigningKey:
         return f"SigningKey({self.key_id})"
 
 
+class HeldKey(SigningKey):
+    """A key that may be exchanged for its successor while it is held: whoever signs next signs with that one."""
+
+    __slots__ = ()
+
+    def __init__(self, key: SigningKey) -> None:
+        super().__init__(key._seed, key.kind)
+
+    def become(self, key: SigningKey) -> None:
+        self._seed, self._secret, self.kind, self.key_id = key._seed, key._secret, key.kind, key.key_id
+
+
 def encode_public(public: bytes, kind: str = "U") -> str:
     """32 bytes → `U…`, 56 letters."""
     return _encode(bytes([_KINDS[kind]]) + public)

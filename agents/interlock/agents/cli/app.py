@@ -19,6 +19,8 @@ app = App(
 )
 audit = App(name="audit", help="Bundles: the offline-verifiable record of a goal.")
 app.command(audit)
+keys = App(name="keys", help="Who may sign and log in: new keys, rotation, revocation.")
+app.command(keys)
 contract = App(name="contract", help="The signed mandate of this workspace: show it, change it, verify its history.")
 app.command(contract)
 policy = App(name="policy", help="Policies: the Rego that judges every hop.")
@@ -315,3 +317,49 @@ def policy_test(
     from interlock.agents.cli.policies import test_policies
 
     return test_policies(Session(dir, "", json), opa)
+
+
+@keys.command(name="list")
+def keys_list(*, dir: Dir = None, json: Json = False) -> int:
+    """Every key ever enrolled, and how it stands."""
+    from interlock.agents.cli.keyring import list_keys
+
+    return list_keys(Session(dir, "", json))
+
+
+@keys.command(name="new")
+def keys_new(
+    agent: str,
+    *,
+    capability: Annotated[tuple[str, ...], Parameter(negative="", help="What it may; default: its role's.")] = (),
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Enrol an agent that has no good key: human.ada, executor.gpu, or a role whose keys were revoked."""
+    from interlock.agents.cli.keyring import new_key
+
+    return anyio.run(new_key, Session(dir, nats, json), agent, capability)
+
+
+@keys.command(name="rotate")
+def keys_rotate(
+    agent: str,
+    *,
+    overlap_ms: Annotated[int, Parameter(help="How long the old key stays good; default: the longest ttl.")] = -1,
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Give an agent a new key while goals run: enrolled first, used once everybody knows it, then the old one ends."""
+    from interlock.agents.cli.keyring import rotate_key
+
+    return anyio.run(rotate_key, Session(dir, nats, json), agent, overlap_ms)
+
+
+@keys.command(name="revoke")
+def keys_revoke(key: str, *, why: str, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """End a key at once: KEY is its public form, as `keys list` shows it."""
+    from interlock.agents.cli.keyring import revoke_key
+
+    return anyio.run(revoke_key, Session(dir, nats, json), key, why)

@@ -14,6 +14,7 @@ from interlock.bus.permissions import ADMIN, USER_ROLES
 from interlock.bus.server_users import User, server_config, users_config
 from interlock.envelope.amounts import clock_ms, time_ms
 from interlock.envelope.ids import role_of
+from interlock.envelope.keys import SigningKey
 from interlock.envelope.trust import TrustStore
 
 
@@ -50,13 +51,13 @@ def users_of(store: TrustStore, admin_key: str, now_ms: int) -> list[User]:
     return [*users, User(admin_key, ADMIN)]
 
 
-def login_of(layout: Layout, agent: str) -> Login | None:
+def login_of(layout: Layout, agent: str, held: SigningKey | None = None) -> Login | None:
     """The key file of the agent, or of its role, under the name it is enrolled with; None where nobody needs to log in.
-    Raises UserError.
+    held: the key, if it is loaded already. Raises UserError.
     """
     if not layout.is_secure:
         return None
-    key = load_key(layout, agent)
+    key = held or load_key(layout, agent)
     found = load_trust(layout).find(key.key_id)
     if found is None and agent != ADMIN:
         raise UserError("not_enrolled", f"the key of {agent} is not in the trust store", "`interlock keys list`")

@@ -140,3 +140,11 @@ def made_key(path: Path, kind: str) -> SigningKey:
     key = SigningKey.generate(kind)
     write_private(path, (key.seed_text() + "\n").encode())
     return key
+
+
+def root_keys(layout: Layout) -> list[SigningKey]:
+    """The root seeds that are here. Raises UserError if there is none."""
+    paths = sorted(layout.keys.glob(f"{ROOT}*.nk"))
+    if not paths:
+        raise UserError("no_root", f"no root key in {layout.keys}", "Bring it back for as long as the change takes")
+    return [load_key(layout, path.stem) for path in paths]
