@@ -25,6 +25,7 @@ from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.verification import decode
 
 WEALTH = Amount(10**12, 10**12, 10**12, 10**12)
+FORTUNE = Amount(10**11, 10**11, 10**11, 10**11)
 CHUNK = "$O.artifacts.C.hijacked"
 
 
@@ -92,6 +93,16 @@ class Hijacker:
         }
         for name, request in asked.items():
             await self.attempt(name, lambda request=request: self._ask(request))
+
+    async def spend_what_was_forged(self) -> None:
+        """A little first, so that a writer that finds other messages than its own on the subject reads them."""
+        scope, far = f"goal.{self.task.goal_id}", clock_ms() + 10**9
+        for n in range(3):
+            await self._ask(
+                Request(op="reserve", scope=scope, key=f"little-{n}", amount=Amount(0, 0, 0, 1), expires_ms=far)
+            )
+        much = Request(op="reserve", scope=scope, key="much", amount=FORTUNE, expires_ms=far)
+        await self.attempt("reserve what was forged", lambda: self._ask(much))
 
     async def _ask(self, request: Request) -> str:
         subject = self.subject("request", "ledger")
@@ -175,6 +186,7 @@ class Hijacker:
         await self.spend()
         places = await self.send_all()
         await self.relay_everything(goal)
+        await self.spend_what_was_forged()
         return places
 
 

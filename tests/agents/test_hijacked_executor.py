@@ -93,6 +93,7 @@ async def test_zero_effects_zero_overspend_and_named(tmp_path: Path) -> None:
         "reserve of the day": "unknown_scope",
         "open a scope": "malformed",
         "end the goal's scope": "malformed",
+        "reserve what was forged": "over_budget",
         "settle what was never reserved": "unknown_reservation",
     }
 

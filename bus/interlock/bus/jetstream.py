@@ -22,6 +22,7 @@ from msgspec import Struct
 from interlock.bus import reading
 from interlock.bus.broker_errors import api_error, client_error
 from interlock.bus.clock import Clock, SystemClock
+from interlock.bus.endings import close, unsubscribe
 from interlock.bus.errors import LoginRefused, Refused, Unavailable
 from interlock.bus.hop_client import HopClient
 from interlock.bus.login import Login, client_for, forbidden_subject, inbox_prefix, is_login_refused
@@ -122,10 +123,10 @@ class JetStreamTransport:
                     **options,
                 )
         except nats.errors.AuthorizationError as error:
-            await _close(client)
+            await close(client)
             raise LoginRefused(f"the NATS server at {url} does not let {name} in", NO_USER) from error
         except (TimeoutError, OSError, nats.errors.Error) as error:
-            await _close(client)
+            await close(client)
             raise Unavailable(f"no NATS server answers at {url}", "Start one, or check --nats") from error
         transport._is_connected = True
         try:
@@ -140,7 +141,7 @@ class JetStreamTransport:
                 yield transport
         finally:
             transport._fail_waiting()
-            await _close(client)
+            await close(client)
 
     # Publishing
 
@@ -242,7 +243,7 @@ class JetStreamTransport:
             await confirm(self.client, subject)
             yield
         finally:
-            await _unsubscribe(subscription)
+            await unsubscribe(subscription)
 
     # Consumers
 
@@ -384,27 +385,3 @@ def _plain(message: Msg) -> Message:
     return Message(
         subject=message.subject, data=message.data, headers=message.headers or NO_HEADERS, reply=message.reply
     )
-
-
-async def _unsubscribe(subscription: Any) -> None:
-    with anyio.CancelScope(shield=True):
-        try:
-            await subscription.unsubscribe()
-        except nats.errors.Error:
-            return  # the connection is gone, and the subscription with it
-
-
-async def _close(client: HopClient) -> None:
-    with anyio.move_on_after(2, shield=True):
-        if client.is_connected:
-            try:
-                await client.flush(timeout=1)
-            except (nats.errors.Error, TimeoutError, OSError):
-                pass  # the server has gone
-        # nats-py would write the rest to a dead socket, fail, and stop half way through closing.
-        client._pending, client._pending_data_size = [], 0
-        await client.close()
-
-
-async def _ignore_error(_: Exception) -> None:
-    """nats-py reports asynchronous errors here; each also reaches its caller as a timeout or a refusal."""
