@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from interlock.bus.errors import BusError
 from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.ledger.balance import Answer, Request
+from interlock.bus.relays import ASKED
 from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.amounts import Amount, Budget, clock_ms, timestamp
 from interlock.envelope.canonical import canonical
@@ -68,6 +69,7 @@ class Hijacker:
             "a status": f"$KV.goals.{self.task.workspace}.{goal}",
             "a halt": f"$KV.control.{self.task.workspace}.everything",
             "a goal": self.subject("goal", "submit"),
+            "the end of a goal": self.subject("request", "ledger", "end"),
         }
         for name, subject in places.items():
             await self.attempt(f"publish {name}", lambda subject=subject: self.transport.publish(subject, b"{}"))
@@ -106,7 +108,7 @@ class Hijacker:
 
     async def _ask(self, request: Request) -> str:
         subject = self.subject("request", "ledger")
-        answer = await self.transport.request(subject, msgspec.json.encode(request), timeout_ms=5_000)
+        answer = await self.transport.request(subject, msgspec.json.encode(request), timeout_ms=5_000, headers=ASKED)
         decoded = msgspec.json.decode(answer.data, type=Answer)
         return "granted" if decoded.granted else decoded.reason
 
@@ -126,6 +128,11 @@ class Hijacker:
         for bare in (True, False):
             await self.relay(msgspec.json.encode(rich), self.subject("ledger", "goal", goal_id), bare=bare)
             await self.relay(msgspec.json.encode(ended), self.subject("journal", "goal", goal_id), bare=bare)
+            await self.relay(
+                msgspec.json.encode(Request(op="end", scope=f"goal.{goal_id}")),
+                self.subject("request", "ledger", "end"),
+                bare=bare,
+            )
             await self.relay(goal, self.subject("goal", "submit"), bare=bare)
             await self.relay(self.seen.data, self.task.subject, bare=bare)
             await self.relay(self.a_task_of_its_own().wire, self.task.subject, bare=bare)

@@ -11,6 +11,7 @@ from interlock.bus.ledger.balance import Request
 from interlock.bus.ledger.writer import LedgerWriter
 from interlock.bus.memory import MemoryTransport
 from interlock.bus.records import SEAL, Seals, last_sealed
+from interlock.bus.relays import ASKED
 from interlock.bus.sender import Identity
 from interlock.bus.streams import JOURNAL, LEDGER, declarations
 from interlock.bus.transport import Message
@@ -83,6 +84,7 @@ async def foreign(transport: MemoryTransport, kind: str, stored: Message) -> Non
     await transport.publish(SUBJECT, data, headers=headers)
 
 
+OPEN = b'{"op":"open","scope":"goal.g","parent":"day.d"}'
 KINDS = [
     "unsigned",
     "by another role",
@@ -137,7 +139,8 @@ async def test_a_forged_balance_is_no_balance(transport: MemoryTransport) -> Non
 async def test_scopes_are_not_opened_over_the_bus_where_the_writer_says_so(transport: MemoryTransport) -> None:
     writer = LedgerWriter(transport, "w", Amount(tokens=100), SEALS, asked=frozenset({"balance"}))
     async with writer.running():
-        answer = await transport.request(
-            "interlock.w.request.ledger", b'{"op":"open","scope":"goal.g","parent":"day.d"}', timeout_ms=1_000
-        )
-    assert b"not asked over the bus" in answer.data
+        answer = await transport.request("interlock.w.request.ledger", OPEN, timeout_ms=1_000, headers=ASKED)
+        assert b"not asked over the bus" in answer.data
+        for headers in ({}, {**ASKED, "Nats-Stream": "OBJ_artifacts"}):
+            answer = await transport.request("interlock.w.request.ledger", OPEN, timeout_ms=1_000, headers=headers)
+            assert b"what the broker repeats" in answer.data

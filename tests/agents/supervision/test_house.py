@@ -20,6 +20,8 @@ from interlock.agents.errors import UserError
 from interlock.agents.status import GoalStatus, read_audit, read_status
 from interlock.agents.supervision.house import AGENTS, House, house
 from interlock.agents.supervision.supervisor import Program, Supervision, Supervisor
+from interlock.agents.workspace.broker import secure
+from interlock.agents.workspace.keys import ensure_keys
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings, load_settings
 
@@ -60,7 +62,10 @@ async def ended(place: House, goal_id: str, within_s: float = 60) -> GoalStatus:
 
 
 async def test_every_role_killed_while_a_goal_runs(tmp_path: Path) -> None:
+    """Under a secured broker: what a role does after a crash needs no more rights than what it does before."""
     (tmp_path / "interlock.yaml").write_text(f"write_roots: ['{tmp_path}']\n")
+    ensure_keys(Layout(tmp_path), "default")
+    secure(Layout(tmp_path))
     settings = load_settings(tmp_path / "interlock.yaml")
     async with house(Layout(tmp_path), settings, skills=[SKILLS]) as place:
         pids = {agent: place.supervisor.pid(agent) for agent in AGENTS}
@@ -81,6 +86,8 @@ async def test_every_role_killed_while_a_goal_runs(tmp_path: Path) -> None:
         assert lines == Counter(f"{agent}-{n}" for agent in AGENTS for n in range(6)), "an effect was lost or repeated"
         assert all(place.supervisor.deaths[agent] >= 1 for agent in AGENTS)
     assert not [pid for pid in pids.values() if alive(pid)]
+    told = (Layout(tmp_path).store / "server.log").read_text()
+    assert [line for line in told.splitlines() if "Violation" in line] == []
 
 
 async def test_a_second_house_in_the_same_directory_is_refused(tmp_path: Path) -> None:

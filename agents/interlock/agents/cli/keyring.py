@@ -25,6 +25,7 @@ from interlock.agents.workspace.keys import (
     CAPABILITIES,
     TRUST_LEVELS,
     VALID_MS,
+    load_roots,
     load_trust,
     root_keys,
     write_private,
@@ -171,7 +172,7 @@ async def _publish(session: Session, store: TrustStore) -> None:
     if not session.nats and layout.running() is None:
         return
     async with session.connected(agent=ADMIN) as transport:
-        await publish_trust(transport, session.workspace, data)
+        await publish_trust(transport, session.workspace, data, load_roots(layout))
         await _all_know(transport, session.workspace, store.version)
 
 

@@ -31,6 +31,7 @@ from interlock.bus.deadletters import bury
 from interlock.bus.errors import BusError, Unavailable
 from interlock.bus.ledger.client import Ask, open_goal
 from interlock.bus.ledger.writer import LedgerWriter
+from interlock.bus.relays import RELAYED
 from interlock.bus.sender import Sender
 from interlock.bus.streams import GOALS, HOPS, consumers_of
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, Transport
@@ -53,7 +54,6 @@ LATE_MS = 60_000
 SHOWN_BYTES = 4_096
 LISTEN_MS = 20
 INVALID = "invalid_intake"
-RELAYED = "Nats-Stream"
 # A goal's scope is opened and closed in this process: whoever asks over the bus may only use what is open.
 ASKED_OF_THE_LEDGER = frozenset({"reserve", "settle", "renew", "balance"})
 

@@ -20,7 +20,7 @@ from interlock.agents.process import ping_subject
 from interlock.agents.supervision.supervisor import Supervisor, role_program
 from interlock.agents.workspace.broker import login_of, server_include
 from interlock.agents.workspace.config_dir import config_dir
-from interlock.agents.workspace.keys import ensure_keys, load_trust, write_private
+from interlock.agents.workspace.keys import ensure_keys, load_roots, load_trust, write_private
 from interlock.agents.workspace.layout import Layout, Running, process_began
 from interlock.agents.workspace.policies import policy_bundle
 from interlock.agents.workspace.settings import Settings, check_directories
@@ -111,7 +111,7 @@ def connected(layout: Layout, url: str, agent: str) -> AbstractAsyncContextManag
 async def provision(transport: Transport, layout: Layout, settings: Settings) -> None:
     """What only the control plane may: streams, consumers, the trust store."""
     await transport.declare(declarations((settings.workspace,)))
-    await publish_trust(transport, settings.workspace, layout.trust.read_bytes())
+    await publish_trust(transport, settings.workspace, layout.trust.read_bytes(), load_roots(layout))
 
 
 async def keep_server(server: EmbeddedServer, layout: Layout) -> None:

@@ -54,12 +54,20 @@ class TrustHolder:
             await anyio.sleep(1)
 
 
-async def publish_trust(transport: Transport, workspace: str, data: bytes) -> None:
-    """Puts the store on disk into KV unless it is there already."""
+async def publish_trust(transport: Transport, workspace: str, data: bytes, roots: Sequence[str]) -> None:
+    """Puts the store on disk into KV unless that or a newer one is there already."""
     entry = await kv_get(transport, BUCKET, workspace)
-    if entry is not None and entry.value == data:
+    if entry is not None and (entry.value == data or _version(entry.value, roots) > _version(data, roots)):
         return
     try:
         await kv_put(transport, BUCKET, workspace, data, revision=0 if entry is None else entry.revision)
     except Conflict:
         return  # another `up` was first with the same file
+
+
+def _version(data: bytes, roots: Sequence[str]) -> int:
+    """0 for what the roots did not sign."""
+    try:
+        return load(data, roots).version
+    except TrustError:
+        return 0

@@ -13,6 +13,7 @@ import msgspec
 from interlock.bus.errors import BusError
 from interlock.bus.ledger.balance import Answer, Request
 from interlock.bus.ledger.writer import request_subject
+from interlock.bus.relays import ASKED
 from interlock.bus.tasks import background
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import ZERO, Amount, timestamp
@@ -40,7 +41,7 @@ class LedgerClient:
         failure = ""
         for _ in range(self._tries):
             try:
-                answer = await self._transport.request(self._subject, data, timeout_ms=self._timeout_ms)
+                answer = await self._transport.request(self._subject, data, timeout_ms=self._timeout_ms, headers=ASKED)
                 return _answers.decode(answer.data)
             except (BusError, msgspec.MsgspecError) as error:
                 failure = str(error)

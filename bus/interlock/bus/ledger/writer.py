@@ -31,6 +31,7 @@ from interlock.bus.ledger.balance import (
     settle,
 )
 from interlock.bus.records import Seals, last_sealed
+from interlock.bus.relays import is_asked
 from interlock.bus.streams import LEDGER
 from interlock.bus.tasks import background
 from interlock.bus.transport import NO_HEADERS, Message, Transport
@@ -55,7 +56,8 @@ def request_subject(workspace: str) -> str:
 
 class LedgerWriter:
     """Use as `async with writer.running():`. day_limit: what a workspace may spend a day. seals: signs balances, and only
-    signed ones count. asked: which operations are done for whoever asks over the bus.
+    signed ones count, as do only requests that the broker does not just repeat. asked: which operations are done for
+    whoever asks on `request.ledger`.
     """
 
     def __init__(
@@ -103,6 +105,11 @@ class LedgerWriter:
             request = _requests.decode(message.data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             await respond(Answer(granted=False, reason="malformed", detail=str(error)[:200]))
+            return
+        if self._seals is not None and not is_asked(message):
+            await respond(
+                Answer(granted=False, reason="malformed", detail="not a request, but what the broker repeats")
+            )
             return
         if request.op not in self._asked:
             await respond(Answer(granted=False, reason="malformed", detail=f"{request.op} is not asked over the bus"))
