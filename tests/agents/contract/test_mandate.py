@@ -82,6 +82,17 @@ async def test_hops_that_leave_the_contract_are_buried(house: Any, context: dict
     assert letter.reason == reason
 
 
+async def test_the_contract_narrows_what_a_day_may_spend(house: Any) -> None:
+    """Also during the day: what was spent before counts, what comes after has the new limit."""
+    assert "goalId" in await house.submit(house.goal(TASKS))
+    quotas = house.keys.chain.head.contract.quotas
+    house.keys.change_contract(quotas=replace(quotas, per_day=Budget(cost_usd="0.5", wall_ms=10**9, actions=10**9)))
+    answer = await house.submit(house.goal(TASKS))
+    assert "budget" in answer["errors"][0]["path"]
+    house.keys.change_contract(quotas=quotas)
+    assert "goalId" in await house.submit(house.goal(TASKS))
+
+
 class Source:
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
@@ -123,12 +134,18 @@ def test_configuration_that_the_contract_does_not_pin(changed: dict[str, Any], t
 
 
 @pytest.mark.parametrize(
-    "wanted", [Amount(0, 1_000_001, 0, 1), Amount(1, 0, 0, 0), Amount(0, 0, 1, 0), Amount(0, 0, 0, 11)]
+    ("wanted", "instead"),
+    [
+        (Amount(0, 1_000_001, 0, 1), "at most costUSD 1"),
+        (Amount(1, 0, 0, 0), "at most thinkingTokens 0"),
+        (Amount(0, 0, 1, 0), "at most wallMs 0"),
+        (Amount(0, 1_000_001, 0, 11), "at most costUSD 1, actions 10"),
+    ],
 )
-def test_quotas_cap_every_dimension_unless_overridden(wanted: Amount) -> None:
+def test_quotas_cap_every_dimension_unless_overridden(wanted: Amount, instead: str) -> None:
     refused = admitted(FIRST, wanted)
     assert isinstance(refused, Ground)
-    assert (refused.code, "costUSD 1" in refused.instead) == ("over_quota", True)
+    assert (refused.code, refused.instead) == ("over_quota", instead)
     overridden = replace(FIRST, emergency_flags=EmergencyFlags(budget_override=True))
     assert isinstance(admitted(overridden, wanted), PolicyContext)
     assert isinstance(admitted(FIRST, Amount(0, 1_000_000, 0, 10)), PolicyContext), "the cap itself is allowed"

@@ -22,14 +22,20 @@ class Admission(Protocol):
 
     def admit(self, wanted: Amount) -> PolicyContext | Ground: ...
 
+    def day_cap(self) -> Amount: ...
+
 
 class Unbound(Struct, frozen=True):
     """Admits everything under one context: where there is no contract, as in tests of single roles."""
 
     context: PolicyContext
+    cap: Amount
 
     def admit(self, wanted: Amount) -> PolicyContext | Ground:
         return self.context
+
+    def day_cap(self) -> Amount:
+        return self.cap
 
 
 class UnderContract(Struct, frozen=True):
@@ -47,15 +53,19 @@ class UnderContract(Struct, frozen=True):
         drifted = drift(contract, self.digests)
         if drifted:
             return Ground("configuration_drift", f"differs from the contract: {', '.join(drifted)}", "contract", RENEW)
-        cap = contract.quotas.per_goal
-        if not contract.emergency_flags.budget_override and not wanted.within(cap.amount):
-            detail = f"contract version {contract.contract_version} allows a goal at most {budget_text(cap.amount)}"
-            return Ground("over_quota", detail, "quotas.perGoal", f"at most {budget_text(cap.amount)}")
+        over = exceeded(wanted, contract.quotas.per_goal.amount)
+        if over and not contract.emergency_flags.budget_override:
+            detail = f"more than contract version {contract.contract_version} allows a goal"
+            return Ground("over_quota", detail, "quotas.perGoal", f"at most {over}")
         return PolicyContext(
             policy_bundle=contract.policy_bundle_checksum,
             contract_ref=chain.head.ref,
             capabilities=goal_capabilities(contract),
         )
+
+    def day_cap(self) -> Amount:
+        """What all goals of a day may spend together."""
+        return self.contract.chain.head.contract.quotas.per_day.amount
 
 
 def drift(contract: Contract, digests: ConfigurationDigests) -> list[str]:
@@ -70,9 +80,12 @@ def drift(contract: Contract, digests: ConfigurationDigests) -> list[str]:
     return [name for name, (wanted, found) in pairs.items() if wanted != found]
 
 
-def budget_text(amount: Amount) -> str:
-    budget = amount.budget
-    return (
-        f"thinkingTokens {budget.thinking_tokens}, costUSD {budget.cost_usd}, "
-        f"wallMs {budget.wall_ms}, actions {budget.actions}"
-    )
+def exceeded(wanted: Amount, cap: Amount) -> str:
+    """The caps that are exceeded, for people: `costUSD 0.5, actions 10`; empty if none is."""
+    pairs = {
+        f"thinkingTokens {cap.tokens}": wanted.tokens > cap.tokens,
+        f"costUSD {cap.budget.cost_usd}": wanted.usd_micro > cap.usd_micro,
+        f"wallMs {cap.wall_ms}": wanted.wall_ms > cap.wall_ms,
+        f"actions {cap.actions}": wanted.actions > cap.actions,
+    }
+    return ", ".join(name for name, over in pairs.items() if over)

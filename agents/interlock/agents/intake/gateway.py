@@ -284,18 +284,24 @@ def stored_bytes(message: Message) -> int:
     return len(message.data) + (sum(map(len, lines)) + len("NATS/1.0\r\n\r\n") if lines else 0)
 
 
+def admission_of(parts: Parts) -> Admission:
+    """Under the contract, where there is one; never under none that should be there: process.py always loads it."""
+    digests = configuration_digests(parts.config, parts.playbooks, parts.policies)
+    if parts.contract is not None:
+        return UnderContract(parts.contract, digests)
+    context = PolicyContext(policy_bundle=digests.policy_bundle, contract_ref="", capabilities=["skill:*"])
+    return Unbound(context, parts.day_limit)
+
+
 @asynccontextmanager
 async def gateway_running(parts: Parts) -> AsyncIterator[None]:
     """The gateway with the ledger writer in its process."""
-    digests = configuration_digests(parts.config, parts.playbooks, parts.policies)
-    admission: Admission
-    if parts.contract is None:
-        admission = Unbound(
-            PolicyContext(policy_bundle=digests.policy_bundle, contract_ref="", capabilities=["skill:*"])
-        )
-    else:
-        admission = UnderContract(parts.contract, digests)
-    writer = LedgerWriter(parts.transport, parts.workspace, parts.day_limit, parts.seals, asked=ASKED_OF_THE_LEDGER)
+    admission = admission_of(parts)
+
+    def day_limit() -> Amount:
+        return parts.day_limit.at_most(admission.day_cap())
+
+    writer = LedgerWriter(parts.transport, parts.workspace, day_limit, parts.seals, asked=ASKED_OF_THE_LEDGER)
     role = GatewayRole(
         parts.transport,
         parts.workspace,

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from typing import get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from interlock.bus.errors import BusError
 from interlock.bus.ledger.balance import (
@@ -55,7 +56,8 @@ def request_subject(workspace: str) -> str:
 
 
 class LedgerWriter:
-    """Use as `async with writer.running():`. day_limit: what a workspace may spend a day. seals: signs balances, and only
+    """Use as `async with writer.running():`. day_limit: what a workspace may spend a day; asked for again whenever a
+    goal is opened, so that a limit changed during the day holds for all goals after it. seals: signs balances, and only
     signed ones count, as do only requests that the broker does not just repeat. asked: which operations are done for
     whoever asks on `request.ledger`.
     """
@@ -64,7 +66,7 @@ class LedgerWriter:
         self,
         transport: Transport,
         workspace: str,
-        day_limit: Amount,
+        day_limit: Amount | Callable[[], Amount],
         seals: Seals | None = None,
         *,
         asked: frozenset[str] = frozenset(get_args(Operation)),
@@ -192,8 +194,13 @@ class LedgerWriter:
 
     async def _parent(self, scope: str, touched: dict[str, Balance]) -> Balance | None:
         found = await self._balance(scope, touched)
-        if found is None and scope.startswith("day."):
-            found = touched[scope] = Balance(scope=scope, limit=self._day_limit)
+        if not scope.startswith("day."):
+            return found
+        limit = self._day_limit() if callable(self._day_limit) else self._day_limit
+        if found is None:
+            found = touched[scope] = Balance(scope=scope, limit=limit)
+        elif found.limit != limit:
+            found = touched[scope] = replace(found, limit=limit)
         return found
 
     async def _end(self, balance: Balance, touched: dict[str, Balance]) -> Answer:
