@@ -65,7 +65,14 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
         load_rules(parts.config / "risk.yaml"),
         load_checker(parts.config / "injection.yaml"),
     )
-    role = EvaluatorRole(parts.sender, rules, capabilities=registry.capabilities, facts_of=facts_of, check_schema=check)
+    role = EvaluatorRole(
+        parts.sender,
+        rules,
+        capabilities=registry.capabilities,
+        facts_of=facts_of,
+        check_schema=check,
+        contract=parts.contract,
+    )
     async with worker(parts, receiving(parts, role.handle), on_dead=tell_orchestrator(parts)).running():
         yield
 

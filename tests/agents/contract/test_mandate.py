@@ -93,6 +93,15 @@ async def test_the_contract_narrows_what_a_day_may_spend(house: Any) -> None:
     assert "goalId" in await house.submit(house.goal(TASKS))
 
 
+async def test_the_contract_may_demand_that_a_human_is_asked(house: Any) -> None:
+    house.keys.change_contract(emergency_flags=EmergencyFlags(human_approval_required=True))
+    answer = await house.submit(house.goal(TASKS))
+    observed = await house.until("HOPS", 1, "role", "orchestrator", answer["goalId"], "observe")
+    payload = msgspec.json.decode(observed[0].data)["payload"]
+    assert (payload["type"], payload["decision"]) == ("plan_verdict", "needs_approval")
+    assert "human_approval_required" in [ground["code"] for ground in payload["grounds"]]
+
+
 class Source:
     def __init__(self, chain: Chain) -> None:
         self.chain = chain

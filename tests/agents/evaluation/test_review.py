@@ -100,12 +100,28 @@ def test_the_highest_tier_that_applies_counts(more: dict[str, Any], tier: str) -
     assert assessed.oversight
 
 
-def review(tasks: list[TaskSpec], capabilities: list[str], confidence: int = 1000, **more: Any) -> Any:
+def review(
+    tasks: list[TaskSpec], capabilities: list[str], confidence: int = 1000, facts: Any = None, **more: Any
+) -> Any:
     draft = PlanDraft(source="tasks", playbook="", tasks=tasks, intake=intake(**more), confidence=confidence)
-    facts = PlanFacts(
-        capability_of={"s": "skill:s", "t": "skill:t"}, budget=Amount(10, 10, 10_000, 9), capabilities=capabilities
+    known = PlanFacts(
+        capability_of={"s": "skill:s", "t": "skill:t"},
+        budget=Amount(10, 10, 10_000, 9),
+        capabilities=capabilities,
+        **(facts or {}),
     )
-    return review_plan(draft, facts, RULES, "2026-01-01T00:00:00.000Z")
+    return review_plan(draft, known, RULES, "2026-01-01T00:00:00.000Z")
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"), [({"ask_always": True}, "human_approval_required"), ({"confidence": 901}, "low_confidence")]
+)
+def test_the_contract_can_ask_for_more_than_the_rules_do(facts: dict[str, Any], code: str) -> None:
+    tasks = [TaskSpec(id="a", skill="s")]
+    assert review(tasks, ["*"], 900).decision == "allow"
+    verdict = review(tasks, ["*"], 900, facts=facts)
+    assert (verdict.decision, [ground.code for ground in verdict.grounds]) == ("needs_approval", [code])
+    assert review(tasks, [], 900, facts=facts).decision == "deny", "what is denied is not asked about"
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from interlock.agents.evaluation.review import PlanFacts, ReviewRules, review_plan
 from interlock.agents.evaluation.verify_result import SchemaCheck, SkillFacts, verify_result
+from interlock.bus.gates import ContractSource
 from interlock.bus.hop import DONE, Hop, Outcome, Refusal
 from interlock.bus.sender import Sender
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.children import Draft
+from interlock.envelope.model import Envelope
 from interlock.envelope.payloads import PlanDraft, TaskResult
 from interlock.envelope.verdict import Reason
 
@@ -19,7 +23,7 @@ Capabilities = Callable[[], dict[str, str]]
 
 class EvaluatorRole:
     """capabilities: capability by skill name; facts_of: what is known of one skill; check_schema: all errors of a
-    value under a JSON Schema as (path, message).
+    value under a JSON Schema as (path, message); contract: the one in force, which may demand that humans are asked.
     """
 
     def __init__(
@@ -30,22 +34,19 @@ class EvaluatorRole:
         capabilities: Capabilities,
         facts_of: FactsOf,
         check_schema: SchemaCheck,
+        contract: ContractSource | None = None,
     ) -> None:
         self._sender = sender
         self._rules = rules
         self._capabilities = capabilities
         self._facts_of = facts_of
         self._check_schema = check_schema
+        self._contract = contract
 
     async def handle(self, hop: Hop) -> Outcome:
         envelope, payload = hop.envelope, hop.envelope.payload
         if isinstance(payload, PlanDraft):
-            facts = PlanFacts(
-                capability_of=self._capabilities(),
-                budget=envelope.budget.amount,
-                capabilities=envelope.policy_context.capabilities,
-            )
-            verdict = review_plan(payload, facts, self._rules, timestamp(hop.now_ms))
+            verdict = review_plan(payload, self._facts(envelope), self._rules, timestamp(hop.now_ms))
             # The whole grant goes back with the verdict: it is the mandate of all that follows.
             draft = Draft(
                 to="orchestrator",
@@ -79,3 +80,20 @@ class EvaluatorRole:
             raise Refusal(Reason.WRONG_PAYLOAD, f"an evaluator does not handle {type(payload).__name__}")
         await self._sender.send(hop.origin, [draft], now_ms=hop.now_ms)
         return DONE
+
+    def _facts(self, envelope: Envelope) -> PlanFacts:
+        """Emergency flags are those of now, baselines those of the version that the goal began under."""
+        facts = PlanFacts(
+            capability_of=self._capabilities(),
+            budget=envelope.budget.amount,
+            capabilities=envelope.policy_context.capabilities,
+        )
+        if self._contract is None:
+            return facts
+        chain = self._contract.chain
+        version = chain.find(envelope.policy_context.contract_ref) or chain.head
+        return replace(
+            facts,
+            confidence=version.contract.baselines.confidence_per_mille,
+            ask_always=chain.head.contract.emergency_flags.human_approval_required,
+        )

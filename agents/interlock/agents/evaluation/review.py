@@ -29,11 +29,15 @@ class ReviewRules(Struct, frozen=True):
 
 
 class PlanFacts(Struct, frozen=True):
-    """What a review needs to know beyond the draft: capability of each known skill, the grant, what the goal holds."""
+    """What a review needs to know beyond the draft: capability of each known skill, the grant, what the goal holds.
+    confidence: thousandths below which a human is asked. ask_always: the contract's humanApprovalRequired.
+    """
 
     capability_of: dict[str, str]
     budget: Amount
     capabilities: Sequence[str]
+    confidence: int = CONFIDENCE_THRESHOLD
+    ask_always: bool = False
 
 
 def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str) -> PlanVerdict:
@@ -74,7 +78,7 @@ def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str)
                 instead="raise budget_limits or lower the tasks' budgets",
             )
         )
-    decision, asked = _decision(draft, gates_passed=not grounds, tier=risk.tier)
+    decision, asked = _decision(draft, facts, gates_passed=not grounds, tier=risk.tier)
     return PlanVerdict(
         decision=decision,
         grounds=(grounds + asked)[:50],
@@ -85,15 +89,26 @@ def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str)
     )
 
 
-def _decision(draft: PlanDraft, *, gates_passed: bool, tier: str) -> tuple[DecisionName, list[Ground]]:
+def _decision(
+    draft: PlanDraft, facts: PlanFacts, *, gates_passed: bool, tier: str
+) -> tuple[DecisionName, list[Ground]]:
     if not gates_passed:
         return "deny", []
     asked = []
-    if draft.confidence < CONFIDENCE_THRESHOLD:
+    if facts.ask_always:
+        asked.append(
+            Ground(
+                code="human_approval_required",
+                message="the contract demands a human's approval of every goal",
+                rule="emergencyFlags.humanApprovalRequired",
+                instead="an approval by a person who may give it",
+            )
+        )
+    if draft.confidence < facts.confidence:
         asked.append(
             Ground(
                 code="low_confidence",
-                message=f"the plan's confidence is {draft.confidence / 1000:.3f}, below 0.850",
+                message=f"the plan's confidence is {draft.confidence / 1000:.3f}, below {facts.confidence / 1000:.3f}",
                 rule="ROL-11",
                 instead="name a playbook or list the tasks",
             )
