@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -410,10 +411,12 @@ def test_capabilities_only_narrow(held: list[str], wanted: list[str], over: list
     assert all(holds(held, one) for one in set(wanted) - set(over))
 
 
-def test_the_schema_takes_what_is_stored() -> None:
+def test_the_schema_takes_what_is_stored_and_is_the_published_one() -> None:
     import jsonschema
 
     schema = contract_schema()
+    published = Path(__file__).parents[2] / "docs" / "contract-schema.json"
+    assert json.loads(published.read_text()) == json.loads(msgspec.json.encode(schema))
     validator = jsonschema.Draft202012Validator(schema)
     for version in (*frozen().versions, grown(chain_of(), lifecycle="retired").head):
         assert list(validator.iter_errors(json.loads(version.data))) == []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from interlock.agents.cli import run
+from interlock.agents.contract.admission import RENEW
 from interlock.agents.contract.store import load_contract, version_path
 from interlock.agents.workspace.layout import Layout
 
@@ -160,3 +161,23 @@ def test_without_a_contract(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     cli = Cli(tmp_path, capsys)
     assert "(no_roots)" in cli("show", code=1)
     assert "(no_roots)" in cli("verify", code=1)
+
+
+def test_doctor_tells_what_is_wrong_with_the_contract(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    def finding() -> tuple[str, str, str]:
+        run(["doctor", "--dir", str(cli.layout.root), "--json"])
+        (found,) = [one for one in json.loads(capsys.readouterr().out) if one["name"] == "contract"]
+        return found["state"], found["detail"], found["mend"]
+
+    assert finding()[:2] == ("ok", "version 1, active, generated")
+    cli("propose", "--set", f"checksums.economics={'f' * 64}")
+    cli("sign")
+    assert finding() == ("fail", "the configuration differs from it: prices", RENEW)
+    cli("propose", "--set", "emergencyFlags.halted=true")
+    cli("sign")
+    assert "halted" in finding()[1]
+    version_path(cli.layout, 2).write_bytes(b"")
+    assert finding()[0] == "fail"
+    for path in cli.layout.contracts.glob("*"):
+        path.unlink()
+    assert finding()[0] == "warn"

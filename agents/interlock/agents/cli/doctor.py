@@ -46,6 +46,7 @@ async def examine(directory: Path | None, nats: str, json: bool) -> int:
         isolation(session),
         disk(session),
         keys(session),
+        contract(session),
         users(session),
         await broker(session),
     ]
@@ -174,6 +175,33 @@ def users(session: Session) -> Finding:
     if session.layout.is_secure:
         return Finding("users", "ok", f"the broker lets in those of {session.layout.users} alone")
     return Finding("users", "warn", "the broker lets anybody in", "`interlock init --secure` gives each role a user")
+
+
+def contract(session: Session) -> Finding:
+    """Whether it can be believed, lets goals begin, and pins the configuration that is here."""
+    from interlock.agents.contract.admission import RENEW, drift
+    from interlock.agents.contract.configuration import configuration_digests
+    from interlock.agents.contract.generate import playbook_directories
+    from interlock.agents.contract.store import load_contract, stored_versions
+    from interlock.agents.workspace.config_dir import config_dir
+    from interlock.envelope.contract_gate import check_in_force
+
+    if not session.layout.trust.exists() or not stored_versions(session.layout):
+        return Finding("contract", "warn", "none yet", "`interlock init` or `interlock run` makes one")
+    try:
+        chain = load_contract(session.layout)
+        directories = playbook_directories(session.layout, session.settings)
+        drifted = drift(chain.head.contract, configuration_digests(config_dir(), directories))
+    except UserError as error:
+        return Finding("contract", "fail", str(error))
+    stopped, head = check_in_force(chain), chain.head.contract
+    if not stopped.ok:
+        return Finding(
+            "contract", "fail", stopped.detail, "`interlock contract propose` a version that lets goals begin"
+        )
+    if drifted and head.origin == "proposed":
+        return Finding("contract", "fail", f"the configuration differs from it: {', '.join(drifted)}", RENEW)
+    return Finding("contract", "ok", f"version {head.contract_version}, {head.lifecycle}, {head.origin}")
 
 
 async def broker(session: Session) -> Finding:
