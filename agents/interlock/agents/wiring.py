@@ -103,6 +103,7 @@ async def executor(parts: Parts) -> AsyncIterator[None]:
             prices=load_prices(parts.config / "prices.yaml", parts.region),
             granted=Granted(parts.read_roots, parts.write_roots, parts.config),
             scratch=scratch,
+            trust=parts.trust,
         )
         ledger = LedgerClient(parts.transport, parts.workspace)
         handler = receiving(

@@ -22,16 +22,19 @@ from interlock.agents.artefacts import ArtefactCache, media_type, put_artefact
 from interlock.agents.execution.effects import EffectJournal, Intent, Settled
 from interlock.agents.execution.results import Ran, answer_of, refused, result_of
 from interlock.agents.execution.sealing import BUNDLE, seal_deliverable
+from interlock.agents.goal.resources import task_resources
 from interlock.bus.errors import BusError, Conflict, NotFound
+from interlock.bus.gates import TrustSource
 from interlock.bus.hop import Disposition, Hop, Outcome, Postpone, Refusal
 from interlock.bus.sender import Sender
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import Amount, micro_usd
 from interlock.envelope.capabilities import holds
+from interlock.envelope.capability_token import Use, check_token
 from interlock.envelope.children import Draft
 from interlock.envelope.payloads import ArtefactRef, Escalation, Task, TaskResult
 from interlock.envelope.signing import attest
-from interlock.envelope.verdict import Reason
+from interlock.envelope.verdict import Reason, Verdict
 
 if TYPE_CHECKING:
     from interlock.skills.cost import Prices
@@ -62,6 +65,7 @@ class ExecutorRole:
         prices: Prices,
         granted: Granted,
         scratch: Path,
+        trust: TrustSource,
     ) -> None:
         self._transport = transport
         self._sender = sender
@@ -70,6 +74,7 @@ class ExecutorRole:
         self._prices = prices
         self._granted = granted
         self._scratch = scratch
+        self._trust = trust
         self._cache = ArtefactCache(transport, scratch)
         self._journal = EffectJournal(transport, workspace)
         self._numbers = itertools.count(1)
@@ -107,6 +112,10 @@ class ExecutorRole:
         if not holds(held, skill.manifest.capability):
             detail = f"{task.skill} needs {skill.manifest.capability}; the goal holds {', '.join(held)}"
             return await self._settle(hop, refused(task, "capability_missing", detail), revision)
+        token = self._check_token(hop, task, skill.manifest.capability)
+        if not token.allowed:
+            ground = token.grounds[0]
+            return await self._settle(hop, refused(task, ground.code, ground.message), revision)
         external = skill.manifest.effects == "external"
         with self._results() as results:
             try:
@@ -120,6 +129,18 @@ class ExecutorRole:
                 revision = await self._claim(hop, intent, revision)
             ran = await self._run(hop, task, skill, request)
         return await self._settle(hop, ran.result, revision, ran)
+
+    def _check_token(self, hop: Hop, task: Task, capability: str) -> Verdict:
+        envelope = hop.envelope
+        use = Use(
+            agent=self._sender.identity.agent,
+            capability=capability,
+            resources=task_resources(task),
+            goal_id=envelope.goal_id,
+            envelope=envelope.id,
+            now_ms=hop.now_ms,
+        )
+        return check_token(envelope.attestations, use, self._trust.trust)
 
     async def _claim(self, hop: Hop, intent: Intent, revision: int) -> int:
         try:

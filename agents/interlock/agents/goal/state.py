@@ -48,6 +48,7 @@ class Began(Event, tag="began", frozen=True, kw_only=True):
     intake: Intake
     draft: PlanDraft | None
     problems: list[Ground] = msgspec.field(default_factory=list)
+    grants: list[Attestation] = msgspec.field(default_factory=list)
 
 
 class Reviewed(Event, tag="reviewed", frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ from interlock.bus.sender import Sender
 from interlock.bus.streams import GOALS, HOPS, consumers_of
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, Transport
 from interlock.envelope.amounts import time_ms
+from interlock.envelope.capability_token import first_grant
 from interlock.envelope.children import Draft, root
 from interlock.envelope.ids import is_uuid7, new_id
 from interlock.envelope.model import Envelope, PolicyContext
@@ -200,8 +201,23 @@ class GatewayRole:
         return found if found is not None and found.key_id == self._sender.identity.key.key_id else None
 
     async def _publish(self, intake: Intake, goal_id: str, began_ms: int, ttl_ms: int, context: PolicyContext) -> None:
+        identity = self._sender.identity
+        grant = first_grant(
+            "orchestrator",
+            goal_id,
+            context.capabilities,
+            given_by=identity.agent,
+            key=identity.key,
+            now_ms=began_ms,
+            life_ms=ttl_ms,
+        )
         draft = Draft(
-            to="orchestrator", intent="plan", payload=intake, step="intake", budget=intake.budget_limits.amount
+            to="orchestrator",
+            intent="plan",
+            payload=intake,
+            step="intake",
+            budget=intake.budget_limits.amount,
+            attestations=[grant],
         )
         envelope = root(
             draft,

@@ -33,6 +33,7 @@ from interlock.agents.goal.state import (
     Send,
     Verified,
 )
+from interlock.agents.orchestration.granting import with_token
 from interlock.agents.orchestration.telling import deadline_ms, status_of
 from interlock.agents.status import BUCKET, GoalStatus, decoded, write_status
 from interlock.bus.errors import BusError, Conflict
@@ -147,7 +148,15 @@ class OrchestratorRole:
             draft = planned if isinstance(planned, PlanDraft) else None
             problems = [] if isinstance(planned, PlanDraft) else planned
             slim = msgspec.structs.replace(payload, tasks=[], release=None)
-            return Began(cause=cause, at_ms=at_ms, origin=hop.origin, intake=slim, draft=draft, problems=problems)
+            return Began(
+                cause=cause,
+                at_ms=at_ms,
+                origin=hop.origin,
+                intake=slim,
+                draft=draft,
+                problems=problems,
+                grants=envelope.attestations,
+            )
         if isinstance(payload, PlanVerdict):
             return Reviewed(cause=cause, at_ms=at_ms, origin=hop.origin, verdict=payload)
         if isinstance(payload, Verification):
@@ -169,7 +178,7 @@ class OrchestratorRole:
                 sends, at_ms = await self._decided_before(goal_id, event.cause)
             else:
                 sends, at_ms = await self._decide(goal, goal_id, event), event.at_ms
-            await self._send(sends, at_ms)
+            await self._send([with_token(send, goal.state, self._sender.identity, at_ms) for send in sends], at_ms)
             await self._tell(goal, goal_id)
         if goal.state.phase == "ended":
             self._goals.pop(goal_id, None)

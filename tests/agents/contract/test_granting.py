@@ -1,0 +1,68 @@
+"""Tasks and their tokens, all roles running: what the executor runs, and what a hijacked orchestrator cannot make it run."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from interlock.agents.orchestration import orchestrator
+from interlock.agents.wiring import running
+from interlock.envelope.capability_token import read_grant
+from interlock.envelope.model import Envelope
+from tests.agents.conftest import ROLES
+
+pytestmark = pytest.mark.anyio
+TASKS = [{"id": "a", "skill": "echoing-input"}, {"id": "b", "skill": "doing-nothing", "after": ["a"]}]
+
+
+async def tasks_of(house: Any, goal_id: str) -> list[Envelope]:
+    acts = await house.messages("HOPS", "role", "executor", goal_id, "act")
+    return [msgspec.json.decode(act.data, type=Envelope) for act in acts]
+
+
+async def test_every_task_carries_a_token_for_itself(house: Any) -> None:
+    status = await house.run(house.goal(TASKS))
+    assert status.outcome == "released", status.grounds
+    for envelope in await tasks_of(house, status.goal_id):
+        first, last = (read_grant(one) for one in envelope.attestations)
+        assert first is not None
+        assert last is not None
+        assert (first.given_by, first.holder, first.envelope) == ("gateway", "orchestrator", None)
+        assert (last.given_by, last.holder, last.envelope) == ("orchestrator", "executor", envelope.id)
+        assert last.resources == [f"skill:{envelope.payload.skill}"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("how", ["none", "of another task", "first grant only"])
+async def test_a_task_without_its_own_token_is_not_run(
+    quiet_house: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """An orchestrator gone wrong: its envelopes are signed and true, its tokens are not."""
+    real, taken = orchestrator.with_token, []
+
+    def wrong(send: Any, *more: Any) -> Any:
+        made = real(send, *more)
+        if made is send:
+            return send
+        taken.append(made.draft.attestations)
+        attestations = {"none": [], "of another task": taken[0], "first grant only": taken[0][:1]}[how]
+        return replace(made, draft=replace(made.draft, attestations=attestations))
+
+    monkeypatch.setattr(orchestrator, "with_token", wrong)
+    async with AsyncExitStack() as stack:
+        for role in ROLES:
+            await stack.enter_async_context(running(role, quiet_house.parts(role)))
+        status = await quiet_house.run(quiet_house.goal(TASKS))
+    assert status.outcome == "failed"
+    codes = {ground.code for ground in status.grounds}
+    assert codes & {"token_missing", "token_elsewhere"}, status.grounds
+    results = await quiet_house.messages("HOPS", "role", "evaluator", status.goal_id, "observe")
+    outcomes = [msgspec.json.decode(result.data)["payload"]["outcome"] for result in results]
+    assert outcomes == (
+        ["done", "token_elsewhere"]
+        if how == "of another task"
+        else [f"token_{'missing' if how == 'none' else 'elsewhere'}"]
+    )
