@@ -15,6 +15,7 @@ from interlock.envelope.capability_token import (
     MAX_LIFE_MS,
     PREDICATE,
     GrantRefused,
+    Proven,
     Use,
     check_token,
     first_grant,
@@ -135,6 +136,18 @@ def test_uses_it_was_not_made_for(more: dict[str, Any], expected: str) -> None:
 )
 def test_a_holder_that_signs_more_than_it_holds(more: dict[str, Any], expected: str) -> None:
     assert code([FIRST, forged(TOKEN[1], **more)]) == expected
+
+
+def test_what_was_proven_once_is_not_believed_when_it_changes() -> None:
+    proven = Proven(capacity=1)
+    for _ in range(2):
+        assert check_token(TOKEN, USE, TRUST, proven).allowed
+    changed = replace(TOKEN[1], signature=FIRST.signature)
+    assert check_token([FIRST, changed], USE, TRUST, proven).grounds[0].code == "token_forged"
+    assert (
+        check_token(TOKEN, USE, trust_of(gateway={"revoked_at": timestamp(NOW)}), proven).grounds[0].code
+        == "token_untrusted"
+    )
 
 
 def test_resources_can_only_narrow_too() -> None:

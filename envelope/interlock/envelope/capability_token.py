@@ -114,7 +114,28 @@ class Use(Struct, frozen=True, kw_only=True):
     now_ms: int
 
 
-def check_token(attestations: Sequence[Attestation], use: Use, trust: Trust) -> Verdict:
+class Proven:
+    """Grants whose signature was found good: the first one of a goal comes again with each of its tasks. Bounded. A
+    signature stays good for ever; whether its key may still sign is asked every time.
+    """
+
+    def __init__(self, capacity: int = 4_096) -> None:
+        self._capacity = capacity
+        self._known: dict[str, None] = {}
+
+    def has_signed(self, link: Attestation) -> bool:
+        digest = _digest(link)
+        if digest in self._known:
+            return True
+        if not is_valid_attestation(link):
+            return False
+        if len(self._known) >= self._capacity:
+            self._known.pop(next(iter(self._known)))
+        self._known[digest] = None
+        return True
+
+
+def check_token(attestations: Sequence[Attestation], use: Use, trust: Trust, proven: Proven | None = None) -> Verdict:
     """Whether the grants among the attestations, in their order, allow this use. Codes: token_missing, token_malformed,
     token_forged, token_untrusted, token_broken, token_widened, token_expired, token_elsewhere.
     """
@@ -123,11 +144,14 @@ def check_token(attestations: Sequence[Attestation], use: Use, trust: Trust) -> 
         return deny("token_missing", "there is no capability token", rule="GOV-03", instead="a grant of the gateway")
     if len(links) > MAX_GRANTS:
         return deny("token_malformed", f"{len(links)} grants; at most {MAX_GRANTS}", rule="GOV-03")
+    known = proven or Proven()
     above: tuple[Attestation, Grant] | None = None
     for link in links:
         grant = read_grant(link)
         if grant is None:
             return deny("token_malformed", "a grant that cannot be read", rule="GOV-03")
+        if not known.has_signed(link):
+            return deny("token_forged", f"not signed by {link.key_id}, or changed afterwards", rule="GOV-03")
         code, detail = _problem(link, grant, above, use.now_ms, trust)
         if code:
             return deny(code, detail, rule="GOV-03")
@@ -138,8 +162,6 @@ def check_token(attestations: Sequence[Attestation], use: Use, trust: Trust) -> 
 def _problem(
     link: Attestation, grant: Grant, above: tuple[Attestation, Grant] | None, now_ms: int, trust: Trust
 ) -> tuple[str, str]:
-    if not is_valid_attestation(link):
-        return "token_forged", f"not signed by {link.key_id}, or changed afterwards"
     issued_ms, until_ms = time_ms(grant.issued_at), time_ms(grant.until)
     reason = trust.judge_key(link.key_id, grant.given_by, issued_ms, now_ms)
     if reason is Reason.KEY_EXPIRED:  # since it signed: what a rotated key has granted ends by itself

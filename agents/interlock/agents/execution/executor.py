@@ -30,7 +30,7 @@ from interlock.bus.sender import Sender
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import Amount, micro_usd
 from interlock.envelope.capabilities import holds
-from interlock.envelope.capability_token import Use, check_token
+from interlock.envelope.capability_token import Proven, Use, check_token
 from interlock.envelope.children import Draft
 from interlock.envelope.payloads import ArtefactRef, Escalation, Task, TaskResult
 from interlock.envelope.signing import attest
@@ -75,6 +75,7 @@ class ExecutorRole:
         self._granted = granted
         self._scratch = scratch
         self._trust = trust
+        self._proven = Proven()
         self._cache = ArtefactCache(transport, scratch)
         self._journal = EffectJournal(transport, workspace)
         self._numbers = itertools.count(1)
@@ -140,7 +141,7 @@ class ExecutorRole:
             envelope=envelope.id,
             now_ms=hop.now_ms,
         )
-        return check_token(envelope.attestations, use, self._trust.trust)
+        return check_token(envelope.attestations, use, self._trust.trust, self._proven)
 
     async def _claim(self, hop: Hop, intent: Intent, revision: int) -> int:
         try:
