@@ -35,7 +35,7 @@ from interlock.bus.relays import RELAYED
 from interlock.bus.sender import Sender
 from interlock.bus.streams import GOALS, HOPS, consumers_of
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, Transport
-from interlock.envelope.amounts import time_ms
+from interlock.envelope.amounts import Amount, time_ms
 from interlock.envelope.capability_token import first_grant
 from interlock.envelope.children import Draft, root
 from interlock.envelope.ids import is_uuid7, new_id
