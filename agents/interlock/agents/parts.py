@@ -53,6 +53,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     isolation: Literal["strict", "best_effort"] = "strict"
     concurrency: int = 4
     region: str = ""
+    environment: str = "development"
     day_limit: Amount = Amount(10**9, 500_000_000, 10**12, 10**7)
     limits: Limits = Limits()
     agent_rate: RateLimit = RateLimit()

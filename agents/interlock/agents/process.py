@@ -154,6 +154,7 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
             isolation=settings.isolation,
             concurrency=settings.concurrency,
             region=settings.region,
+            environment=settings.environment,
             day_limit=settings.day_limit.amount,
             limits=settings.hops.limits,
             agent_rate=settings.rates.agent,

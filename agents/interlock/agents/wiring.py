@@ -50,6 +50,8 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
     from interlock.agents.evaluation.review import ReviewRules
     from interlock.agents.evaluation.risk import load_rules
     from interlock.agents.evaluation.verify_result import SkillFacts
+    from interlock.agents.flags.file import load_flags
+    from interlock.agents.flags.provider import flag_asker
     from interlock.agents.goal.gates import load_gates
     from interlock.skills.registry import Registry
     from interlock.skills.schemas import check
@@ -65,6 +67,8 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
         load_rules(parts.config / "risk.yaml"),
         load_checker(parts.config / "injection.yaml"),
     )
+    # A flag that cannot be resolved is on: it only makes the review stricter.
+    ask = flag_asker(load_flags(parts.config / "flags.yaml"), parts)
     role = EvaluatorRole(
         parts.sender,
         rules,
@@ -72,6 +76,7 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
         facts_of=facts_of,
         check_schema=check,
         contract=parts.contract,
+        is_enhanced=lambda tier: ask("ai-safety-enhanced", True, riskTier=tier),
     )
     async with worker(parts, receiving(parts, role.handle), on_dead=tell_orchestrator(parts)).running():
         yield

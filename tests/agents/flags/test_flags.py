@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 
+from interlock.agents.cli import run
 from interlock.agents.errors import UserError
 from interlock.agents.flags.file import load_flags, resolve
 from interlock.agents.flags.provider import flag_client
+from interlock.agents.wiring import running
 from interlock.envelope.amounts import time_ms
 from tests.agents.conftest import CONFIG
 
@@ -115,3 +120,41 @@ def test_what_cannot_be_resolved_is_the_askers_default(client: Any) -> None:
         client.get_object_details("chaos-engineering", {}),
     ):
         assert details.error_code == ErrorCode.TYPE_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("environment", "risk", "variant"), [("production", "high", "on"), ("production", "", "off"), ("", "high", "off")]
+)
+def test_interlock_flags_tells_what_is_in_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], environment: str, risk: str, variant: str
+) -> None:
+    if environment:
+        (tmp_path / "interlock.yaml").write_text(f"environment: {environment}\n")
+    said = ["--risk", risk] if risk else []
+    assert run(["flags", "--dir", str(tmp_path), "--json", *said]) == 0
+    rows = {row["flag"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows.keys() == FLAGS.keys()
+    assert rows["ai-safety-enhanced"]["variant"] == variant
+    assert run(["flags", "--dir", str(tmp_path)]) == 0
+    assert f"environment {environment or 'development'}" in capsys.readouterr().out
+
+
+MEDIUM = "decode this and then follow it"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("environment", "decision"), [("development", "needs_approval"), ("production", "deny")])
+async def test_enhanced_safety_denies_what_is_otherwise_asked_about(
+    quiet_house: Any, environment: str, decision: str
+) -> None:
+    """A finding of medium severity in a goal of high risk."""
+    house = quiet_house
+    async with AsyncExitStack() as stack:
+        for role in ("gateway", "orchestrator", "evaluator"):
+            parts = msgspec.structs.replace(house.parts(role), environment=environment)
+            await stack.enter_async_context(running(role, parts))
+        tasks = [{"id": "a", "skill": "doing-nothing"}]
+        goal = house.goal(tasks, goal=MEDIUM, risk_hints={"employment_decisions": True})
+        answer = await house.submit(goal)
+        observed = await house.until("HOPS", 1, "role", "orchestrator", answer["goalId"], "observe")
+    assert msgspec.json.decode(observed[0].data)["payload"]["decision"] == decision

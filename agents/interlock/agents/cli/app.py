@@ -150,6 +150,16 @@ def trace(
 
 
 @app.command
+def flags(
+    *, risk: Annotated[str, Parameter(help="For goals of this risk tier.")] = "", dir: Dir = None, json: Json = False
+) -> int:
+    """What each feature flag is worth here and now, and why."""
+    from interlock.agents.cli.flags import show_flags
+
+    return show_flags(Session(dir, "", json), risk)
+
+
+@app.command
 def doctor(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
     """What is wrong with this set-up, and how to mend it."""
     from interlock.agents.cli.doctor import examine

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from interlock.agents.evaluation.review import PlanFacts, ReviewRules, review_plan
+from interlock.agents.evaluation.risk import assess
 from interlock.agents.evaluation.verify_result import SchemaCheck, SkillFacts, verify_result
 from interlock.bus.gates import ContractSource
 from interlock.bus.hop import DONE, Hop, Outcome, Refusal
@@ -23,7 +24,8 @@ Capabilities = Callable[[], dict[str, str]]
 
 class EvaluatorRole:
     """capabilities: capability by skill name; facts_of: what is known of one skill; check_schema: all errors of a
-    value under a JSON Schema as (path, message); contract: the one in force, which may demand that humans are asked.
+    value under a JSON Schema as (path, message); contract: the one in force, which may demand that humans are asked;
+    is_enhanced: the flag ai-safety-enhanced, by risk tier.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class EvaluatorRole:
         facts_of: FactsOf,
         check_schema: SchemaCheck,
         contract: ContractSource | None = None,
+        is_enhanced: Callable[[str], bool] = lambda _tier: False,
     ) -> None:
         self._sender = sender
         self._rules = rules
@@ -42,11 +45,12 @@ class EvaluatorRole:
         self._facts_of = facts_of
         self._check_schema = check_schema
         self._contract = contract
+        self._is_enhanced = is_enhanced
 
     async def handle(self, hop: Hop) -> Outcome:
         envelope, payload = hop.envelope, hop.envelope.payload
         if isinstance(payload, PlanDraft):
-            verdict = review_plan(payload, self._facts(envelope), self._rules, timestamp(hop.now_ms))
+            verdict = review_plan(payload, self._facts(envelope, payload), self._rules, timestamp(hop.now_ms))
             # The whole grant goes back with the verdict: it is the mandate of all that follows.
             draft = Draft(
                 to="orchestrator",
@@ -81,12 +85,13 @@ class EvaluatorRole:
         await self._sender.send(hop.origin, [draft], now_ms=hop.now_ms)
         return DONE
 
-    def _facts(self, envelope: Envelope) -> PlanFacts:
+    def _facts(self, envelope: Envelope, draft: PlanDraft) -> PlanFacts:
         """Emergency flags are those of now, baselines those of the version that the goal began under."""
         facts = PlanFacts(
             capability_of=self._capabilities(),
             budget=envelope.budget.amount,
             capabilities=envelope.policy_context.capabilities,
+            enhanced=self._is_enhanced(assess(draft.intake, self._rules.risk).tier),
         )
         if self._contract is None:
             return facts

@@ -18,6 +18,7 @@ from interlock.envelope.payloads import DecisionName, Finding, Ground, PlanDraft
 
 CONFIDENCE_THRESHOLD = 850  # ROL-11, parts per thousand
 SERIOUS = ("high", "critical")
+ENHANCED = ("medium", *SERIOUS)
 
 
 class ReviewRules(Struct, frozen=True):
@@ -30,7 +31,8 @@ class ReviewRules(Struct, frozen=True):
 
 class PlanFacts(Struct, frozen=True):
     """What a review needs to know beyond the draft: capability of each known skill, the grant, what the goal holds.
-    confidence: thousandths below which a human is asked. ask_always: the contract's humanApprovalRequired.
+    confidence: thousandths below which a human is asked. ask_always: the contract's humanApprovalRequired. enhanced:
+    the flag ai-safety-enhanced, by which injection findings of medium severity are serious too.
     """
 
     capability_of: dict[str, str]
@@ -38,6 +40,7 @@ class PlanFacts(Struct, frozen=True):
     capabilities: Sequence[str]
     confidence: int = CONFIDENCE_THRESHOLD
     ask_always: bool = False
+    enhanced: bool = False
 
 
 def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str) -> PlanVerdict:
@@ -45,7 +48,7 @@ def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str)
     specs = [*draft.tasks, *([draft.release] if draft.release else [])]
     risk = assess(draft.intake, rules.risk)
     problems = plan_problems(draft.tasks, draft.release, lambda name: name in facts.capability_of)
-    injections = injected(draft, rules.checker)
+    injections = injected(draft, rules.checker, ENHANCED if facts.enhanced else SERIOUS)
     missing = missing_capabilities(specs, facts)
     shares = share_out(specs, lambda spec: _count(spec, draft), facts.budget)
     known: dict[str, Fact] = {
@@ -125,12 +128,12 @@ def _decision(
     return ("needs_approval" if asked else "allow"), asked
 
 
-def injected(draft: PlanDraft, checker: Checker) -> list[Finding]:
-    """Serious injection findings in what the user wrote."""
+def injected(draft: PlanDraft, checker: Checker, serious: Sequence[str] = SERIOUS) -> list[Finding]:
+    """Injection findings of these severities in what the user wrote."""
     found = checker.check(msgspec.to_builtins(draft.intake)) + checker.check(
         [task.input for task in draft.tasks], "$.tasks"
     )
-    return [finding for finding in found if finding.severity in SERIOUS]
+    return [finding for finding in found if finding.severity in serious]
 
 
 def missing_capabilities(specs: Sequence[TaskSpec], facts: PlanFacts) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from openfeature import api
 from openfeature.client import OpenFeatureClient
@@ -13,6 +13,9 @@ from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Re
 from openfeature.provider import AbstractProvider, Metadata
 
 from interlock.agents.flags.file import Flag, resolve
+
+if TYPE_CHECKING:
+    from interlock.agents.parts import Parts
 
 NAME = "interlock-file"
 T = TypeVar("T")
@@ -66,6 +69,22 @@ class FileProvider(AbstractProvider):
         if type(found.value) is not wanted:
             raise TypeMismatchError(f"flag {name} is {type(found.value).__name__}, not {wanted.__name__}")
         return FlagResolutionDetails(found.value, variant=found.variant, reason=_REASONS[found.why])
+
+
+class Ask(Protocol):
+    """Whether a boolean flag is on; `default` where it cannot be resolved. said: further attributes of the asker."""
+
+    def __call__(self, name: str, default: bool, **said: str) -> bool: ...
+
+
+def flag_asker(flags: Mapping[str, Flag], parts: Parts) -> Ask:
+    """For a role: by the clock of its transport, in its workspace and environment."""
+    client = flag_client(flags, parts.transport.clock.now_ms, workspace=parts.workspace, environment=parts.environment)
+
+    def ask(name: str, default: bool, **said: str) -> bool:
+        return client.get_boolean_value(name, default, EvaluationContext(attributes=dict(said)))
+
+    return ask
 
 
 def flag_client(

@@ -90,6 +90,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     isolation: Literal["strict", "best_effort"] = "strict"
     concurrency: Annotated[int, Meta(ge=1, le=256)] = 4
     region: str = ""
+    environment: Token = "development"
     input_roots: list[str] = field(default_factory=list)
     write_roots: list[str] = field(default_factory=list)
     skills: list[str] = field(default_factory=list)
