@@ -182,12 +182,16 @@ def contract(session: Session) -> Finding:
     from interlock.agents.contract.admission import RENEW, drift
     from interlock.agents.contract.configuration import configuration_digests
     from interlock.agents.contract.generate import playbook_directories
-    from interlock.agents.contract.store import load_contract, stored_versions
+    from interlock.agents.contract.store import load_contract, signers_of, stored_versions
     from interlock.agents.workspace.config_dir import config_dir
     from interlock.envelope.contract_gate import check_in_force
 
     if not session.layout.trust.exists() or not stored_versions(session.layout):
         return Finding("contract", "warn", "none yet", "`interlock init` or `interlock run` makes one")
+    try:
+        signers_of(session.layout)
+    except UserError:
+        return Finding("contract", "warn", "not examined", "Mend the keys first: they say who signed it")
     try:
         chain = load_contract(session.layout)
         directories = playbook_directories(session.layout, session.settings)
