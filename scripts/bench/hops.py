@@ -34,9 +34,18 @@ from interlock.bus.rates import Buckets, RateLimit
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.server import EmbeddedServer
 from interlock.bus.streams import declarations, inbox_of
-from interlock.envelope.amounts import Amount, clock_ms, timestamp
+from interlock.envelope.amounts import Amount, Budget, clock_ms, timestamp
 from interlock.envelope.children import Draft, Origin
-from interlock.envelope.ids import new_id
+from interlock.envelope.contract import (
+    Checksums,
+    Contract,
+    ContractAgent,
+    EmergencyFlags,
+    Quotas,
+    sign_contract,
+)
+from interlock.envelope.contract_chain import Chain, Signers, first
+from interlock.envelope.ids import new_id, sha256_hex
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import PolicyContext
 from interlock.envelope.payloads import Task
@@ -52,18 +61,40 @@ RAW_SUBJECT = "interlock.default.role.executor.raw.act"
 Job = Callable[[str, int, Any], Coroutine[Any, Any, dict[str, float]]]
 
 
+ROOT = SigningKey(b"r" * 32, "O")
+NOTHING = Budget()
+# Issued at one time for ever, so that all processes of a measurement mean the same version.
+CONTRACT = Contract(
+    workspace="default",
+    contract_version=1,
+    previous_contract_ref=None,
+    issued_at="2026-01-01T00:00:00.000Z",
+    origin="proposed",
+    policy_bundle_checksum="0" * 64,
+    kms_key_ref="none",
+    lifecycle="active",
+    emergency_flags=EmergencyFlags(),
+    quotas=Quotas(per_goal=NOTHING, per_day=NOTHING),
+    agents=[ContractAgent(agent=role, capabilities=["skill:*"]) for role in sorted(KEYS)],
+    gates=[],
+    checksums=Checksums(plan_logic="0" * 64, compliance="0" * 64, economics="0" * 64),
+)
+SIGNED = sign_contract(CONTRACT, [ROOT])
+
+
 class Source:
-    """A trust store for two agents."""
+    """A trust store and a contract for two agents."""
 
     def __init__(self) -> None:
-        root, now = SigningKey(b"r" * 32, "O"), clock_ms()
+        now = clock_ms()
         window = {"not_before": timestamp(now - 10**6), "not_after": timestamp(now + 10**9)}
         records = [
             AgentRecord(agent=a, keys=[KeyRecord(key_id=k.key_id, **window)], capabilities=["skill:*"], trust_level=50)
             for a, k in KEYS.items()
         ]
         store = TrustStore(workspace="default", version=1, issued_at=timestamp(now), agents=records)
-        self.trust: Trust = load(sign_store(store, [root]), [root.key_id])
+        self.trust: Trust = load(sign_store(store, [ROOT]), [ROOT.key_id])
+        self.chain: Chain = first(SIGNED, "default", Signers((ROOT.key_id,), self.trust))
 
 
 def mandate(goal_id: str, budget: Amount) -> Origin:
@@ -76,7 +107,7 @@ def mandate(goal_id: str, budget: Amount) -> Origin:
         deadline_ms=clock_ms() + 3_000_000,
         budget=budget,
         risk_tier="minimal",
-        policy_context=PolicyContext(policy_bundle="0" * 64, contract_ref="", capabilities=["skill:*"]),
+        policy_context=PolicyContext(policy_bundle="0" * 64, contract_ref=sha256_hex(SIGNED), capabilities=["skill:*"]),
         compliance_tags=["data:internal"],
     )
 
@@ -176,7 +207,8 @@ async def receive_governed(url: str, count: int, options: Any) -> dict[str, floa
             return DONE
 
         writer = LedgerWriter(transport, "default", Amount(10**12, 10**12, 10**12, 10**12))
-        receiver = Receiver("executor", Source(), Limits(), ReplayMemory())
+        source = Source()
+        receiver = Receiver("executor", source, Limits(), ReplayMemory(), source)
         service = policy_service(POLICIES)
         async with writer.running():
             budget = Amount(10**6, 10**9, 10**9, 10**9)
@@ -276,11 +308,9 @@ async def latency(url: str, *, governed: bool, count: int = 300) -> float:
         sent = 0.0
         parent = mandate(new_id(clock_ms()), Amount(10**6, 10**9, 10**9, 10**9))
         sender = Sender(transport, Identity("orchestrator", KEYS["orchestrator"]))
-        receiver = Receiver("executor", Source(), Limits(), ReplayMemory())
+        source = Source()
+        receiver = Receiver("executor", source, Limits(), ReplayMemory(), source)
         service = policy_service(POLICIES)
-        service.worker.start()
-        policy = policy_layer(service, HopFactsSource("executor", receiver.trust, described))
-        stages = [gates_stage(receiving_gates(receiver)), ("policy", policy)]
         inbox = inbox_of("default", "executor")
         if governed:
             actor = Actor(

@@ -55,7 +55,8 @@ async def governed(url: str, count: int) -> float:
                 done.set()
             return DONE
 
-        receiver = Receiver("executor", hops.Source(), Limits(), ReplayMemory())
+        source = hops.Source()
+        receiver = Receiver("executor", source, Limits(), ReplayMemory(), source)
         stages = [gates_stage(receiving_gates(receiver))]
         inbox = inbox_of("default", "executor")
         actor = Actor(

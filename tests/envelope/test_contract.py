@@ -32,7 +32,7 @@ from interlock.envelope.contract import (
 )
 from interlock.envelope.contract_chain import Chain, ContractError, Signers, decoded, first, load_chain
 from interlock.envelope.contract_change import changes_between
-from interlock.envelope.contract_gate import check_contract
+from interlock.envelope.contract_gate import LINGERING_MS, check_contract
 from interlock.envelope.ids import sha256_hex
 from interlock.envelope.keys import decode_public, encode_public
 from interlock.envelope.model import Envelope, PolicyContext
@@ -349,6 +349,16 @@ def test_hops_move_under_the_version_they_began_with() -> None:
     assert check_contract(hop(chain), chain).ok
     assert check_contract(hop(chain, policy_bundle="c" * 64, contract_ref=chain.head.ref), chain).ok
     assert check_contract(hop(chain, capabilities=["skill:mapping-context"]), chain).ok
+
+
+def test_a_version_that_was_superseded_long_ago_starts_nothing_any_more() -> None:
+    """A gateway gone wrong could otherwise begin goals under a laxer version for ever."""
+    chain = grown(chain_of(), policy_bundle_checksum="c" * 64)
+    last_ms = NOW + 3_600_000 + LINGERING_MS
+    assert check_contract(replace(hop(chain), created_at=timestamp(last_ms)), chain).ok
+    late = replace(hop(chain), created_at=timestamp(last_ms + 1))
+    assert check_contract(late, chain).reason is Reason.CONTRACT_MISMATCH
+    assert check_contract(late, chain_of()).ok, "the newest version has no end"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from interlock.envelope.verdict import Reason
 
 SIGN = "contract:sign"
 SKEW_MS = 5_000
+GOAL_AGENT = "executor"
 
 
 class ContractError(Exception):
@@ -45,11 +46,15 @@ class ContractError(Exception):
 
 
 class Version(Struct, frozen=True):
-    """A believed version. ref: SHA-256 of its stored bytes, which is what others call it."""
+    """A believed version. ref: SHA-256 of its stored bytes, which is what others call it. agents, goal_capabilities:
+    what of it is looked at on every hop; what a goal may do is what its executor may.
+    """
 
     contract: Contract
     ref: str
     data: bytes
+    agents: frozenset[str]
+    goal_capabilities: list[str]
 
 
 class Signers(Struct, frozen=True):
@@ -66,6 +71,9 @@ class Chain:
         self.versions = tuple(versions)
         self._by_ref = {version.ref: version for version in versions}
         self._retired = frozenset(self.head.contract.retired_refs)
+        self._superseded = {
+            old.ref: time_ms(new.contract.issued_at) for old, new in zip(self.versions, self.versions[1:], strict=False)
+        }
 
     @property
     def head(self) -> Version:
@@ -77,6 +85,10 @@ class Chain:
     def is_retired(self, ref: str) -> bool:
         """Whether even goals begun under that version have to stop."""
         return ref in self._retired
+
+    def superseded_ms(self, ref: str) -> int | None:
+        """When the version after that one was issued; None for the newest."""
+        return self._superseded.get(ref)
 
     def extended(self, data: bytes, signers: Signers, seen_ms: int | None = None) -> Chain:
         """With one more version. seen_ms: when it was received or stored, which is what revocations of its signers
@@ -100,7 +112,7 @@ class Chain:
             raise ContractError("too_few_signatures", f"{len(keys)} of the {threshold} it needs")
         if new.change_request is not None:
             _check_approved(new, new.change_request, keys, threshold, signers, seen_ms)
-        return Chain([*self.versions, Version(new, ref, data)])
+        return Chain([*self.versions, _version(new, ref, data)])
 
 
 def first(data: bytes, workspace: str, signers: Signers, seen_ms: int | None = None) -> Chain:
@@ -110,7 +122,7 @@ def first(data: bytes, workspace: str, signers: Signers, seen_ms: int | None = N
     keys = _valid_keys(signed, signers, seen_ms)
     if not keys & {decode_public(root) for root in signers.roots}:
         raise ContractError("too_few_signatures", "version 1 is not signed by a root key")
-    return Chain([Version(signed.contract, sha256_hex(data), data)])
+    return Chain([_version(signed.contract, sha256_hex(data), data)])
 
 
 def load_chain(stored: Iterable[bytes], workspace: str, signers: Signers) -> Chain:
@@ -137,6 +149,11 @@ def decoded(data: bytes) -> SignedContract:
     if not same or names != sorted(set(names)):
         raise ContractError("not_canonical", "the bytes are not the canonical form of what they say")
     return signed
+
+
+def _version(contract: Contract, ref: str, data: bytes) -> Version:
+    held = next((entry.capabilities for entry in contract.agents if entry.agent == GOAL_AGENT), [])
+    return Version(contract, ref, data, frozenset(entry.agent for entry in contract.agents), held)
 
 
 def _demand(step: Step) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from interlock.envelope.amounts import time_ms
 from interlock.envelope.capabilities import exceeding
-from interlock.envelope.contract import Contract
 from interlock.envelope.contract_chain import Chain, Version
 from interlock.envelope.ids import role_of
 from interlock.envelope.model import Envelope
 from interlock.envelope.verdict import Reason
-from interlock.envelope.verification import Checked
+from interlock.envelope.verification import OK, Checked
 
-GOAL_AGENT = "executor"  # what a goal may do is what its executor may
+# A proposal is signed within a day of being issued (PENDING_MS), and no goal lives longer than an hour: whatever names a
+# version later than that after its successor was issued began under one it should not have.
+PENDING_MS = 24 * 3_600_000
+LINGERING_MS = PENDING_MS + 3_600_000 + 10_000
 
 
 def check_contract(envelope: Envelope, chain: Chain) -> Checked:
@@ -26,8 +29,12 @@ def check_contract(envelope: Envelope, chain: Chain) -> Checked:
         return Checked(Reason.CONTRACT_UNKNOWN if ref else Reason.CONTRACT_MISMATCH, f"contractRef {ref or 'is empty'}")
     if chain.is_retired(version.ref):
         return Checked(Reason.CONTRACT_MISMATCH, f"version {version.contract.contract_version} is retired")
+    ended_ms = chain.superseded_ms(ref)
+    if ended_ms is not None and time_ms(envelope.created_at) > ended_ms + LINGERING_MS:
+        detail = f"version {version.contract.contract_version} was superseded before any goal that still lives began"
+        return Checked(Reason.CONTRACT_MISMATCH, detail)
     detail = context_problem(envelope, version)
-    return Checked(Reason.CONTRACT_MISMATCH, detail) if detail else Checked(Reason.OK)
+    return Checked(Reason.CONTRACT_MISMATCH, detail) if detail else OK
 
 
 def check_in_force(chain: Chain) -> Checked:
@@ -44,20 +51,12 @@ def check_in_force(chain: Chain) -> Checked:
 
 def context_problem(envelope: Envelope, version: Version) -> str:
     """Empty, or how the envelope's policyContext or sender leaves the version it names."""
-    contract, context = version.contract, envelope.policy_context
-    if context.policy_bundle != contract.policy_bundle_checksum:
-        return f"policyBundle is not that of contract version {contract.contract_version}"
-    if not _names(contract, envelope.sender):
-        return f"{envelope.sender} is no agent of contract version {contract.contract_version}"
-    wider = exceeding(goal_capabilities(contract), context.capabilities)
+    context, held = envelope.policy_context, version.goal_capabilities
+    if context.policy_bundle != version.contract.policy_bundle_checksum:
+        return f"policyBundle is not that of contract version {version.contract.contract_version}"
+    if envelope.sender not in version.agents and role_of(envelope.sender) not in version.agents:
+        return f"{envelope.sender} is no agent of contract version {version.contract.contract_version}"
+    if context.capabilities == held:
+        return ""
+    wider = exceeding(held, context.capabilities)
     return f"capabilities beyond the contract's: {', '.join(wider)[:300]}" if wider else ""
-
-
-def goal_capabilities(contract: Contract) -> list[str]:
-    """What goals hold under this contract."""
-    return next((entry.capabilities for entry in contract.agents if entry.agent == GOAL_AGENT), [])
-
-
-def _names(contract: Contract, agent: str) -> bool:
-    role = role_of(agent)
-    return any(entry.agent in (agent, role) for entry in contract.agents)

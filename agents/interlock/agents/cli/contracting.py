@@ -112,7 +112,7 @@ async def sign(session: Session, name: str) -> int:
     from interlock.agents.contract.exchange import exchange
 
     chain, layout = load_contract(session.layout), session.layout
-    data = sign_proposal(layout, chain, load_key(layout, name))
+    data = sign_proposal(layout, chain, load_key(layout, name), clock_ms())
     signers = signers_of(layout)
     try:
         grown = chain.extended(data, signers, clock_ms())

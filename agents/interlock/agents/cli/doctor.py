@@ -181,7 +181,7 @@ def contract(session: Session) -> Finding:
     """Whether it can be believed, lets goals begin, and pins the configuration that is here."""
     from interlock.agents.contract.admission import RENEW, drift
     from interlock.agents.contract.configuration import configuration_digests
-    from interlock.agents.contract.generate import playbook_directories
+    from interlock.agents.contract.generate import playbook_directories, policy_directories
     from interlock.agents.contract.store import load_contract, signers_of, stored_versions
     from interlock.agents.workspace.config_dir import config_dir
     from interlock.envelope.contract_gate import check_in_force
@@ -194,8 +194,11 @@ def contract(session: Session) -> Finding:
         return Finding("contract", "warn", "not examined", "Mend the keys first: they say who signed it")
     try:
         chain = load_contract(session.layout)
-        directories = playbook_directories(session.layout, session.settings)
-        drifted = drift(chain.head.contract, configuration_digests(config_dir(), directories))
+        own = (
+            playbook_directories(session.layout, session.settings),
+            policy_directories(session.layout, session.settings),
+        )
+        drifted = drift(chain.head.contract, configuration_digests(config_dir(), *own))
     except UserError as error:
         return Finding("contract", "fail", str(error))
     stopped, head = check_in_force(chain), chain.head.contract

@@ -10,7 +10,7 @@ from interlock.agents.contract.configuration import ConfigurationDigests
 from interlock.bus.gates import ContractSource
 from interlock.envelope.amounts import Amount
 from interlock.envelope.contract import Contract
-from interlock.envelope.contract_gate import check_in_force, goal_capabilities
+from interlock.envelope.contract_gate import check_in_force
 from interlock.envelope.model import PolicyContext
 from interlock.envelope.verdict import Ground
 
@@ -60,7 +60,7 @@ class UnderContract(Struct, frozen=True):
         return PolicyContext(
             policy_bundle=contract.policy_bundle_checksum,
             contract_ref=chain.head.ref,
-            capabilities=goal_capabilities(contract),
+            capabilities=chain.head.goal_capabilities,
         )
 
     def day_cap(self) -> Amount:

@@ -14,11 +14,12 @@ from interlock.agents.contract.store import PROPOSAL
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.keys import write_private
 from interlock.agents.workspace.layout import Layout
-from interlock.envelope.amounts import timestamp
+from interlock.envelope.amounts import time_ms, timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.contract import Change, ChangeRequest, Contract, SignedContract, change_message, sign_contract
 from interlock.envelope.contract_chain import Chain, ContractError, decoded
 from interlock.envelope.contract_change import change_digest, check_next
+from interlock.envelope.contract_gate import PENDING_MS
 from interlock.envelope.ids import new_id
 from interlock.envelope.keys import SigningKey, base64url
 
@@ -83,9 +84,11 @@ def read_proposal(layout: Layout) -> SignedContract:
         raise UserError(error.reason, f"{path}: {error.detail}", "Propose it again", 2) from error
 
 
-def sign_proposal(layout: Layout, chain: Chain, key: SigningKey) -> bytes:
+def sign_proposal(layout: Layout, chain: Chain, key: SigningKey, now_ms: int) -> bytes:
     """The proposal with this key's signature too; kept as such. Raises UserError for one that is out of date."""
     proposal = read_proposal(layout)
+    if now_ms > time_ms(proposal.contract.issued_at) + PENDING_MS:
+        raise UserError("stale_proposal", f"proposed at {proposal.contract.issued_at}", "Propose it again", 2)
     check_proposal(chain, proposal.contract)
     data = sign_contract(proposal.contract, [key], proposal.signatures)
     write_private(layout.contracts / PROPOSAL, data)
