@@ -311,6 +311,9 @@ async def latency(url: str, *, governed: bool, count: int = 300) -> float:
         source = Source()
         receiver = Receiver("executor", source, Limits(), ReplayMemory(), source)
         service = policy_service(POLICIES)
+        service.worker.start()
+        policy = policy_layer(service, HopFactsSource("executor", receiver.trust, described))
+        stages = [gates_stage(receiving_gates(receiver)), ("policy", policy)]
         inbox = inbox_of("default", "executor")
         if governed:
             actor = Actor(

@@ -181,9 +181,10 @@ def contract(session: Session) -> Finding:
     """Whether it can be believed, lets goals begin, and pins the configuration that is here."""
     from interlock.agents.contract.admission import RENEW, drift
     from interlock.agents.contract.configuration import configuration_digests
-    from interlock.agents.contract.generate import playbook_directories, policy_directories
+    from interlock.agents.contract.generate import playbook_directories
     from interlock.agents.contract.store import load_contract, signers_of, stored_versions
     from interlock.agents.workspace.config_dir import config_dir
+    from interlock.agents.workspace.policies import policy_directories
     from interlock.envelope.contract_gate import check_in_force
 
     if not session.layout.trust.exists() or not stored_versions(session.layout):
