@@ -98,6 +98,7 @@ WANTED = {
     "interlock/agents/py.typed",
     "interlock/_config/gates.yaml",
     "interlock/_config/playbooks/release-readiness.yaml",
+    "interlock/_config/policies/main.rego",
     "interlock/skills/bundled/mapping-context/SKILL.md",
 }
 

@@ -42,6 +42,10 @@ verdict := "needs_approval" if {
 	count(asked) > 0
 }
 
+# What stands against it: the engine asks for this where `allow` is not true, and draws the verdict itself.
+grounds := {"denied": denied, "asked": asked}
+
+# The same drawn here, for people and other tools.
 decision := {
 	"decision": verdict,
 	"denied": denied,

@@ -233,7 +233,8 @@ async def receive_governed(url: str, count: int, options: Any) -> dict[str, floa
                     role="executor",
                     consumer=inbox_of("default", "executor"),
                     handler=built,
-                    settings=ActorSettings(concurrency=64),
+                    # One at a time: what a hop waits for must not be charged with the work of others.
+                    settings=ActorSettings(concurrency=1 if profiled else 64),
                 )
                 async with actor.running():
                     service.worker.start()

@@ -16,7 +16,7 @@ from interlock.bus.hop import Handler, Hop, Outcome
 from interlock.bus.layers import rate_layer
 from interlock.bus.middleware import Stage, gates_stage, onion
 from interlock.bus.policy.service import policy_service
-from interlock.bus.policy.stage import HopFactsSource, TaskFactsOf, no_task, policy_layer
+from interlock.bus.policy.stage import ApprovalFactsOf, HopFactsSource, TaskFactsOf, no_approval, no_task, policy_layer
 from interlock.bus.rates import Buckets, RateLimit
 from interlock.bus.records import Seals
 from interlock.bus.sender import Identity, Sender
@@ -72,14 +72,21 @@ class Parts(Struct, frozen=True, kw_only=True):
         return Sender(self.transport, self.identity, self.limits)
 
 
-def receiving(parts: Parts, handler: Handler, *extra: Stage, task_facts: TaskFactsOf = no_task) -> Handler:
+def receiving(
+    parts: Parts,
+    handler: Handler,
+    *extra: Stage,
+    task_facts: TaskFactsOf = no_task,
+    approval_facts: ApprovalFactsOf = no_approval,
+) -> Handler:
     """The receiving onion of a worker: gates in their order, policy, rate, then the role's own layers, then its handler.
-    task_facts: what policies are to know of a task. Raises PolicyError if the policies cannot be used.
+    task_facts, approval_facts: what policies are to know of a task and its approval. Raises PolicyError.
     """
     receiver = Receiver(parts.identity.agent, parts.trust, parts.limits, ReplayMemory(), parts.contract)
     stages = [gates_stage(receiving_gates(receiver))]
     service = policy_service(parts.config / "policies", parts.policies)
-    stages.append(("policy", policy_layer(service, HopFactsSource(parts.identity.agent, parts.trust, task_facts))))
+    facts = HopFactsSource(parts.identity.agent, parts.trust, task_facts, approval_facts)
+    stages.append(("policy", policy_layer(service, facts)))
     stages.append(("rate", rate_layer(Buckets(parts.agent_rate), Buckets(parts.workspace_rate))))
     return onion([*stages, *extra], handler)
 

@@ -17,7 +17,7 @@ default allow := false
 
 denied := []
 
-decision := {"decision": "deny", "denied": denied, "asked": []}
+grounds := {"denied": denied, "asked": []}
 """
 
 TASK: dict[str, Any] = {

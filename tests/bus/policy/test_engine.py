@@ -15,7 +15,7 @@ from interlock.bus.policy.rego_source import Module
 from interlock.envelope.verdict import Decision
 from tests.bus.policy.bundles import POLICIES, TASK, changed, of_main
 
-DECISION = 'decision := {"decision": "deny", "denied": [], "asked": []}'
+GROUNDS = 'grounds := {"denied": [], "asked": []}'
 
 
 def engine_of(place: Path, rules: str) -> Engine:
@@ -27,34 +27,34 @@ def engine_of(place: Path, rules: str) -> Engine:
     ['"true"', "1", "[true]", '{"allow": true}', "{true}", "null", "false", '"allow"', "[]"],
 )
 def test_only_exactly_true_allows(tmp_path: Path, value: str) -> None:
-    verdict = engine_of(tmp_path, f"allow := {value}\n\n{DECISION}").judge(TASK)
+    verdict = engine_of(tmp_path, f"allow := {value}\n\n{GROUNDS}").judge(TASK)
     assert verdict.decision is Decision.DENY
     assert verdict.grounds[0].code == "policy_undefined"
 
 
 def test_exactly_true_allows(tmp_path: Path) -> None:
-    assert engine_of(tmp_path, f"allow := true\n\n{DECISION}").judge(TASK).allowed
+    assert engine_of(tmp_path, f"allow := true\n\n{GROUNDS}").judge(TASK).allowed
 
 
 def test_undefined_is_a_denial_although_the_output_is_true_as_a_boolean(tmp_path: Path) -> None:
-    engine = engine_of(tmp_path, f"allow if input.hop.confidence > 1000\n\n{DECISION}")
+    engine = engine_of(tmp_path, f"allow if input.hop.confidence > 1000\n\n{GROUNDS}")
     verdict = engine.judge(TASK)
     assert (verdict.decision, verdict.grounds[0].code) == (Decision.DENY, "policy_undefined")
 
 
-def test_an_undefined_decision_is_a_denial(tmp_path: Path) -> None:
-    engine = engine_of(tmp_path, "default allow := false\n\ndecision := 1 if input.hop.confidence > 1000")
+def test_undefined_grounds_are_a_denial(tmp_path: Path) -> None:
+    engine = engine_of(tmp_path, "default allow := false\n\ngrounds := 1 if input.hop.confidence > 1000")
     assert engine.judge(TASK).grounds[0].code == "policy_undefined"
 
 
 def test_rules_that_contradict_each_other_deny(tmp_path: Path) -> None:
-    rules = f"allow := true if input.hop.confidence > 1\n\nallow := false if input.hop.confidence > 2\n\n{DECISION}"
+    rules = f"allow := true if input.hop.confidence > 1\n\nallow := false if input.hop.confidence > 2\n\n{GROUNDS}"
     verdict = engine_of(tmp_path, rules).judge(TASK)
     assert (verdict.decision, verdict.grounds[0].code) == (Decision.DENY, "policy_conflict")
 
 
 def test_an_input_that_cannot_be_set_is_not_judged_by_the_one_before(tmp_path: Path) -> None:
-    engine = engine_of(tmp_path, f"default allow := false\n\nallow if input.agent.trustLevel == 50\n\n{DECISION}")
+    engine = engine_of(tmp_path, f"default allow := false\n\nallow if input.agent.trustLevel == 50\n\n{GROUNDS}")
     assert engine.judge(TASK).allowed
     verdict = engine.judge(changed("agent", trustLevel=object()))
     assert (verdict.decision, verdict.grounds[0].code) == (Decision.DENY, "policy_stale_input")
@@ -71,7 +71,7 @@ def test_text_that_could_write_the_rest_of_an_answer_is_not_judged(text: str) ->
 
 
 def test_the_engine_has_every_builtin_that_policies_may_call(tmp_path: Path) -> None:
-    engine = engine_of(tmp_path, f"default allow := false\n\n{DECISION}")
+    engine = engine_of(tmp_path, f"default allow := false\n\n{GROUNDS}")
     assert [name for name in ALLOWED if not engine.knows(name)] == []
     assert not engine.knows("strings.no_such_thing")
 
@@ -90,15 +90,14 @@ GROUND = {"code": "c", "rule": "r", "message": "m", "instead": "i"}
 @pytest.mark.parametrize(
     ("told", "decision", "code"),
     [
-        ({"decision": "allow", "denied": [], "asked": []}, Decision.DENY, "policy_conflict"),
-        ({"decision": "deny", "denied": [GROUND], "asked": []}, Decision.DENY, "c"),
-        ({"decision": "deny", "denied": [], "asked": [GROUND]}, Decision.DENY, "policy_undefined"),
-        ({"decision": "needs_approval", "denied": [], "asked": [GROUND]}, Decision.NEEDS_APPROVAL, "c"),
-        ({"decision": "needs_approval", "denied": [GROUND], "asked": [GROUND]}, Decision.DENY, "policy_conflict"),
-        ({"decision": "needs_approval", "denied": [], "asked": []}, Decision.DENY, "policy_conflict"),
-        ({"decision": "perhaps"}, Decision.DENY, "policy_conflict"),
-        ({"decision": "deny", "denied": ["odd"]}, Decision.DENY, "policy_denied"),
-        ({}, Decision.DENY, "policy_conflict"),
+        ({"denied": [GROUND], "asked": []}, Decision.DENY, "c"),
+        ({"denied": [], "asked": [GROUND]}, Decision.NEEDS_APPROVAL, "c"),
+        ({"denied": [GROUND | {"code": "d"}], "asked": [GROUND]}, Decision.DENY, "d"),
+        ({"denied": [], "asked": []}, Decision.DENY, "policy_undefined"),
+        ({"denied": ["odd"], "asked": []}, Decision.DENY, "policy_denied"),
+        ({"denied": []}, Decision.DENY, "policy_error"),
+        ({"denied": {}, "asked": []}, Decision.DENY, "policy_error"),
+        ({}, Decision.DENY, "policy_error"),
         ([], Decision.DENY, "policy_error"),
         (None, Decision.DENY, "policy_error"),
     ],
@@ -109,4 +108,4 @@ def test_what_is_told_where_allow_is_not_true_is_never_an_allow(told: Any, decis
 
 
 def test_two_answers_are_none() -> None:
-    assert verdict_of([{"decision": "deny"}, {"decision": "deny"}]).grounds[0].code == "policy_error"
+    assert verdict_of([{"denied": [GROUND], "asked": []}] * 2).grounds[0].code == "policy_error"

@@ -201,4 +201,4 @@ def test_tests_that_cannot_be_run_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(PolicyError) as caught:
         testing.tested(written(tmp_path / "b", extra="package other\n"))
     assert caught.value.reason == "policy_package"
-    assert of_main(tmp_path / "c", "allow := true\n\ndecision := 1").tests == ()
+    assert of_main(tmp_path / "c", "allow := true\n\ngrounds := 1").tests == ()

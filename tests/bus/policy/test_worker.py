@@ -35,7 +35,7 @@ allow if {
 
 many := numbers.range(1, 5000)
 
-decision := {"decision": "deny", "denied": [], "asked": []}
+grounds := {"denied": [], "asked": []}
 """
 SLOW = msgspec.json.encode(changed("hop", confidence=1))
 ORDINARY = msgspec.json.encode(TASK)
@@ -116,7 +116,7 @@ def test_a_bundle_that_does_not_compile_denies_and_says_where(made: Made) -> Non
 def test_what_makes_the_engine_abort_denies(made: Made) -> None:
     text = (
         "package interlock.main\n\nimport rego.v1\n\nlimits := {1: 2}\n\nok if limits[input.hop.confidence] == 2\n\n"
-        "default allow := false\n\nallow if ok with input as {}\n\ndecision := 1\n"
+        "default allow := false\n\nallow if ok with input as {}\n\ngrounds := 1\n"
     )
     verdict = made(PolicyBundle((Module("policies/main.rego", text),), (), "")).judge(ORDINARY)
     assert (verdict.decision, verdict.grounds[0].code) == (Decision.DENY, "policy_unavailable")

@@ -91,5 +91,5 @@ def _read(directory: Path, prefix: str) -> list[Module]:
 
 def _vet_entry(sources: Sequence[Source], policies: Path) -> None:
     main = [source for source in sources if source.package == MAIN]
-    if not main or not main[0].heads >= {"allow", "decision"}:
-        raise PolicyError("no_policies", f"{policies}: no module defines interlock.main.allow and .decision")
+    if not main or not main[0].heads >= {"allow", "grounds"}:
+        raise PolicyError("no_policies", f"{policies}: no module defines interlock.main.allow and .grounds")

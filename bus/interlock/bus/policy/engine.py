@@ -15,7 +15,7 @@ from interlock.bus.policy.rego_source import Module
 from interlock.envelope.verdict import ALLOW, Decision, Ground, Verdict, deny
 
 ALLOW_ENTRY = "interlock/main/allow"
-DECISION_ENTRY = "interlock/main/decision"
+GROUNDS_ENTRY = "interlock/main/grounds"
 UNDEFINED, ERROR, CONFLICT = "policy_undefined", "policy_error", "policy_conflict"
 STALE_INPUT, UNSAFE_INPUT = "policy_stale_input", "policy_unsafe_input"
 MAX_GROUNDS = 50
@@ -26,7 +26,7 @@ _ERROR = re.compile(r"\(error \d+:(?P<name>[^|]+)\|(?P<offset>\d+)\|.*?\(errorms
 class Engine:
     """One interpreter with one compiled bundle."""
 
-    def __init__(self, modules: Sequence[Module], entries: Sequence[str] = (ALLOW_ENTRY, DECISION_ENTRY)) -> None:
+    def __init__(self, modules: Sequence[Module], entries: Sequence[str] = (ALLOW_ENTRY, GROUNDS_ENTRY)) -> None:
         """Compiles. Raises PolicyError (policy_compile)."""
         from regopy import Interpreter, RegoError  # 20 MB: only where it is used
         from regopy.rego_shared import LogLevel
@@ -61,8 +61,8 @@ class Engine:
             return allow
         if _exactly_true(allow):
             return ALLOW
-        decision = self.ask(DECISION_ENTRY)
-        return decision if isinstance(decision, Verdict) else verdict_of(decision)
+        grounds = self.ask(GROUNDS_ENTRY)
+        return grounds if isinstance(grounds, Verdict) else verdict_of(grounds)
 
     def value(self, document: Any, entry: str) -> Any | Verdict:
         """What one entrypoint says of an input, or the denial that stands for its absence."""
@@ -94,19 +94,20 @@ class Engine:
 
 
 def verdict_of(expressions: Sequence[Any]) -> Verdict:
-    """The verdict that `interlock.main.decision` tells where `allow` is not true. It can never be an allow."""
+    """The verdict where `allow` is not true, from `interlock.main.grounds`. It can never be an allow."""
     told = expressions[0] if len(expressions) == 1 else None
-    if not isinstance(told, dict):
-        return deny(ERROR, "interlock.main.decision is no object", rule=DECISION_ENTRY)
-    denied, asked = _grounds(told.get("denied")), _grounds(told.get("asked"))
-    decision = told.get("decision")
-    if decision == "deny" and denied:
+    if (
+        not isinstance(told, dict)
+        or not isinstance(told.get("denied"), list)
+        or not isinstance(told.get("asked"), list)
+    ):
+        return deny(ERROR, "interlock.main.grounds does not hold `denied` and `asked`", rule=GROUNDS_ENTRY)
+    denied, asked = _grounds(told["denied"]), _grounds(told["asked"])
+    if denied:
         return Verdict(Decision.DENY, denied + asked)
-    if decision == "needs_approval" and asked and not denied:
+    if asked:
         return Verdict(Decision.NEEDS_APPROVAL, asked)
-    if decision == "deny":
-        return deny(UNDEFINED, "no policy allows this", rule=ALLOW_ENTRY)
-    return deny(CONFLICT, f"decision is {str(decision)[:40]!r} where allow is not true", rule=DECISION_ENTRY)
+    return deny(UNDEFINED, "no policy allows this", rule=ALLOW_ENTRY)
 
 
 def _unprintable(value: Any) -> str:
@@ -123,9 +124,7 @@ def _exactly_true(expressions: Sequence[Any]) -> bool:
     return len(expressions) == 1 and expressions[0] is True
 
 
-def _grounds(value: Any) -> tuple[Ground, ...]:
-    if not isinstance(value, list):
-        return ()
+def _grounds(value: list[Any]) -> tuple[Ground, ...]:
     grounds = []
     for entry in value[:MAX_GROUNDS]:
         told = entry if isinstance(entry, dict) else {"code": "policy_denied", "message": str(entry)}
