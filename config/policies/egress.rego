@@ -13,8 +13,7 @@ deny contains {
 	"instead": concat(", ", [known | some known in roles]),
 } if {
 	some name in input.hop.to
-	role := split(name, ".")[0]
-	roles - {role} == roles
+	not split(name, ".")[0] in roles
 }
 
 deny contains {
