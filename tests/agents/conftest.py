@@ -78,8 +78,9 @@ class InProcess:
         self.keys = keys
         self.scratch = scratch
 
-    def parts(self, role: str, transport: Transport | None = None) -> Parts:
+    def parts(self, role: str, transport: Transport | None = None, **more: Any) -> Parts:
         return Parts(
+            **more,
             transport=transport or self.transport,
             workspace=self.workspace,
             identity=Identity(role, self.keys.agents[role.partition(".")[0]]),

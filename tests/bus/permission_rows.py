@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from interlock.bus.login import inbox_prefix
 from interlock.bus.permissions import USER_ROLES
-from interlock.bus.streams import BUCKETS, STREAMS, consumers_of
+from interlock.bus.streams import BUCKETS, STREAMS, WORKER_ROLES, consumers_of
 from interlock.envelope.subjects import INTENTS, ROLES
 
 W = "interlock.w"
@@ -93,6 +93,7 @@ def reading() -> Iterator[Row]:
     yield one("read an effect's last record", f"$JS.API.DIRECT.GET.JOURNAL.{W}.journal.effect.{GOAL}")
     yield one("read a goal's last record", f"$JS.API.DIRECT.GET.JOURNAL.{W}.journal.goal.{GOAL}")
     yield one("read through the leader", "$JS.API.STREAM.MSG.GET.HOPS")
+    yield one("ask the leader what is halted", "$JS.API.STREAM.MSG.GET.KV_control")
 
 
 def writing() -> Iterator[Row]:
@@ -105,6 +106,9 @@ def writing() -> Iterator[Row]:
         ("pretend that a reminder is due", f"{W}.timer.due.approval.{GOAL}"),
         *((f"bury a dead letter as {role}", f"{W}.dead.{role}.expired") for role in ROLES),
         *((f"write KV {bucket}", f"$KV.{bucket}.w.a") for bucket in ("control", "approvals", "contracts", "registry")),
+        ("halt everything", "$KV.control._all.w"),
+        ("halt another workspace's everything", "$KV.control._all.other"),
+        *((f"excuse a delivery to {role}", f"{W}.journal.held.{role}.1") for role in WORKER_ROLES),
         ("write KV trust", "$KV.trust.w"),
         ("write another workspace's trust", "$KV.trust.other"),
         ("write a goal's status", f"$KV.goals.w.{GOAL}"),

@@ -11,6 +11,7 @@ from msgspec import Struct
 from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.bus.actor import Actor, ActorSettings, OnDead
 from interlock.bus.breaker import BreakerSettings
+from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.gates import ContractSource, Receiver, TrustSource, receiving_gates
 from interlock.bus.hop import Handler, Hop, Outcome
 from interlock.bus.layers import rate_layer
@@ -36,7 +37,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     every hop moves under; None only in tests of single roles. skills, playbooks, policies: further directories of them.
     read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day.
     model_planner: a model that drafts plans of free-text goals, if any. log_memory: where the auditor remembers its last
-    checkpoint, outside the broker. secured: the broker knows its users.
+    checkpoint, outside the broker. secured: the broker knows its users. control: which halts are in force. halt_grace_ms:
+    how long a running skill may go on after a halt.
     """
 
     transport: Transport
@@ -62,6 +64,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     model_planner: ModelPlanner | None = None
     secured: bool = False
     log_memory: Path | None = None
+    control: ControlSource = NO_CONTROL
+    halt_grace_ms: int = 2_000
 
     @property
     def seals(self) -> Seals:
@@ -69,7 +73,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     @property
     def sender(self) -> Sender:
-        return Sender(self.transport, self.identity, self.limits)
+        return Sender(self.transport, self.identity, self.limits, self.control)
 
 
 def receiving(
@@ -82,7 +86,7 @@ def receiving(
     """The receiving onion of a worker: gates in their order, policy, rate, then the role's own layers, then its handler.
     task_facts, approval_facts: what policies are to know of a task and its approval. Raises PolicyError.
     """
-    receiver = Receiver(parts.identity.agent, parts.trust, parts.limits, ReplayMemory(), parts.contract)
+    receiver = Receiver(parts.identity.agent, parts.trust, parts.limits, ReplayMemory(), parts.contract, parts.control)
     stages = [gates_stage(receiving_gates(receiver))]
     service = policy_service(parts.config / "policies", parts.policies)
     facts = HopFactsSource(parts.identity.agent, parts.trust, task_facts, approval_facts)
@@ -117,4 +121,6 @@ def worker(parts: Parts, handler: Handler, *, concurrency: int = 64, on_dead: On
         handler=handler,
         settings=ActorSettings(concurrency=concurrency),
         on_dead=on_dead,
+        control=parts.control,
+        agent=parts.identity.agent,
     )

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,15 +31,18 @@ from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import check_directories, load_settings
 from interlock.agents.workspace.trust_source import TrustHolder
 from interlock.bus.child import bind_to_parent
+from interlock.bus.control.holder import ControlHolder
 from interlock.bus.errors import BusError, LoginRefused
 from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.sender import Identity
 from interlock.bus.tasks import background
 from interlock.bus.transport import Message
 from interlock.bus.yaml12 import YamlError
+from interlock.envelope.contract_gate import check_in_force
 from interlock.envelope.ids import is_agent_id, role_of
 from interlock.envelope.keys import HeldKey
 from interlock.envelope.subjects import workspace_subject
+from interlock.envelope.verdict import Reason
 from interlock.skills.errors import SkillsError
 
 SAYS = "interlock: "
@@ -134,6 +137,7 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
     contract = ContractHolder(load_contract(layout), tuple(roots), holder)
     key = HeldKey(load_key(layout, agent))
     identity = Identity(agent, key)
+    control = ControlHolder(settings.workspace, holder, settings.control.settings, flag=emergency(contract))
 
     def paths(names: Sequence[str]) -> tuple[Path, ...]:
         return tuple((layout.root / name).resolve() for name in names)
@@ -163,6 +167,8 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
             model_planner=settings.model,
             secured=layout.is_secure,
             log_memory=layout.checkpoint,
+            control=control,
+            halt_grace_ms=settings.control.grace_ms,
         )
 
         async def pong(message: Message) -> None:
@@ -174,6 +180,7 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
             group.start_soon(holder.follow, transport)
             group.start_soon(contract.follow, transport)
             group.start_soon(keep_current, layout, agent, key, holder, transport)
+            group.start_soon(control.follow, transport)
             await until_signalled()
 
     was_in = False
@@ -197,6 +204,16 @@ class Presence(Struct, frozen=True, rename="camel"):
     agent: str
     key_id: str
     trust_version: int
+
+
+def emergency(contract: ContractHolder) -> Callable[[], str]:
+    """Why the contract in force halts the workspace, empty if it does not (emergencyFlags.halted)."""
+
+    def why() -> str:
+        checked = check_in_force(contract.chain)
+        return checked.detail if checked.reason is Reason.HALTED else ""
+
+    return why
 
 
 def ping_subject(workspace: str, agent: str) -> str:

@@ -37,7 +37,15 @@ async def orchestrator(parts: Parts) -> AsyncIterator[None]:
     from interlock.agents.planning.planner import planner_of
 
     decider = Decider(load_gates(parts.config / "gates.yaml"))
-    role = OrchestratorRole(parts.transport, parts.workspace, parts.sender, decider, planner_of(parts), parts.seals)
+    role = OrchestratorRole(
+        parts.transport,
+        parts.workspace,
+        parts.sender,
+        decider,
+        planner_of(parts),
+        parts.seals,
+        control=parts.control,
+    )
     async with background() as group, worker(parts, receiving(parts, role.handle)).running():
         group.start_soon(role.watch_deadlines)
         yield
@@ -109,6 +117,8 @@ async def executor(parts: Parts) -> AsyncIterator[None]:
             granted=Granted(parts.read_roots, parts.write_roots, parts.config),
             scratch=scratch,
             trust=parts.trust,
+            control=parts.control,
+            grace_ms=parts.halt_grace_ms,
         )
         ledger = LedgerClient(parts.transport, parts.workspace)
         handler = receiving(

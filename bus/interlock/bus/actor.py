@@ -2,6 +2,9 @@
 
 Acknowledged only after the handler has committed; while it works the broker is told so; what cannot be handled is
 buried before it is terminated, and what keeps failing is buried at its last delivery.
+
+What a halt stops is held: kept in hand, the broker told that it is being worked on, and handled from its start once it
+may be. No delivery is used up (docs/halts.md).
 """
 
 from __future__ import annotations
@@ -11,9 +14,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
+from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from interlock.bus.backoff import Backoff, delay_ms
+from interlock.bus.control.excuses import Excuses
+from interlock.bus.control.halts import Doing, doing_of
+from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.deadletters import bury
 from interlock.bus.errors import BusError
 from interlock.bus.hop import Disposition, Handler, Hop, Outcome, Postpone, Refusal
@@ -25,22 +32,28 @@ from interlock.envelope.verdict import Reason
 log = logging.getLogger("interlock.actor")
 
 Observer = Callable[[Hop, Outcome], None]
+NEVER_ANSWERED = Outcome(Disposition.DEAD, Reason.MAX_DELIVERIES, "delivered again and again, and never answered")
+# Between two attempts at a hop that was halted again at once.
+AGAIN_S = 0.05
 OnDead = Callable[[Hop, Outcome], Awaitable[None]]
 
 
 class ActorSettings(Struct, frozen=True, kw_only=True):
     """concurrency: hops handled at a time. progress_ms: how often the broker is told that a handler still works, well
-    below the consumer's ack_wait.
+    below the consumer's ack_wait. max_held, max_held_bytes: how many halted hops may be held beside those at work.
     """
 
     concurrency: int = 64
     progress_ms: int = 3_000
+    max_held: int = 2_048
+    max_held_bytes: int = 32 << 20
     retry: Backoff = Backoff()
 
 
 class Actor:
     """Feeds the hops of a consumer through the onion. handler: the onion, ending in the role. on_dead: told of true
-    hops that are given up, so that whoever waits for them can be answered.
+    hops that are given up, so that whoever waits for them can be answered. agent: who it is to the halts of control;
+    the role when not given.
     """
 
     def __init__(
@@ -54,6 +67,8 @@ class Actor:
         settings: ActorSettings | None = None,
         observers: Sequence[Observer] = (),
         on_dead: OnDead | None = None,
+        control: ControlSource = NO_CONTROL,
+        agent: str = "",
     ) -> None:
         self._transport = transport
         self._workspace = workspace
@@ -63,29 +78,90 @@ class Actor:
         self._settings = settings or ActorSettings()
         self._observers = observers
         self._on_dead = on_dead
-        self._working: set[Incoming] = set()
+        self._control = control
+        self._agent = agent or role
+        self._excuses = Excuses(transport, workspace, role)
+        self._attempts = consumer.attempts or consumer.max_deliver
+        self._in_hand: dict[int, Incoming] = {}
+        self._held = 0
+        self._held_bytes = 0
+        self._again = anyio.CapacityLimiter(self._settings.concurrency)
+        self._group: TaskGroup | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Handles hops while the context lasts; what is unfinished when it ends is delivered again to another."""
         consuming = self._transport.consume(self._consumer, self._on_incoming, concurrency=self._settings.concurrency)
         async with background() as group:
+            self._group = group
             group.start_soon(self._show_progress)
             async with consuming:
                 yield
 
     async def _on_incoming(self, incoming: Incoming) -> None:
-        self._working.add(incoming)
-        hop = Hop(incoming.message, self._transport.clock.now_ms())
+        message = incoming.message
+        if message.sequence in self._in_hand:
+            return  # delivered again because the broker was away: answered when the first is
+        self._in_hand[message.sequence] = incoming
+        held = False
         try:
-            outcome = await self._handled(hop)
-            await self._answer(incoming, hop, outcome)
-        except BusError as error:
-            # The broker is away or full: it will deliver again once it is back.
-            log.warning("hop %s not answered: %s", incoming.message.sequence, error)
-            await incoming.retry(delay_ms(self._settings.retry, incoming.message.delivered, str(hop.message.sequence)))
+            doing = await self._attempt(incoming)
+            if doing is not None:
+                await self._excuses.note(message)
+            while doing is not None and not held:
+                held = self._begin_to_hold(incoming, doing)
+                if not held:
+                    itself = Doing(agent=self._agent)
+                    await self._control.until_allowed(doing if self._control.verdict(itself).allowed else itself)
+                    doing = await self._attempt(incoming, again=True)
         finally:
-            self._working.discard(incoming)
+            if not held:
+                del self._in_hand[message.sequence]
+
+    async def _attempt(self, incoming: Incoming, *, again: bool = False) -> Doing | None:
+        """Handles and answers. What a halt forbids is told, and then nothing was answered."""
+        message = incoming.message
+        hop = Hop(message, self._transport.clock.now_ms(), again=again)
+        try:
+            used = await self._excuses.attempts(message, self._attempts)
+            outcome = await self._handled(hop) if used <= self._attempts else NEVER_ANSWERED
+            if outcome.disposition is Disposition.RETRY and outcome.reason is Reason.HALTED:
+                return doing_of(self._agent, hop.envelope)
+            await self._answer(incoming, hop, outcome, used)
+        except (BusError, Postpone) as error:
+            if isinstance(error, Postpone) and error.reason is Reason.HALTED:
+                return doing_of(self._agent, hop.envelope)  # nobody may be told now that it is given up
+            # The broker is away or full: it will deliver again once it is back.
+            log.warning("hop %s not answered: %s", message.sequence, error)
+            await incoming.retry(delay_ms(self._settings.retry, message.delivered, str(message.sequence)))
+        return None
+
+    def _begin_to_hold(self, incoming: Incoming, doing: Doing) -> bool:
+        """Holds it beside the work, if there is room, so that what is not halted goes on. Who is halted himself keeps
+        its place among the workers occupied instead: then no more is fetched.
+        """
+        size = len(incoming.message.data)
+        full = self._held >= self._settings.max_held or self._held_bytes + size > self._settings.max_held_bytes
+        if full or self._group is None or not self._control.verdict(Doing(agent=self._agent)).allowed:
+            return False
+        self._held += 1
+        self._held_bytes += size
+        self._group.start_soon(self._hold, incoming, doing)
+        return True
+
+    async def _hold(self, incoming: Incoming, halted: Doing) -> None:
+        doing: Doing | None = halted
+        try:
+            while doing is not None:
+                await self._control.until_allowed(doing)
+                async with self._again:
+                    doing = await self._attempt(incoming, again=True)
+                if doing is not None:
+                    await anyio.sleep(AGAIN_S)
+        finally:
+            self._held -= 1
+            self._held_bytes -= len(incoming.message.data)
+            del self._in_hand[incoming.message.sequence]
 
     async def _handled(self, hop: Hop) -> Outcome:
         try:
@@ -102,9 +178,9 @@ class Actor:
             log.exception("handler of %s failed on hop %s", self._role, hop.message.sequence)
             return Outcome(Disposition.RETRY, Reason.HANDLER_FAILED, f"{type(error).__name__}: {error}")
 
-    async def _answer(self, incoming: Incoming, hop: Hop, outcome: Outcome) -> None:
+    async def _answer(self, incoming: Incoming, hop: Hop, outcome: Outcome, used: int) -> None:
         message = incoming.message
-        if outcome.disposition is Disposition.RETRY and message.delivered >= self._consumer.max_deliver:
+        if outcome.disposition is Disposition.RETRY and used >= self._attempts:
             detail = f"{outcome.reason}: {outcome.detail} ({message.delivered} deliveries)"
             outcome = Outcome(Disposition.DEAD, Reason.MAX_DELIVERIES, detail)
         if outcome.disposition is Disposition.DONE:
@@ -134,5 +210,5 @@ class Actor:
     async def _show_progress(self) -> None:
         while True:
             await anyio.sleep(self._settings.progress_ms / 1000)
-            for incoming in list(self._working):
+            for incoming in list(self._in_hand.values()):
                 await incoming.progress()

@@ -6,9 +6,10 @@ import nats.errors
 import nats.js.errors
 from msgspec import Struct
 
-from interlock.bus.errors import BusError, Conflict, NotFound, Refused, StoreFull, Unavailable
+from interlock.bus.errors import BusError, Conflict, NoMessage, NotFound, Refused, StoreFull, Unavailable
 
 _WRONG_LAST_SEQUENCE = (10071, 10164)
+_NO_MESSAGE = 10037
 _STORE_FULL = (10023, 10047, 10077, 10110)
 
 
@@ -33,6 +34,8 @@ def api_error(error: ApiError, what: str) -> BusError:
         return Conflict(text)
     if error.err_code in _STORE_FULL:
         return StoreFull(text, "Free space or raise the limit, then restart the broker")
+    if error.err_code == _NO_MESSAGE:
+        return NoMessage(text)
     if error.code == 404:
         return NotFound(text, "Run `interlock up` first")
     if error.code == 503:

@@ -5,11 +5,20 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+_BOOT: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
 
 class Clock(Protocol):
     """Wall time in ms since 1970 UTC."""
 
     def now_ms(self) -> int: ...
+
+
+def boot_s() -> float:
+    """Seconds that never jump, the same for all processes of a machine. Where the system can, they run on while it
+    sleeps: what was known before a sleep is old afterwards.
+    """
+    return time.clock_gettime(_BOOT) if _BOOT is not None else time.monotonic()
 
 
 class SystemClock:

@@ -56,6 +56,10 @@ class NotFound(BusError):
     reason = "not_found"
 
 
+class NoMessage(NotFound):
+    """The stream is there, but no message such as was asked for."""
+
+
 class IdTaken(BusError):
     """The broker dropped a publish as a repeat, but what it holds under that id are other bytes."""
 

@@ -11,6 +11,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from interlock.bus.authority import judge
+from interlock.bus.control.halts import doing_of
+from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.hop import Disposition, Hop
 from interlock.bus.transport import MESSAGE_ID
 from interlock.envelope.contract_chain import Chain
@@ -71,6 +73,7 @@ class Receiver(Struct, frozen=True):
     limits: Limits
     memory: ReplayMemory
     contract: ContractSource | None = None
+    control: ControlSource = NO_CONTROL
 
 
 def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
@@ -97,6 +100,10 @@ def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
             return Checked(Reason.WRONG_MESSAGE_ID, f"{MESSAGE_ID} is not the envelope's id: no deduplication")
         return check_replay(hop.envelope, receiver.memory, hop.message.sequence, hop.now_ms, receiver.limits)
 
+    def moving(hop: Hop) -> Checked:
+        verdict = receiver.control.verdict(doing_of(receiver.agent, hop.envelope))
+        return OK if verdict.allowed else Checked(Reason.HALTED, verdict.grounds[0].message)
+
     return [
         ("decode", decoded),
         ("signature", authentic),
@@ -104,6 +111,7 @@ def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
         ("freshness", fresh),
         ("replay", first_time),
         ("trace", traced),
+        ("halt", moving),
         *([] if receiver.contract is None else [("contract", mandated(receiver.contract))]),
         ("authority", permitted),
     ]

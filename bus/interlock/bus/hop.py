@@ -37,13 +37,14 @@ DONE = Outcome(Disposition.DONE)
 class Hop:
     """One envelope on its way through the receiving onion. envelope and digest are there once `decode` has passed;
     authentic is set once the signature has: only then may the sender be told anything. policy is the policies' verdict
-    once they have judged.
+    once they have judged. again: it was handled before, in an earlier delivery or, held by a halt, in this one.
     """
 
-    __slots__ = ("authentic", "digest", "message", "now_ms", "parsed", "policy")
+    __slots__ = ("again", "authentic", "digest", "message", "now_ms", "parsed", "policy")
 
-    def __init__(self, message: Message, now_ms: int) -> None:
+    def __init__(self, message: Message, now_ms: int, *, again: bool = False) -> None:
         self.message = message
+        self.again = again or message.delivered > 1
         self.now_ms = now_ms
         self.parsed: Envelope | None = None
         self.digest = ""

@@ -268,6 +268,9 @@ class JetStreamTransport:
     async def count(self, stream: str, subject: str) -> int:
         return await reading.count(self, stream, subject)
 
+    async def after(self, stream: str, subject: str, sequence: int) -> Message | None:
+        return await reading.after(self, stream, subject, sequence)
+
     def read(
         self,
         stream: str,

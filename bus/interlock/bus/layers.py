@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from interlock.bus.breaker import Breakers
-from interlock.bus.hop import Disposition, Handler, Hop, Middleware, Outcome
+from interlock.bus.hop import Disposition, Handler, Hop, Middleware, Outcome, Postpone
 from interlock.bus.rates import Buckets
 from interlock.envelope.verdict import Reason
 
@@ -42,7 +42,9 @@ def breaker_layer(breakers: Breakers, key_of: KeyOf) -> Middleware:
                 return Outcome(Disposition.RETRY, Reason.CIRCUIT_OPEN, f"{key} failed too often; it rests")
             try:
                 outcome = await handle_next(hop)
-            except Exception:
+            except Exception as error:
+                if isinstance(error, Postpone) and error.reason is Reason.HALTED:
+                    raise  # whoever was halted did not fail
                 breakers.report(key, succeeded=False, now_ms=hop.now_ms)
                 raise
             breakers.report(key, succeeded=True, now_ms=hop.now_ms)

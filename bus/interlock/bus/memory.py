@@ -120,6 +120,10 @@ class MemoryTransport:
         held = self.broker.stream(stream)
         return sum(1 for _ in held.scan([subject], 1, held.last_sequence))
 
+    async def after(self, stream: str, subject: str, sequence: int) -> Message | None:
+        core = self.broker.stream(stream)
+        return next(core.scan([subject], sequence, core.last_sequence), None)
+
     def read(
         self,
         stream: str,

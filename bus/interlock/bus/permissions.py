@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from interlock.bus.authority import AUTHORITY
 from interlock.bus.login import inbox_prefix
-from interlock.bus.streams import AUDIT, BUCKETS, DEAD, HOPS, JOURNAL, LEDGER, ConsumerSpec, consumers_of
+from interlock.bus.streams import AUDIT, BUCKETS, DEAD, HOPS, JOURNAL, LEDGER, WORKER_ROLES, ConsumerSpec, consumers_of
 from interlock.envelope.ids import role_of
 from interlock.envelope.subjects import workspace_subject
 
@@ -55,10 +55,12 @@ _EVERY_KV = tuple(f"KV_{spec.name}" for spec in BUCKETS if spec.kind == "kv")
 _EVERY_OBJECT = tuple(f"OBJ_{spec.name}" for spec in BUCKETS if spec.kind == "objects")
 _PUT_ARTIFACT = ("$O.artifacts.C.*", "$O.artifacts.M.*")
 _PUT_BUNDLE = ("$O.bundles.C.*", "$O.bundles.M.*")
-_HALT = ("control.halt", "$KV.control.{workspace}.>")
+_HALT = ("control.halt", "$KV.control.{workspace}.>", "$KV.control._all.{workspace}")
 
-# What every role follows: who is trusted, what is halted, which contract is in force.
+# What every role follows: who is trusted, what is halted, which contract is in force. That nothing is halted is asked of
+# the leader (docs/halts.md); the answer comes to the asker's own inbox.
 _FOLLOWED = Access(
+    writes=("$JS.API.STREAM.MSG.GET.KV_control",),
     reads=_kv("trust", "control", "contracts"),
     hears=("$KV.trust.>", "$KV.control.>", "$KV.contracts.>", "control.>"),
 )
@@ -98,6 +100,7 @@ ACCESS: dict[str, Access] = {
             "request.ping.>",
             "control.*",
             "$KV.control.{workspace}.>",
+            "$KV.control._all.{workspace}",
             "$JS.API.STREAM.INFO.*",
             "$JS.API.CONSUMER.INFO.*.*",
         ),
@@ -132,6 +135,9 @@ def grants(user: str, workspace: str, users: Iterable[str] = USER_ROLES) -> Gran
     for part in (_FOLLOWED, access):
         publish |= {f"{_GET}.{stream}{tail}" for stream in part.reads for tail in ("", ".>")}
         publish |= {f"{_GET}.{stream}.{place(subject)}" for stream, subject in part.lasts}
+    if role in WORKER_ROLES:  # that a halt, not a failure, used up a delivery
+        held = place(f"journal.held.{role}.*")
+        publish |= {held, f"{_GET}.{JOURNAL.name}.{held}"}
     for route in routes(role):
         publish |= {place(route), f"{_GET}.{HOPS.name}.{place(route)}"}
     for consumer in consumers_of(workspace):

@@ -7,6 +7,7 @@ likes, so that right is nobody's but the control plane's (docs/security.md).
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 import nats.errors
+from msgspec import Struct
 
-from interlock.bus.errors import NotFound, Refused, Unavailable
+from interlock.bus.broker_errors import ApiError
+from interlock.bus.errors import NoMessage, NotFound, Refused, Unavailable
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import time_ms, timestamp
 
@@ -42,6 +45,19 @@ class _Lost(Exception):
     """The connection went away in the middle of a batch."""
 
 
+class _Found(Struct, frozen=True):
+    subject: str = ""
+    seq: int = 0
+    time: str = ""
+    data: str = ""
+    hdrs: str = ""
+
+
+class _MessageFound(Struct):
+    message: _Found = _Found()
+    error: ApiError | None = None
+
+
 async def last(transport: JetStreamTransport, stream: str, subject: str) -> Message | None:
     message = await _direct_get(transport, f"$JS.API.DIRECT.GET.{stream}.{subject}", b"")
     # The broker reads a wildcard in a subject that came from data as one, and answers with another's message.
@@ -57,6 +73,18 @@ async def count(transport: JetStreamTransport, stream: str, subject: str) -> int
     asked = msgspec.json.encode({"seq": 1, "batch": 1, "next_by_subj": subject})
     first = await _direct_answer(transport, f"$JS.API.DIRECT.GET.{stream}", asked)
     return 0 if first is None else 1 + int((first.headers or {})["Nats-Num-Pending"])
+
+
+async def after(transport: JetStreamTransport, stream: str, subject: str, sequence: int) -> Message | None:
+    """By the API that only the leader answers: a replica that is behind would answer a direct get as well."""
+    wanted = {"seq": max(sequence, 1), "next_by_subj": subject}
+    try:
+        found = (await transport.api(f"STREAM.MSG.GET.{stream}", wanted, _MessageFound)).message
+    except NoMessage:
+        return None
+    head = base64.b64decode(found.hdrs).decode("utf-8", "surrogateescape").split("\r\n")[1:]
+    headers = {name: value.strip() for name, colon, value in (line.partition(":") for line in head) if colon}
+    return Message(found.subject, base64.b64decode(found.data), headers, found.seq, _stamp_ms(found.time))
 
 
 async def read(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from interlock.bus.authority import judge
+from interlock.bus.control.halts import Doing
+from interlock.bus.control.source import NO_CONTROL, ControlSource, proceed
 from interlock.bus.errors import IdTaken, Refused
 from interlock.bus.gates import TRACEPARENT
 from interlock.bus.streams import HOPS
@@ -34,8 +36,15 @@ class Identity(Struct, frozen=True):
 class Sender:
     """Sends on behalf of one agent."""
 
-    def __init__(self, transport: Transport, identity: Identity, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        identity: Identity,
+        limits: Limits | None = None,
+        control: ControlSource = NO_CONTROL,
+    ) -> None:
         self.identity = identity
+        self._control = control
         self._transport = transport
         self._limits = limits or Limits()
 
@@ -78,9 +87,12 @@ class Sender:
 
     async def publish(self, child: Sealed) -> int:
         """Stores the envelope and answers its sequence. A repeat of our own earlier publish is a success; if somebody
-        else sits on the id, raises IdTaken, so that nothing is lost in silence.
+        else sits on the id, raises IdTaken, so that nothing is lost in silence. What is halted says nothing but that it
+        needs help: else Postpone.
         """
         envelope = child.envelope
+        if envelope.intent != "escalate":
+            proceed(self._control, Doing(agent=self.identity.agent, goal=envelope.goal_id))
         ack = await self._transport.publish(
             envelope.subject,
             child.wire,

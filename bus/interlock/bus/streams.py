@@ -38,7 +38,8 @@ class StreamSpec(Struct, frozen=True, kw_only=True):
 
 class ConsumerSpec(Struct, frozen=True, kw_only=True):
     """A durable pull consumer, shared by the instances of a role. backoff_ms, where given, takes the place of
-    ack_wait_ms: the n-th redelivery waits for its n-th entry.
+    ack_wait_ms: the n-th redelivery waits for its n-th entry. attempts: after how many deliveries that count its actor
+    gives up (0: max_deliver); max_deliver is the broker's own bound, which knows nothing of halts.
     """
 
     stream: str
@@ -48,6 +49,7 @@ class ConsumerSpec(Struct, frozen=True, kw_only=True):
     max_deliver: int = 8
     backoff_ms: tuple[int, ...] = ()
     max_ack_pending: int = 256
+    attempts: int = 0
 
 
 class BucketSpec(Struct, frozen=True, kw_only=True):
@@ -131,7 +133,15 @@ def consumers_of(workspace: str) -> tuple[ConsumerSpec, ...]:
 
 
 def inbox_of(workspace: str, role: str) -> ConsumerSpec:
-    return ConsumerSpec(stream=HOPS.name, name=f"{role}-{workspace}", subjects=(f"{PREFIX}.{workspace}.role.{role}.>",))
+    """max_ack_pending leaves room for halted hops, which wait unanswered beside those that go on."""
+    return ConsumerSpec(
+        stream=HOPS.name,
+        name=f"{role}-{workspace}",
+        subjects=(f"{PREFIX}.{workspace}.role.{role}.>",),
+        max_deliver=512,
+        attempts=8,
+        max_ack_pending=8_192,
+    )
 
 
 def timers_of(workspace: str) -> ConsumerSpec:

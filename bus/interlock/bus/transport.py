@@ -127,6 +127,11 @@ class Transport(Protocol):
     async def count(self, stream: str, subject: str) -> int:
         """How many messages the stream holds on a subject (wildcards allowed)."""
 
+    async def after(self, stream: str, subject: str, sequence: int) -> Message | None:
+        """The first message from this sequence on whose subject the filter takes (wildcards allowed). The stream's
+        leader answers: whatever was stored before the call is seen.
+        """
+
     def read(
         self,
         stream: str,

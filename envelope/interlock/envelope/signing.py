@@ -21,6 +21,7 @@ _AFTER_SIGNATURE = b'"spanId":"'  # the key that follows `signature` in the cano
 DELIVERABLE_DOMAIN = b"\xffinterlock-deliverable-v1"
 CONTRACT_DOMAIN = b"\xffinterlock-contract-v1"
 CHANGE_DOMAIN = b"\xffinterlock-change-v1"
+CONTROL_DOMAIN = b"\xffinterlock-control-v1"
 
 
 class Sealed(msgspec.Struct, frozen=True):

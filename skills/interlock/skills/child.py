@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import Struct
 
+from interlock.bus.clock import boot_s
 from interlock.skills.protocol import Answer, RunOrder
 from interlock.skills.sandbox.enter import Confinement, Sandbox
 from interlock.skills.sdk import SkillError, Task
@@ -92,6 +93,8 @@ def _answer(run: Prepared) -> Answer:
     except OSError as error:
         return Answer(status="isolation_unavailable", detail=str(error))
     os.closerange(RESULT + 1, _MOST_DESCRIPTORS)  # nothing of the host's stays open but the two pipes
+    if run.order.begin_by_s and boot_s() > run.order.begin_by_s:
+        return Answer(status="not_started", detail="the time within which it had to begin was over")
     try:
         return _call(run)
     except SkillError as error:

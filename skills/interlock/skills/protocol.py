@@ -24,11 +24,14 @@ Outcome = Literal[
     "isolation_unavailable",
     "host_lost",
     "stopped",
+    "not_started",
 ]
 
 
 class RunOrder(Struct, frozen=True, kw_only=True):
-    """Run a handler. mode check asks the handler whether an interrupted effect happened. Sizes in bytes."""
+    """Run a handler. mode check asks the handler whether an interrupted effect happened. Sizes in bytes. begin_by_s:
+    after this time on `clock.boot_s` the handler must not be called any more; 0: whenever.
+    """
 
     id: str
     mode: Literal["run", "check"]
@@ -51,6 +54,7 @@ class RunOrder(Struct, frozen=True, kw_only=True):
     processes: int
     network: bool
     strict: bool
+    begin_by_s: float = 0.0
 
 
 class StopOrder(Struct, frozen=True, kw_only=True):
@@ -77,7 +81,14 @@ class Answer(Struct, frozen=True, kw_only=True):
     """What the child itself says at its end, on the result pipe."""
 
     status: Literal[
-        "done", "not_happened", "skill_error", "crashed", "memory_limit", "disk_limit", "isolation_unavailable"
+        "done",
+        "not_happened",
+        "skill_error",
+        "crashed",
+        "memory_limit",
+        "disk_limit",
+        "isolation_unavailable",
+        "not_started",
     ]
     detail: str = ""
     output: Any = field(default=None)

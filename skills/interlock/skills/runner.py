@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,9 @@ from interlock.skills.schemas import check, path_properties
 from interlock.skills.watch.disk import clear, remove_tree
 
 Mode = Literal["run", "check"]
+# Asked when nothing but the start itself is left to do: the time on `clock.boot_s` by which the handler must be called,
+# 0 for none. It raises if the run may not begin.
+BeginBy = Callable[[], float]
 MB = 1 << 20
 # What may be looked at without a thread of its own.
 SOON_DONE_FILES = 64
@@ -109,15 +112,17 @@ class SkillRunner:
             return 0
         return task.result().pid
 
-    async def run(self, request: RunRequest) -> RunResult:
-        """Runs the handler once. Never raises for what the skill does; cancelling ends the run."""
-        return await self._go(request, "run")
+    async def run(self, request: RunRequest, begin_by: BeginBy | None = None) -> RunResult:
+        """Runs the handler once. Never raises for what the skill does; cancelling ends the run. begin_by: see BeginBy;
+        what it raises comes out.
+        """
+        return await self._go(request, "run", begin_by)
 
-    async def check(self, request: RunRequest) -> RunResult:
+    async def check(self, request: RunRequest, begin_by: BeginBy | None = None) -> RunResult:
         """Asks the handler's `check` whether an interrupted effect happened: done, not_happened, or a failure."""
-        return await self._go(request, "check")
+        return await self._go(request, "check", begin_by)
 
-    async def _go(self, request: RunRequest, mode: Mode) -> RunResult:
+    async def _go(self, request: RunRequest, mode: Mode, begin_by: BeginBy | None) -> RunResult:
         problems = check(request.input, request.skill.manifest.input)
         if problems:
             detail = "; ".join(f"{path}: {text}" for path, text in problems)[:2000]
@@ -134,7 +139,10 @@ class SkillRunner:
                 link = await self._link()
             except OSError as error:
                 return RunResult(outcome="host_lost", detail=f"the fork server does not start: {error}")
-            report = await link.run(self._order(request, mode, readable, writable), self._settings.grace_ms)
+            order = self._order(request, mode, readable, writable)
+            if begin_by is not None:
+                order = msgspec.structs.replace(order, begin_by_s=begin_by())
+            report = await link.run(order, self._settings.grace_ms)
         size = len(msgspec.json.encode(report.output))
         if size <= SOON_DONE_BYTES and not any(request.results.iterdir()):
             return _result_of(request, report, mode, size)

@@ -215,3 +215,31 @@ class TestObjects:
         assert await bench.transport.get_object(bucket, "first") == b"1" * 200_000
         with pytest.raises(NotFound):
             await bench.transport.get_object(bucket, "second")
+
+
+class TestAfter:
+    """What the control lease stands on."""
+
+    async def test_the_first_from_a_place_that_a_filter_takes(self, bench: Bench) -> None:
+        await bench.stream()
+        for index, to in enumerate(("a", "b.x", "a", "b.y")):
+            await bench.transport.publish(bench.subject(to), b"%d" % index, headers={"Kind": "odd : one"})
+
+        async def after(to: str, sequence: int) -> bytes | None:
+            found = await bench.transport.after(bench.name, bench.subject(to), sequence)
+            return None if found is None else found.data
+
+        assert [await after("a", n) for n in range(5)] == [b"0", b"0", b"2", b"2", None]
+        assert [await after("b.*", n) for n in range(1, 6)] == [b"1", b"1", b"3", b"3", None]
+        assert [await after(">", n) for n in (4, 5, 99)] == [b"3", None, None]
+        assert await after("c", 1) is None
+        found = await bench.transport.after(bench.name, bench.subject("b.>"), 1)
+        assert found is not None
+        assert (found.subject, found.sequence, found.headers["Kind"]) == (bench.subject("b.x"), 2, "odd : one")
+        assert abs(found.stored_ms - bench.transport.clock.now_ms()) < 60_000
+
+    async def test_an_empty_stream_has_none_and_a_missing_one_is_told(self, bench: Bench) -> None:
+        name = await bench.stream()
+        assert await bench.transport.after(name, bench.subject(">"), 1) is None
+        with pytest.raises(NotFound):
+            await bench.transport.after("NONE", "none", 1)

@@ -167,6 +167,46 @@ def doctor(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
     return anyio.run(examine, dir, nats, json)
 
 
+@app.command
+def halt(
+    scope: str,
+    *,
+    why: Annotated[str, Parameter(help="Told to everybody whom it stops.")] = "",
+    by: Annotated[str, Parameter(name="--as", help="Whose key signs it.")] = "human",
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Stop: everything, workspace, role:R, agent:A, goal:ID, skill:S, target:T. In force everywhere within a second."""
+    from interlock.agents.cli.halting import give
+
+    return anyio.run(give, Session(dir, nats, json), "halt", scope, why, by)
+
+
+@app.command
+def resume(
+    scope: str,
+    *,
+    why: Annotated[str, Parameter(help="For the record.")] = "",
+    by: Annotated[str, Parameter(name="--as", help="Whose key signs it.")] = "human",
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """End a halt: what waited goes on where it was."""
+    from interlock.agents.cli.halting import give
+
+    return anyio.run(give, Session(dir, nats, json), "resume", scope, why, by)
+
+
+@app.command
+def halts(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """List what is halted, by whom and why."""
+    from interlock.agents.cli.halting import list_halts
+
+    return anyio.run(list_halts, Session(dir, nats, json))
+
+
 @audit.command(name="bundle")
 def audit_bundle(
     goal: str,

@@ -49,6 +49,7 @@ async def examine(directory: Path | None, nats: str, json: bool) -> int:
         contract(session),
         users(session),
         await broker(session),
+        await halts(session),
     ]
     for finding in findings:
         mend = f"  → {finding.mend}" if finding.mend else ""
@@ -210,6 +211,20 @@ def contract(session: Session) -> Finding:
     if drifted and head.origin == "proposed":
         return Finding("contract", "fail", f"the configuration differs from it: {', '.join(drifted)}", RENEW)
     return Finding("contract", "ok", f"version {head.contract_version}, {head.lifecycle}, {head.origin}")
+
+
+async def halts(session: Session) -> Finding:
+    from interlock.agents.cli.halting import halts_in_force, line
+
+    if not session.nats and session.layout.running() is None and not session.layout.store.is_dir():
+        return Finding("halts", "ok", "nothing ran here yet")
+    try:
+        orders = await halts_in_force(session)
+    except (BusError, UserError) as error:
+        return Finding("halts", "warn", f"not known: {error}")
+    if not orders:
+        return Finding("halts", "ok", "nothing is halted")
+    return Finding("halts", "warn", "; ".join(map(line, orders)), "`interlock resume SCOPE` ends one")
 
 
 async def broker(session: Session) -> Finding:

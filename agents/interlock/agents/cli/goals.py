@@ -10,11 +10,13 @@ import msgspec
 
 from interlock.agents.audit.auditor import goal_messages, is_truncated
 from interlock.agents.cli.goal_file import load_goal
+from interlock.agents.cli.halting import concerning, halts_in_force, line, told
 from interlock.agents.cli.report import exit_code, report_text, report_value
 from interlock.agents.cli.session import Session, find_goal, statuses
 from interlock.agents.cli.submission import goal_hops, publish_goal, wait_for_audit, wait_for_end
 from interlock.agents.status import read_audit
-from interlock.agents.trace.render import lines_of, told, visible
+from interlock.agents.trace.render import lines_of, visible
+from interlock.agents.trace.render import told as told_branch
 from interlock.agents.trace.tree import tree_of
 from interlock.agents.workspace.keys import load_trust
 
@@ -35,9 +37,12 @@ async def submit_goal(session: Session, path: Path, replaced: Sequence[str], wai
 async def list_goals(session: Session) -> int:
     async with session.connected(offline=True) as transport:
         found = await statuses(transport, session.workspace)
+        halted = [] if session.json else await halts_in_force(session, transport)
     if session.json:
         session.say("", [msgspec.to_builtins(status) for status in found])
         return 0
+    for order in halted:
+        session.say(line(order))
     for status in found:
         stands = status.outcome or status.phase
         text = visible(status.goal)[:60]
@@ -53,7 +58,9 @@ async def show_status(session: Session, name: str) -> int:
     async with session.connected(offline=True) as transport:
         status = await find_goal(transport, session.workspace, name)
         audited = await read_audit(transport, session.workspace, status.goal_id)
-    session.say(report_text(status, audited, None), report_value(status, audited, None))
+        halts = concerning(await halts_in_force(session, transport), status.goal_id)
+    value = report_value(status, audited, None) | {"halts": [told(order) for order in halts]}
+    session.say("\n".join([report_text(status, audited, None), *map(line, halts)]), value)
     return 0
 
 
@@ -67,8 +74,8 @@ async def show_trace(session: Session, name: str, fold: int) -> int:
     if session.json:
         session.say("", [msgspec.to_builtins(root) for root in roots])
         return 0
-    for line in lines_of(roots, fold):
-        session.say(line)
+    for text in lines_of(roots, fold):
+        session.say(text)
     if is_truncated(messages):
         session.say(f"… only the first {len(messages)} hops")
     return 0
@@ -87,7 +94,7 @@ async def watch_goal(session: Session, name: str) -> int:
                 branch.number = number
                 if branch.reason.startswith("bad_parent"):  # alone, a hop cannot show its parent
                     branch.verified, branch.reason = True, ""
-                session.say(told(branch), msgspec.to_builtins(branch))
+                session.say(told_branch(branch), msgspec.to_builtins(branch))
                 if message.subject.endswith(".complete"):
                     return 0
     return 0

@@ -72,7 +72,7 @@ def report_text(status: GoalStatus, audited: AuditStatus | None, deliverable: Pa
     return "\n".join(lines)
 
 
-def report_value(status: GoalStatus, audited: AuditStatus | None, deliverable: Path | None) -> Any:
+def report_value(status: GoalStatus, audited: AuditStatus | None, deliverable: Path | None) -> dict[str, Any]:
     return {
         "status": msgspec.to_builtins(status),
         "audit": None if audited is None else msgspec.to_builtins(audited),

@@ -23,6 +23,7 @@ from interlock.envelope.subjects import workspace_subject
 ANSWER_MS = 15_000
 AUDIT_S = 15.0
 PATIENCE_S = 30.0
+HALTED = "halted"
 Show = Callable[[GoalStatus | None, int], None]
 
 
@@ -45,6 +46,8 @@ async def publish_goal(transport: Transport, workspace: str, data: bytes) -> str
         ) from error
     answer = msgspec.json.decode(reply.data, type=_Answer)
     if answer.errors:
+        if answer.errors[0].message.startswith(f"{HALTED}: "):
+            raise UserError(HALTED, answer.errors[0].message, "`interlock halts` lists what is halted", 2)
         told = "; ".join(f"{problem.path}: {problem.message}" for problem in answer.errors)
         raise UserError("invalid_goal", told, exit_code=2)
     return answer.goal_id

@@ -27,7 +27,13 @@ class Settled(Struct, frozen=True, tag="outcome"):
     at_ms: int
 
 
-_decoder = msgspec.json.Decoder(Intent | Settled)
+class Withdrawn(Struct, frozen=True, tag="withdrawn"):
+    """The effect was halted before it began: nothing happened, whatever the intent says."""
+
+    at_ms: int
+
+
+_decoder = msgspec.json.Decoder(Intent | Settled | Withdrawn)
 _encoder = msgspec.json.Encoder()
 
 
@@ -41,7 +47,10 @@ class EffectJournal:
     async def look(self, envelope_id: str) -> tuple[int, Intent | Settled | None]:
         """(revision, last record): nothing yet, an intent without outcome, or the outcome."""
         message = await last_record(self._transport, self._subject(envelope_id))
-        return (0, None) if message is None else (message.sequence, _decoder.decode(message.data))
+        if message is None:
+            return 0, None
+        record = _decoder.decode(message.data)
+        return message.sequence, None if isinstance(record, Withdrawn) else record
 
     async def intend(self, envelope_id: str, intent: Intent, revision: int) -> int:
         """Raises Conflict when another instance works on the same task."""
@@ -49,6 +58,11 @@ class EffectJournal:
 
     async def settle(self, envelope_id: str, outcome: Settled, revision: int) -> int:
         return await append(self._transport, self._subject(envelope_id), _encoder.encode(outcome), revision=revision)
+
+    async def withdraw(self, envelope_id: str, at_ms: int, revision: int) -> int:
+        return await append(
+            self._transport, self._subject(envelope_id), _encoder.encode(Withdrawn(at_ms)), revision=revision
+        )
 
     def _subject(self, envelope_id: str) -> str:
         return journal_subject(self._workspace, "effect", envelope_id)

@@ -6,6 +6,9 @@ them: isolation kept it from having any, and the broker keeps its first answer. 
 2. after the intent, before the outcome: it is asked by its own `check`; if that cannot tell either, the outcome is
    `unknown` and a human is asked.
 3. after the outcome: the outcome is sent again, nothing runs.
+
+Halted before its handler was called, a run never happened: its intent is withdrawn, and the task waits and begins anew.
+Halted later it is stopped after its grace period, which is border 2.
 """
 
 from __future__ import annotations
@@ -20,9 +23,12 @@ import msgspec
 
 from interlock.agents.artefacts import ArtefactCache, media_type, put_artefact
 from interlock.agents.execution.effects import EffectJournal, Intent, Settled
+from interlock.agents.execution.halting import Begin, HaltedRun, run_unless_halted
 from interlock.agents.execution.results import Ran, answer_of, refused, result_of
 from interlock.agents.execution.sealing import BUNDLE, seal_deliverable
 from interlock.agents.goal.resources import task_resources
+from interlock.bus.control.halts import Doing, doing_of
+from interlock.bus.control.source import NO_CONTROL, ControlSource, proceed
 from interlock.bus.errors import BusError, Conflict, NotFound
 from interlock.bus.gates import TrustSource
 from interlock.bus.hop import Disposition, Hop, Outcome, Postpone, Refusal
@@ -66,6 +72,8 @@ class ExecutorRole:
         granted: Granted,
         scratch: Path,
         trust: TrustSource,
+        control: ControlSource = NO_CONTROL,
+        grace_ms: int = 2_000,
     ) -> None:
         self._transport = transport
         self._sender = sender
@@ -76,6 +84,8 @@ class ExecutorRole:
         self._scratch = scratch
         self._trust = trust
         self._proven = Proven()
+        self._control = control
+        self._grace_ms = grace_ms
         self._cache = ArtefactCache(transport, scratch)
         self._journal = EffectJournal(transport, workspace)
         self._numbers = itertools.count(1)
@@ -85,7 +95,7 @@ class ExecutorRole:
         if not isinstance(task, Task):
             raise Refusal(Reason.WRONG_PAYLOAD, f"an executor does not handle {type(task).__name__}")
         revision, record = 0, None
-        if hop.message.delivered > 1:  # else there is nothing yet; were there something, its revision would refuse us
+        if hop.again:  # else there is nothing yet; were there something, its revision would refuse us
             revision, record = await self._journal.look(hop.envelope.id)
         if isinstance(record, Settled):
             settled = record
@@ -128,7 +138,12 @@ class ExecutorRole:
             if external:
                 intent = Intent(task=task.task_id, skill=skill.digest, at_ms=hop.now_ms)
                 revision = await self._claim(hop, intent, revision)
-            ran = await self._run(hop, task, skill, request)
+            try:
+                ran = await self._run(hop, task, skill, request)
+            except HaltedRun as halted:
+                if external and not halted.begun:
+                    await self._journal.withdraw(hop.envelope.id, hop.now_ms, revision)
+                raise
         return await self._settle(hop, ran.result, revision, ran)
 
     def _check_token(self, hop: Hop, task: Task, capability: str) -> Verdict:
@@ -144,6 +159,7 @@ class ExecutorRole:
         return check_token(envelope.attestations, use, self._trust.trust, self._proven)
 
     async def _claim(self, hop: Hop, intent: Intent, revision: int) -> int:
+        proceed(self._control, self._doing(hop))
         try:
             return await self._journal.intend(hop.envelope.id, intent, revision)
         except Conflict as error:
@@ -151,7 +167,7 @@ class ExecutorRole:
 
     async def _find_out(self, hop: Hop, task: Task, request: RunRequest, revision: int) -> Settled:
         """An effect may or may not have happened: ask the skill, never repeat blindly."""
-        checked = await self._runner.check(request)
+        checked = await self._unless_halted(hop, lambda begin_by: self._runner.check(request, begin_by))
         if checked.outcome == "done":
             ran = await self._ran(hop, task, request.skill, request, checked)
             return await self._settle(hop, ran.result, revision, ran)
@@ -198,8 +214,14 @@ class ExecutorRole:
         )
 
     async def _run(self, hop: Hop, task: Task, skill: Skill, request: RunRequest) -> Ran:
-        answer = await self._runner.run(request)
+        answer = await self._unless_halted(hop, lambda begin_by: self._runner.run(request, begin_by))
         return await self._ran(hop, task, skill, request, answer)
+
+    async def _unless_halted(self, hop: Hop, begin: Begin) -> RunResult:
+        return await run_unless_halted(self._control, self._doing(hop), self._grace_ms, begin)
+
+    def _doing(self, hop: Hop) -> Doing:
+        return doing_of(self._sender.identity.agent, hop.envelope)
 
     async def _ran(self, hop: Hop, task: Task, skill: Skill, request: RunRequest, answer: RunResult) -> Ran:
         ran = result_of(task, skill, answer, self._prices)

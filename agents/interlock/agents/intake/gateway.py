@@ -27,8 +27,12 @@ from interlock.agents.intake.tags import compliance_tags
 from interlock.agents.intake.validate import HEADROOM, Rejected, read_intake
 from interlock.agents.planning.catalogue import Catalogue, load_catalogue
 from interlock.bus.backoff import Backoff, delay_ms
+from interlock.bus.control.halts import Doing
+from interlock.bus.control.source import NO_CONTROL, ControlSource
+from interlock.bus.control.waiting import held_until_allowed
 from interlock.bus.deadletters import bury
 from interlock.bus.errors import BusError, Unavailable
+from interlock.bus.hop import Postpone
 from interlock.bus.ledger.client import Ask, open_goal
 from interlock.bus.ledger.writer import LedgerWriter
 from interlock.bus.relays import RELAYED
@@ -57,6 +61,8 @@ LISTEN_MS = 20
 INVALID = "invalid_intake"
 # A goal's scope is opened and closed in this process: whoever asks over the bus may only use what is open.
 ASKED_OF_THE_LEDGER = frozenset({"reserve", "settle", "renew", "balance"})
+HALTED = "halted"
+REFUSE_AFTER_MS = 1_000
 
 
 class GatewayRole:
@@ -73,6 +79,7 @@ class GatewayRole:
         admission: Admission,
         limits: Limits,
         named_only: bool = False,
+        control: ControlSource = NO_CONTROL,
     ) -> None:
         self._transport = transport
         self._workspace = workspace
@@ -82,6 +89,7 @@ class GatewayRole:
         self._admission = admission
         self._limits = limits
         self._named_only = named_only
+        self._control = control
         self._replies = Replies()
         self._consumer = next(spec for spec in consumers_of(workspace) if spec.stream == GOALS.name)
 
@@ -113,6 +121,9 @@ class GatewayRole:
     async def _on_goal(self, incoming: Incoming) -> None:
         message = incoming.message
         try:
+            if not await self._let_in(incoming):
+                await incoming.ack()
+                return
             answer = await self._taken_in(message)
             if isinstance(answer, list):
                 await self._tell(message, answer)
@@ -121,9 +132,26 @@ class GatewayRole:
             await incoming.ack()
         except BusError as error:
             await self._again(incoming, error)
+        except Postpone:
+            await self._on_goal(incoming)  # halted between its first step and its last
         except Exception:
             log.exception("goal at %s failed", message.sequence)
             await self._give_up(incoming, "the gateway failed on this goal; its log says why")
+
+    async def _let_in(self, incoming: Incoming) -> bool:
+        """Who waits for an answer while nothing may be taken in is refused; what nobody waits for is kept until then."""
+        doing = Doing(agent=self._sender.identity.agent, goal=goal_id_of(incoming.message))
+        with anyio.move_on_after(REFUSE_AFTER_MS / 1000):  # a broker that is away for a moment refuses nobody
+            await self._control.until_allowed(doing)
+            return True
+        verdict = self._control.verdict(doing)
+        if verdict.allowed:
+            return True
+        answer = {"errors": [{"path": "$", "message": f"{HALTED}: {verdict.grounds[0].message}"}]}
+        if await self._reply(incoming.message, answer, final=False):
+            return False
+        await held_until_allowed(self._control, doing, incoming)
+        return True
 
     async def _again(self, incoming: Incoming, error: BusError) -> None:
         message = incoming.message
@@ -327,6 +355,7 @@ async def gateway_running(parts: Parts) -> AsyncIterator[None]:
         admission=admission,
         limits=parts.limits,
         named_only=parts.secured,
+        control=parts.control,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(writer.running())

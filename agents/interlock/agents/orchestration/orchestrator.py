@@ -36,6 +36,8 @@ from interlock.agents.goal.state import (
 from interlock.agents.orchestration.granting import with_token
 from interlock.agents.orchestration.telling import deadline_ms, status_of
 from interlock.agents.status import BUCKET, GoalStatus, decoded, write_status
+from interlock.bus.control.halts import Doing
+from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.errors import BusError, Conflict
 from interlock.bus.hop import DONE, Hop, Outcome, Postpone, Refusal
 from interlock.bus.journal import append, journal_subject, read_journal
@@ -62,6 +64,7 @@ log = logging.getLogger("interlock.orchestrator")
 Plan = Callable[[Intake], Awaitable[PlanDraft | list[Ground]]]
 MAX_CACHED_GOALS = 2_000
 STATUS_EVERY_MS = 250
+DEADLINE = "deadline"
 LASTING = ("running", "releasing", "ended")
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
@@ -91,6 +94,8 @@ class OrchestratorRole:
         decider: Decider,
         plan: Plan,
         seals: Seals | None = None,
+        *,
+        control: ControlSource = NO_CONTROL,
     ) -> None:
         self._seals = seals
         self._transport = transport
@@ -98,6 +103,8 @@ class OrchestratorRole:
         self._sender = sender
         self._decider = decider
         self._plan = plan
+        self._control = control
+        self._untold: set[str] = set()
         self._goals: OrderedDict[str, _Goal] = OrderedDict()
 
     async def handle(self, hop: Hop) -> Outcome:
@@ -117,12 +124,23 @@ class OrchestratorRole:
                 await self._find_open_goals()
             for goal_id, goal in list(self._goals.items()):
                 began = goal.state.began
-                if began is not None and goal.state.phase != "ended" and now_ms > deadline_ms(began):
-                    try:
-                        await self._happened(goal_id, DeadlinePassed(cause="deadline", at_ms=now_ms))
-                    except (BusError, Postpone) as error:
-                        log.warning("deadline of %s: %s", goal_id, error)
+                late = began is not None and now_ms > deadline_ms(began)
+                if late and (goal.state.phase != "ended" or goal_id in self._untold) and self._may_act(goal_id):
+                    await self._pass_deadline(goal_id, now_ms)
             await anyio.sleep(every_ms / 1000)
+
+    async def _pass_deadline(self, goal_id: str, now_ms: int) -> None:
+        """No message will be delivered again for this: what was journaled but could not be told is told next time."""
+        self._untold.add(goal_id)
+        try:
+            await self._happened(goal_id, DeadlinePassed(cause=DEADLINE, at_ms=now_ms))
+            self._untold.discard(goal_id)
+        except (BusError, Postpone) as error:
+            log.warning("deadline of %s: %s", goal_id, error)
+
+    def _may_act(self, goal_id: str) -> bool:
+        """The deadline of a halted goal passes all the same, but that is told when it is resumed."""
+        return self._control.verdict(Doing(agent=self._sender.identity.agent, goal=goal_id)).allowed
 
     async def _find_open_goals(self) -> None:
         try:
@@ -137,6 +155,8 @@ class OrchestratorRole:
                         goal = self._entry(goal_id)
                         async with goal.lock:
                             await self._load(goal, goal_id)
+                        if DEADLINE in goal.state.causes:
+                            self._untold.add(goal_id)
         except BusError as error:
             log.warning("open goals could not be read: %s", error)
 

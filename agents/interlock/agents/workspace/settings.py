@@ -14,6 +14,7 @@ from interlock.agents.errors import UserError
 from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.agents.workspace.files import read_file
 from interlock.bus.breaker import BreakerSettings
+from interlock.bus.control.holder import ControlSettings
 from interlock.bus.rates import RateLimit
 from interlock.bus.yaml12 import MAX_BYTES, YamlError, load_yaml
 from interlock.envelope.amounts import Amount, micro_usd
@@ -77,6 +78,24 @@ class Breakers(_Part, frozen=True, kw_only=True):
         return BreakerSettings(failures=self.failures, open_ms=self.open_ms)
 
 
+class Control(_Part, frozen=True, kw_only=True):
+    """lease_ms bounds the time within which a halt takes effect, heard of or not; four polls fit into it, so that a
+    lost answer or two halt nobody.
+    """
+
+    lease_ms: Annotated[int, Meta(ge=300, le=10_000)] = 900
+    poll_ms: Annotated[int, Meta(ge=50, le=2_500)] = 250
+    grace_ms: Annotated[int, Meta(ge=0, le=600_000)] = 2_000
+
+    def __post_init__(self) -> None:
+        if self.poll_ms * 2 > self.lease_ms:
+            raise ValueError("poll_ms must be at most half of lease_ms")
+
+    @property
+    def settings(self) -> ControlSettings:
+        return ControlSettings(lease_ms=self.lease_ms, poll_ms=self.poll_ms, grace_ms=self.grace_ms)
+
+
 class Settings(_Part, frozen=True, kw_only=True):
     """nats: a server's url; empty: an embedded one. durability: fast or safe, see docs/architecture/bus.md. isolation:
     strict refuses to run skills where the kernel cannot isolate. concurrency: skill runs at a time of one executor.
@@ -100,6 +119,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     hops: HopLimits = field(default_factory=HopLimits)
     rates: Rates = field(default_factory=Rates)
     breaker: Breakers = field(default_factory=Breakers)
+    control: Control = field(default_factory=Control)
     model: ModelPlanner | None = None
 
 

@@ -1,0 +1,61 @@
+"""A run under halts: the last check before it begins, and its end when it is halted on its way (GOV-07)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import anyio
+
+from interlock.bus.control.halts import Doing
+from interlock.bus.control.source import ControlSource, proceed
+from interlock.bus.hop import Postpone
+from interlock.bus.tasks import background
+from interlock.envelope.verdict import Reason
+
+if TYPE_CHECKING:
+    from interlock.skills.runner import BeginBy, RunResult
+
+Begin = Callable[["BeginBy"], Awaitable["RunResult"]]
+
+
+class HaltedRun(Postpone):
+    """The run was halted. begun: its handler may have been called."""
+
+    def __init__(self, detail: str, *, begun: bool) -> None:
+        super().__init__(Reason.HALTED, detail)
+        self.begun = begun
+
+
+async def run_unless_halted(control: ControlSource, doing: Doing, grace_ms: int, begin: Begin) -> RunResult:
+    """Begins the run unless it is halted, also if that happens while it waits for its turn; ends it when it has been
+    halted for grace_ms. Raises HaltedRun.
+    """
+    begun, why = False, ""
+
+    def begin_by() -> float:
+        nonlocal begun
+        proceed(control, doing)
+        begun = True
+        return 0.0 if math.isinf(control.until_s) else control.until_s
+
+    async def watch(scope: anyio.CancelScope) -> None:
+        nonlocal why
+        verdict = await control.until_halted(doing, grace_ms)
+        why = f"stopped {grace_ms} ms after it was halted: {verdict.grounds[0].message}"
+        scope.cancel()
+
+    result: RunResult | None = None
+    try:
+        async with background() as group:
+            with anyio.CancelScope() as scope:
+                group.start_soon(watch, scope)
+                result = await begin(begin_by)
+    except Postpone as error:
+        raise HaltedRun(error.detail, begun=begun) from error
+    if result is None:
+        raise HaltedRun(why, begun=begun)
+    if result.outcome == "not_started":
+        raise HaltedRun(result.detail, begun=False)
+    return result
