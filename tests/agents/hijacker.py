@@ -69,7 +69,6 @@ class Hijacker:
             "a status": f"$KV.goals.{self.task.workspace}.{goal}",
             "a halt": f"$KV.control.{self.task.workspace}.everything",
             "a goal": self.subject("goal", "submit"),
-            "the end of a goal": self.subject("request", "ledger", "end"),
         }
         for name, subject in places.items():
             await self.attempt(f"publish {name}", lambda subject=subject: self.transport.publish(subject, b"{}"))
@@ -130,7 +129,7 @@ class Hijacker:
             await self.relay(msgspec.json.encode(ended), self.subject("journal", "goal", goal_id), bare=bare)
             await self.relay(
                 msgspec.json.encode(Request(op="end", scope=f"goal.{goal_id}")),
-                self.subject("request", "ledger", "end"),
+                self.subject("request", "ledger"),
                 bare=bare,
             )
             await self.relay(goal, self.subject("goal", "submit"), bare=bare)

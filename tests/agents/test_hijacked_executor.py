@@ -87,7 +87,7 @@ async def test_zero_effects_zero_overspend_and_named(tmp_path: Path) -> None:
 
     refused_by_broker = {name for name in hijacker.told if name.startswith(("publish", "api", "read"))}
     assert {hijacker.told[name] for name in refused_by_broker} <= {"broker_refused", "bus_unavailable"}
-    assert len(refused_by_broker) == 17
+    assert len(refused_by_broker) == 16
     assert {name: told for name, told in hijacker.told.items() if name not in refused_by_broker} == {
         "reserve more than there is": "over_budget",
         "reserve of the day": "unknown_scope",

@@ -22,6 +22,7 @@ from interlock.bus.server import EmbeddedServer
 from interlock.bus.server_users import User, users_config
 from interlock.bus.streams import BUCKETS, Declarations, declarations
 from interlock.envelope.keys import SigningKey
+from tests.bus.forgeries import ATTEMPTS, ROLES, refusals
 from tests.bus.permission_rows import GOAL, Row, W, tables
 
 pytestmark = [pytest.mark.anyio, pytest.mark.nats]
@@ -35,6 +36,11 @@ the broker itself. `admin` is the control plane: `interlock up` uses it to decla
 and no agent holds its key. What receivers refuse besides: [security.md](security.md).
 
 Nobody, the control plane included, may delete or purge a stream, delete a message, or take or restore a snapshot.
+"""
+FORGERIES = """\
+## What a role does with its own key, on its own route
+
+`receiver`: a gate of whoever it comes to refuses it. `auditor`: it is refused with the goal, which then fails gate G5.
 """
 SETTINGS = JetStreamSettings(request_timeout_ms=300, publish_timeout_ms=2_000, no_stream_retry_ms=0)
 
@@ -88,7 +94,11 @@ async def page(place: Secured) -> str:
         for row in rows:
             lines.append(f"| {row.title} | {' | '.join([await cell(place, role, row) for role in USER_ROLES])} |")
         lines.append("")
-    return "\n".join(lines)
+    lines += [FORGERIES, f"| | {' | '.join(ROLES)} |", "|---|" + "---|" * len(ROLES)]
+    for attempt in ATTEMPTS:
+        told = [", ".join(sorted(refusals(role, attempt))) for role in ROLES]
+        lines.append(f"| {attempt} | {' | '.join(told)} |")
+    return "\n".join([*lines, ""])
 
 
 async def test_the_page_says_what_the_broker_says(secured: Secured) -> None:
@@ -167,6 +177,13 @@ async def test_forbidden_reads_and_requests_have_no_answer(secured: Secured) -> 
 async def test_the_control_plane_declares_and_a_human_can_look(secured: Secured) -> None:
     await secured.transports["admin"].declare(declarations(("w",)))
     await secured.transports["human"].declare(declarations(("w",)), bind_only=True)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_forgery_is_refused_and_nothing_else(role: str) -> None:
+    for attempt in ATTEMPTS:
+        assert bool(refusals(role, attempt) - {""}) == (attempt != "nothing but what it should"), attempt
+        assert "" not in refusals(role, attempt) or attempt == "nothing but what it should", attempt
 
 
 async def test_strangers_do_not_get_in(secured: Secured) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from interlock.agents.cli import run
 from interlock.agents.cli.keyring import list_keys, new_key, revoke_key, rotate_key
-from interlock.agents.cli.session import Session
+from interlock.agents.cli.session import Session, statuses
 from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
 from interlock.agents.errors import UserError
 from interlock.agents.process import Presence, ping_subject
@@ -70,7 +70,7 @@ async def presence(place: House, agent: str) -> Presence:
     return msgspec.json.decode(answer.data, type=Presence)
 
 
-async def test_rotated_under_load_revoked_and_given_anew(tmp_path: Path) -> None:
+async def test_rotated_under_load_revoked_and_given_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session = secured(tmp_path)
     layout = session.layout
     first = load_key(layout, "executor")
@@ -80,21 +80,30 @@ async def test_rotated_under_load_revoked_and_given_anew(tmp_path: Path) -> None
         async def one(name: str) -> None:
             ends.append(await run_goal(place, goal(tmp_path, name)))
 
+        await one("before")
         async with anyio.create_task_group() as group:
             for n in range(3):
                 group.start_soon(one, f"g{n}")
             await rotate_key(session, "executor", -1)
             await rotate_key(session, "orchestrator", -1)
             group.start_soon(one, "after")
-        assert ends == [("released", [])] * 4
+        assert ends == [("released", [])] * 5
+        goals = {status.goal_id for status in await statuses(place.transport, "default")}
         lines = Counter((tmp_path / "lines.txt").read_text().splitlines())
-        names = ("g0", "g1", "g2", "after")
+        names = ("before", "g0", "g1", "g2", "after")
         assert lines == Counter(f"{name}-{n}" for name in names for n in range(6)), "an effect was lost or repeated"
         second = load_key(layout, "executor")
         assert first.key_id != second.key_id == (await presence(place, "executor")).key_id
         assert place.supervisor.deaths == dict.fromkeys(place.supervisor.deaths, 0), "a role had to be restarted"
 
+        session.json = True
+        capsys.readouterr()
         await revoke_key(session, first.key_id, "stolen")
+        told = json.loads(capsys.readouterr().out)
+        assert set(told["signed"]) <= goals, "hops of a goal that it cannot have signed"
+        assert (told["agent"], told["goodKeysLeft"]) == ("executor", 1)
+        assert sum(told["signed"].values()) > 0
+        session.json = False
         with pytest.raises(LoginRefused):
             async with JetStreamTransport.connect(place.url, name="thief", login=Login("executor", first)):
                 pass

@@ -10,7 +10,9 @@ Asked again, a rotation begins anew; the keys it leaves behind end by themselves
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 
 import anyio
 import msgspec
@@ -31,12 +33,14 @@ from interlock.agents.workspace.keys import (
     write_private,
 )
 from interlock.agents.workspace.trust_source import publish_trust
-from interlock.bus.errors import Unavailable
+from interlock.bus.errors import NotFound, Unavailable
 from interlock.bus.permissions import ADMIN, RUNNING_ROLES, USER_ROLES
+from interlock.bus.streams import HOPS
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import clock_ms, time_ms
 from interlock.envelope.ids import is_agent_id, role_of
 from interlock.envelope.keys import SigningKey
+from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.trust import AgentRecord, KeyRecord, TrustStore, sign_store
 from interlock.envelope.trust_changes import UnknownKey, ended, enrolled, good_keys, revoked
 
@@ -128,8 +132,27 @@ async def revoke_key(session: Session, key_id: str, why: str) -> int:
     agent = next(record.agent for record in store.agents for key in record.keys if key.key_id == key_id)
     rest = len(good_keys(store, agent, clock_ms()))
     mend = "" if rest else f"; {agent} has no good key left: `interlock keys new {agent}`"
-    session.say(f"{key_id} of {agent} is revoked{mend}", {"agent": agent, "keyId": key_id, "goodKeysLeft": rest})
+    signed = await _signed_by(session, key_id)
+    lines = [f"{key_id} of {agent} is revoked{mend}", *(f"  it signed {n} hops of goal {goal}" for goal, n in signed)]
+    value = {"agent": agent, "keyId": key_id, "goodKeysLeft": rest, "signed": dict(signed)}
+    session.say("\n".join(lines), value)
     return 0
+
+
+async def _signed_by(session: Session, key_id: str) -> list[tuple[str, int]]:
+    """Goals with the number of their hops that bear the key, the oldest first; nothing where there is no store."""
+    found: Counter[str] = Counter()
+    mark = f'"keyId":"{key_id}"'.encode()
+    try:
+        async with session.connected(offline=True) as transport:
+            hops = transport.read(HOPS.name, [workspace_subject(session.workspace, "role", ">")])
+            async with aclosing(hops) as messages:
+                async for message in messages:
+                    if mark in message.data:
+                        found[message.subject.split(".")[4]] += 1
+    except (UserError, NotFound):
+        return []
+    return list(found.items())
 
 
 def _rotate_admin(session: Session) -> int:
