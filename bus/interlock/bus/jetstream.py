@@ -61,6 +61,7 @@ class JetStreamSettings(Struct, frozen=True, kw_only=True):
 
 log = logging.getLogger("interlock.bus")
 QUIET_S = 2.0
+LOGIN_TRIES = 3  # a server that reads its users anew puts out whoever is in the middle of logging in
 NO_USER = "Its key must be a user of the server: see `interlock keys list`"
 T = TypeVar("T")
 NO_RESPONDER_PAUSE_S = 0.05
@@ -77,6 +78,7 @@ class JetStreamTransport:
         self.forbidden: deque[str] = deque(maxlen=100)
         self._closed = asyncio.Event()
         self._is_connected = False
+        self._refusals = 0
         self._clock = clock
         self._prefix = f"{inbox}.{client._nuid.next().decode()}"
         self._numbers = itertools.count(1)
@@ -309,6 +311,7 @@ class JetStreamTransport:
             queue.put_nowait(message)
 
     async def _on_reconnected(self) -> None:
+        self._refusals = 0
         for pull in self._pulls:
             pull.forget()
         for queue in self._reads.values():
@@ -336,9 +339,13 @@ class JetStreamTransport:
         forbids a subject: that is told here alone, without saying which message it was.
         """
         if is_login_refused(error):
-            self._closed.set()
-            if not self._is_connected:
-                raise nats.errors.AuthorizationError from error  # else nats-py would try until the time is up
+            self._refusals += 1
+            if self.client._transport is not None:
+                self.client._transport.close()  # type: ignore[no-untyped-call]  # nats-py forgets it
+            if self._refusals >= LOGIN_TRIES:
+                self._closed.set()
+                if not self._is_connected:
+                    raise nats.errors.AuthorizationError from error  # else nats-py would try until the time is up
         forbidden = forbidden_subject(str(error))
         if not forbidden:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,8 +11,12 @@ from msgspec import Struct
 from interlock.agents.execution.effects import Settled
 from interlock.envelope.amounts import usd_text
 from interlock.envelope.children import Draft
+from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import Attestation, CostEstimate
 from interlock.envelope.payloads import Finding, Task, TaskResult, Usage
+from interlock.envelope.signing import attest, is_valid_attestation
+from interlock.envelope.trust import Trust
+from interlock.envelope.verdict import Reason
 
 if TYPE_CHECKING:
     from interlock.skills.cost import Prices
@@ -107,3 +112,19 @@ def answer_of(settled: Settled) -> Draft:
         cost=cost,
         attestations=settled.attestations,
     )
+
+
+def signed_anew(
+    attestations: Sequence[Attestation], agent: str, key: SigningKey, trust: Trust, now_ms: int
+) -> list[Attestation]:
+    """With the key now in use, where the agent's key was exchanged since: an envelope and its attestations bear one key.
+    Only what a good key of the agent's own has signed.
+    """
+    return [
+        attest(one.statement, key)
+        if one.key_id != key.key_id
+        and is_valid_attestation(one)
+        and trust.judge_key(one.key_id, agent, now_ms, now_ms) is Reason.OK
+        else one
+        for one in attestations
+    ]
