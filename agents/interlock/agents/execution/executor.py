@@ -23,12 +23,8 @@ import msgspec
 
 from interlock.agents.artefacts import ArtefactCache, media_type, put_artefact
 from interlock.agents.execution.effects import EffectJournal, Intent, Settled
-<<<<<<< HEAD
 from interlock.agents.execution.halting import Begin, HaltedRun, run_unless_halted
-from interlock.agents.execution.results import Ran, answer_of, refused, result_of
-=======
 from interlock.agents.execution.results import Ran, answer_of, refused, result_of, signed_anew
->>>>>>> d3c5640 (An attestation follows its executor's key; a login is tried again, since a server that reads its users anew puts out who is logging in)
 from interlock.agents.execution.sealing import BUNDLE, seal_deliverable
 from interlock.agents.goal.resources import task_resources
 from interlock.bus.control.halts import Doing, doing_of
