@@ -35,6 +35,15 @@ from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustStore, 
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parents[1] / "config"
+# Ada and Bob may approve anything, Eve starts plans only, Mallory nothing.
+HUMANS = {
+    "human": CAPABILITIES["human"],
+    "human.ada": ["approve:*"],
+    "human.bob": ["approve:*"],
+    "human.eve": ["approve:plan.start"],
+    "human.mallory": ["skill:*"],
+}
+HELD = CAPABILITIES | HUMANS
 ROLES = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer")
 
 
@@ -44,14 +53,14 @@ class Keys:
     def __init__(self, workspace: str) -> None:
         now = clock_ms()
         self.root = SigningKey.generate("O")
-        self.agents = {role: SigningKey.generate() for role in (*ROLES, "human")}
+        self.agents = {role: SigningKey.generate() for role in (*ROLES, *HUMANS)}
         window = {"not_before": timestamp(now - 60_000), "not_after": timestamp(now + 10**10)}
         records = [
             AgentRecord(
                 agent=role,
                 keys=[KeyRecord(key_id=key.key_id, **window)],
-                capabilities=CAPABILITIES.get(role, []),
-                trust_level=TRUST_LEVELS.get(role, 50),
+                capabilities=HELD.get(role, []),
+                trust_level=TRUST_LEVELS.get(role.partition(".")[0], 50),
             )
             for role, key in self.agents.items()
         ]
@@ -78,18 +87,22 @@ class InProcess:
         self.keys = keys
         self.scratch = scratch
 
+    def identity(self, agent: str) -> Identity:
+        return Identity(agent, self.keys.agents.get(agent) or self.keys.agents[agent.partition(".")[0]])
+
     def parts(self, role: str, transport: Transport | None = None, **more: Any) -> Parts:
         return Parts(
             **more,
             transport=transport or self.transport,
             workspace=self.workspace,
-            identity=Identity(role, self.keys.agents[role.partition(".")[0]]),
+            identity=self.identity(role),
             trust=self.keys,
             config=CONFIG,
             contract=self.keys,
             skills=(HERE / "skills",),
             read_roots=(self.scratch,),
             write_roots=(self.scratch,),
+            **more,
         )
 
     def goal(self, tasks: list[dict[str, Any]] | None = None, **more: Any) -> dict[str, Any]:

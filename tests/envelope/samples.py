@@ -10,6 +10,7 @@ from interlock.envelope.ids import new_id, sha256_hex
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import PolicyContext
 from interlock.envelope.payloads import (
+    ApprovalRequest,
     ArtefactRef,
     AuditReport,
     AuditRequest,
@@ -83,6 +84,7 @@ PAYLOADS: dict[str, tuple[str, str, str, Any]] = {
     "knowledge_request": ("orchestrator", "synthesizer", "act", KnowledgeRequest(goal="g", outcome="released", tasks=[], findings=[], gates=[], scores={}, cost_usd="0", budget=Budget())),
     "knowledge_pack": ("synthesizer", "orchestrator", "observe", KnowledgePack(lessons=["l"], backlog=[], next_steps=[], gates=[], files=[])),
     "escalation": ("executor", "orchestrator", "escalate", Escalation(code="c", question="q")),
+    "approval_request": ("orchestrator", "human", "escalate", ApprovalRequest(approval_id=GOAL, operation="plan.start", target=GOAL, arguments={"plan": "0" * 64}, action_digest="1" * 64, question="q", grounds=[Ground(code="c", message="m")], needed=2, expires_at=timestamp(NOW + 1000))),
     "decision": ("human", "orchestrator", "observe", HumanDecision(about="x", decision="deny", reason="no", by="human")),
     "completion": ("orchestrator", "human", "complete", Completion(outcome="released", grounds=[], gates=[], findings=[], tasks=[], wall_ms=1, tokens=0, **_MONEY)),
     "halt_notice": ("auditor", "orchestrator", "escalate", HaltNotice(scope="goal", reason="r")),

@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from interlock.agents.approvals.notify import Webhook
 from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.bus.actor import Actor, ActorSettings, OnDead
 from interlock.bus.breaker import BreakerSettings
@@ -24,6 +25,7 @@ from interlock.bus.sender import Identity, Sender
 from interlock.bus.streams import inbox_of
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import Amount
+from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.children import ChildRefused, Draft
 from interlock.envelope.payloads import Escalation
 from interlock.envelope.replay import ReplayMemory
@@ -36,9 +38,10 @@ class Parts(Struct, frozen=True, kw_only=True):
     """What a role is put together from. config: the read-only configuration directory. contract: the mandate that
     every hop moves under; None only in tests of single roles. skills, playbooks, policies: further directories of them.
     read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day.
-    model_planner: a model that drafts plans of free-text goals, if any. log_memory: where the auditor remembers its last
-    checkpoint, outside the broker. secured: the broker knows its users. control: which halts are in force. halt_grace_ms:
-    how long a running skill may go on after a halt.
+    approvals: what is asked of them; webhook: where people are told of them. model_planner: a model that drafts plans of
+    free-text goals, if any. log_memory: where the auditor remembers its last checkpoint, outside the broker. secured:
+    the broker knows its users. control: which halts are in force. halt_grace_ms: how long a running skill may go on
+    after a halt.
     """
 
     transport: Transport
@@ -61,6 +64,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     agent_rate: RateLimit = RateLimit()
     workspace_rate: RateLimit = RateLimit()
     breaker: BreakerSettings = BreakerSettings()
+    approvals: ApprovalTerms = ApprovalTerms()
+    webhook: Webhook | None = None
     model_planner: ModelPlanner | None = None
     secured: bool = False
     log_memory: Path | None = None

@@ -30,6 +30,7 @@ from interlock.agents.workspace.keys import load_key, load_roots, load_trust
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import check_directories, load_settings
 from interlock.agents.workspace.trust_source import TrustHolder
+from interlock.agents.workspace.webhook import webhook_of
 from interlock.bus.child import bind_to_parent
 from interlock.bus.control.holder import ControlHolder
 from interlock.bus.errors import BusError, LoginRefused
@@ -164,6 +165,8 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
             agent_rate=settings.rates.agent,
             workspace_rate=settings.rates.workspace,
             breaker=settings.breaker.settings,
+            approvals=settings.approvals.terms,
+            webhook=webhook_of(layout, settings) if role == "orchestrator" else None,
             model_planner=settings.model,
             secured=layout.is_secure,
             log_memory=layout.checkpoint,

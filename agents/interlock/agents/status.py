@@ -17,11 +17,13 @@ from interlock.envelope.payloads import ArtefactRef, Finding, GateOutcome, Groun
 
 log = logging.getLogger("interlock.status")
 BUCKET = "goals"
-Phase = Literal["planning", "review", "running", "auditing", "learning", "releasing", "ended"]
+Phase = Literal["planning", "review", "approval", "running", "auditing", "learning", "releasing", "ended"]
 
 
 class GoalStatus(Struct, frozen=True, rename="camel", kw_only=True):
-    """outcome is empty until the phase is `ended`; money and carbon as decimal strings; times RFC 3339 UTC."""
+    """outcome is empty until the phase is `ended`; approvals: ids of those that are waited for; money and carbon as
+    decimal strings; times RFC 3339 UTC.
+    """
 
     goal_id: str
     workspace: str
@@ -32,6 +34,7 @@ class GoalStatus(Struct, frozen=True, rename="camel", kw_only=True):
     tasks_done: int = 0
     tasks_failed: int = 0
     running: list[str] = field(default_factory=list)
+    approvals: list[str] = field(default_factory=list)
     cost_usd: str = field(name="costUSD", default="0")
     carbon_grams: str = field(name="carbonGramsCO2", default="0")
     started_at: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 
 from interlock.agents.parts import Parts, receiving, tell_orchestrator, worker
@@ -31,6 +31,7 @@ async def running(role: str, parts: Parts) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def orchestrator(parts: Parts) -> AsyncIterator[None]:
+    from interlock.agents.approvals.notify import notifying
     from interlock.agents.goal.decide import Decider
     from interlock.agents.goal.gates import load_gates
     from interlock.agents.orchestration.orchestrator import OrchestratorRole
@@ -45,8 +46,17 @@ async def orchestrator(parts: Parts) -> AsyncIterator[None]:
         planner_of(parts),
         parts.seals,
         control=parts.control,
+        trust=parts.trust,
+        terms=parts.approvals,
     )
-    async with background() as group, worker(parts, receiving(parts, role.handle)).running():
+    inbox = worker(parts, receiving(parts, role.handle))
+    hook = parts.webhook
+    notices = (
+        notifying(parts.transport, parts.workspace, hook, parts.trust, parts.limits)
+        if hook is not None
+        else nullcontext()
+    )
+    async with background() as group, inbox.running(), role.hearing_reminders(), notices:
         group.start_soon(role.watch_deadlines)
         yield
 
@@ -85,6 +95,7 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
         check_schema=check,
         contract=parts.contract,
         is_enhanced=lambda tier: ask("ai-safety-enhanced", True, riskTier=tier),
+        approvals=registry.approvals,
     )
     async with worker(parts, receiving(parts, role.handle), on_dead=tell_orchestrator(parts)).running():
         yield
@@ -92,6 +103,7 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def executor(parts: Parts) -> AsyncIterator[None]:
+    from interlock.agents.execution.approved import ApprovalCheck
     from interlock.agents.execution.executor import ExecutorRole, Granted
     from interlock.agents.execution.task_facts import task_facts
     from interlock.skills.cost import load_prices
@@ -102,6 +114,7 @@ async def executor(parts: Parts) -> AsyncIterator[None]:
         payload = hop.envelope.payload
         return f"executor:{payload.skill}" if isinstance(payload, Task) else ""
 
+    approvals = ApprovalCheck(parts.trust, parts.approvals, parts.limits)
     async with AsyncExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interlock-executor-")))
         settings = RunnerSettings(concurrency=parts.concurrency, isolation=parts.isolation)
@@ -119,6 +132,7 @@ async def executor(parts: Parts) -> AsyncIterator[None]:
             trust=parts.trust,
             control=parts.control,
             grace_ms=parts.halt_grace_ms,
+            approvals=approvals,
         )
         ledger = LedgerClient(parts.transport, parts.workspace)
         handler = receiving(
@@ -127,6 +141,7 @@ async def executor(parts: Parts) -> AsyncIterator[None]:
             ("breaker", breaker_layer(Breakers(parts.breaker), circuit)),
             ("budget", budget_layer(ledger, Charge(granted_budget))),
             task_facts=lambda hop: task_facts(hop, registry.find),
+            approval_facts=approvals.facts,
         )
         tell = tell_orchestrator(parts)
 

@@ -19,7 +19,7 @@ AUTHORITY: dict[tuple[str, str, str], frozenset[str]] = {
     ("auditor", "orchestrator", "observe"): frozenset({"audit_report"}),
     ("orchestrator", "synthesizer", "act"): frozenset({"knowledge_request"}),
     ("synthesizer", "orchestrator", "observe"): frozenset({"knowledge_pack"}),
-    ("orchestrator", "human", "escalate"): frozenset({"escalation"}),
+    ("orchestrator", "human", "escalate"): frozenset({"escalation", "approval_request"}),
     ("auditor", "human", "escalate"): frozenset({"escalation"}),
     ("orchestrator", "human", "complete"): frozenset({"completion"}),
     ("human", "orchestrator", "observe"): frozenset({"decision"}),

@@ -80,7 +80,7 @@ ACCESS: dict[str, Access] = {
             *_HALT,
         ),
         reads=(JOURNAL.name, *_kv("goals", "approvals")),
-        pulls=("timers",),
+        pulls=("timers", "notices"),
     ),
     "evaluator": Access(),
     "executor": Access(

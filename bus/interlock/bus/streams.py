@@ -123,13 +123,13 @@ WORKER_ROLES = ("orchestrator", "evaluator", "executor", "auditor", "synthesizer
 
 def consumers_of(workspace: str) -> tuple[ConsumerSpec, ...]:
     """The durables of a workspace: one inbox per role; the gateway hears goal.submit; the orchestrator hears reminders
-    that have come due.
+    that have come due, and hands on what is asked of humans.
     """
     inboxes = tuple(inbox_of(workspace, role) for role in WORKER_ROLES)
     intake = ConsumerSpec(
         stream=GOALS.name, name=f"gateway-{workspace}", subjects=(f"{PREFIX}.{workspace}.goal.submit",)
     )
-    return (*inboxes, intake, timers_of(workspace))
+    return (*inboxes, intake, timers_of(workspace), notices_of(workspace))
 
 
 def inbox_of(workspace: str, role: str) -> ConsumerSpec:
@@ -146,6 +146,16 @@ def inbox_of(workspace: str, role: str) -> ConsumerSpec:
 
 def timers_of(workspace: str) -> ConsumerSpec:
     return ConsumerSpec(stream=TIMERS.name, name=f"timers-{workspace}", subjects=(f"{PREFIX}.{workspace}.timer.due.>",))
+
+
+def notices_of(workspace: str) -> ConsumerSpec:
+    """What is asked of humans, for whoever tells them of it."""
+    return ConsumerSpec(
+        stream=HOPS.name,
+        name=f"notices-{workspace}",
+        subjects=(f"{PREFIX}.{workspace}.role.human.*.escalate",),
+        ack_wait_ms=30_000,
+    )
 
 
 def declarations(workspaces: tuple[str, ...], replicas: int = 1) -> Declarations:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from interlock.envelope.amounts import Budget, Count, Decimal6, Timestamp
 from interlock.envelope.canonical import check_plain
@@ -20,6 +20,9 @@ JsonObject = dict[str, Any]
 RiskTier = Literal["minimal", "limited", "high", "systemic"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 DecisionName = Literal["allow", "deny", "needs_approval"]
+# What may be asked for: `plan.start`, `task.run`, …; the capability to approve it is `approve:<operation>`.
+Operation = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,30}(\.[a-z][a-z0-9_]{0,30}){0,3}(?!\n)$")]
+MAX_DECIDERS = 8
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -136,7 +139,9 @@ class RiskAssessment(Payload, tag="risk_assessment", frozen=True, kw_only=True):
 
 
 class PlanVerdict(Payload, tag="plan_verdict", frozen=True, kw_only=True):
-    """The evaluator's review of a plan: may it start, at which risk, with which gates passed."""
+    """The evaluator's review of a plan: may it start, at which risk, with which gates passed. approvals: the tasks that
+    need a human's approval of their own before they run.
+    """
 
     decision: DecisionName
     grounds: list[Ground]
@@ -144,10 +149,29 @@ class PlanVerdict(Payload, tag="plan_verdict", frozen=True, kw_only=True):
     gates: list[GateOutcome]
     estimated_cost_usd: Decimal6 = field(name="estimatedCostUSD")
     cost_ceiling_usd: Decimal6 = field(name="costCeilingUSD")
+    approvals: list[Token] | UnsetType = UNSET
+
+
+class Approval(Part, frozen=True, kw_only=True):
+    """Evidence that humans approved an action: the envelopes of their decisions as they were signed. arguments: those
+    of the action, where its receiver does not have them itself.
+    """
+
+    approval_id: Uuid7
+    operation: Operation
+    target: Line
+    arguments: JsonObject | UnsetType = UNSET
+    decisions: Annotated[list[Annotated[str, Meta(max_length=16_384)]], Meta(min_length=1, max_length=MAX_DECIDERS)]
+
+    def __post_init__(self) -> None:
+        if self.arguments is not UNSET:
+            check_plain(self.arguments, "$.arguments")
 
 
 class Task(Payload, tag="task", frozen=True, kw_only=True):
-    """One task to run: resolved input, artefacts handed in, the recorded clock and seed it must use."""
+    """One task to run: resolved input, artefacts handed in, the recorded clock and seed it must use. approvals: those it
+    inherits from its plan, and its own.
+    """
 
     task_id: Line
     attempt: Count
@@ -158,6 +182,7 @@ class Task(Payload, tag="task", frozen=True, kw_only=True):
     now: Timestamp
     seed: Count = 0
     seal: bool = False
+    approvals: Annotated[list[Approval], Meta(max_length=2)] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         check_plain(self.input, "$.input")
@@ -291,13 +316,35 @@ class Escalation(Payload, tag="escalation", frozen=True, kw_only=True):
     options: list[Line] = field(default_factory=list)
 
 
+class ApprovalRequest(Payload, tag="approval_request", frozen=True, kw_only=True):
+    """Asks humans to approve exactly one action (GOV-06). action_digest: what they sign, see `approval.Action`; needed:
+    how many of them; expires_at: no decision counts afterwards.
+    """
+
+    approval_id: Uuid7
+    operation: Operation
+    target: Line
+    arguments: JsonObject
+    action_digest: Digest
+    question: Line
+    grounds: list[Ground]
+    needed: Annotated[int, Meta(ge=1, le=MAX_DECIDERS)]
+    expires_at: Timestamp
+
+    def __post_init__(self) -> None:
+        check_plain(self.arguments, "$.arguments")
+
+
 class HumanDecision(Payload, tag="decision", frozen=True, kw_only=True):
-    """A human's answer to an escalation or an approval request."""
+    """A human's answer to an escalation or an approval request. about: the id of either. action_digest: the action that
+    was approved or refused.
+    """
 
     about: Line
     decision: DecisionName
     reason: Line
     by: AgentId
+    action_digest: Digest | UnsetType = UNSET
 
 
 class Completion(Payload, tag="completion", frozen=True, kw_only=True):
@@ -338,6 +385,7 @@ AnyPayload = (
     | KnowledgeRequest
     | KnowledgePack
     | Escalation
+    | ApprovalRequest
     | HumanDecision
     | Completion
     | HaltNotice

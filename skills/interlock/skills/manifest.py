@@ -65,6 +65,7 @@ class SkillManifest(_Part, frozen=True, kw_only=True):
     network: bool = False
     effects: Literal["none", "external"] = "none"
     deterministic: bool = True
+    approval: Literal["none", "required"] = "none"
 
 
 class Skill(Struct, frozen=True):

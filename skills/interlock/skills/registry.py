@@ -49,6 +49,10 @@ class Registry:
         """Capability by skill name."""
         return {name: skill.manifest.capability for name, skill in self._skills.items()}
 
+    def approvals(self) -> frozenset[str]:
+        """Names of the skills whose every run needs a human's approval."""
+        return frozenset(name for name, skill in self._skills.items() if skill.manifest.approval == "required")
+
     def match(self, text: str) -> list[tuple[int, Skill]]:
         """Skills whose description shares words with the text, best first, with a score in parts per thousand: the
         share of the text's informative words that the description has, rare words counting more (inverse document

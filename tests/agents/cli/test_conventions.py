@@ -21,6 +21,7 @@ VERBS = ["init", "run", "up", "agent", "submit", "goals", "status", "watch", "tr
 VERBS += ["halt", "resume", "halts"]
 VERBS += ["audit", "audit_bundle", "audit_verify", "policy", "policy_check", "policy_test", "policy_explain"]
 VERBS += ["keys", "keys_new", "keys_list", "keys_rotate", "keys_revoke"]
+VERBS += ["approvals", "approve", "reject"]
 VERBS += ["contract", "contract_show", "contract_propose", "contract_sign", "contract_history", "contract_verify"]
 
 

@@ -61,7 +61,7 @@ async def test_the_first_envelope_holds_the_whole_budget(gateway: InProcess) -> 
     assert has_valid_signature(envelope)
     assert envelope.goal_id == answer["goalId"]
     assert envelope.budget.cost_usd == "1"
-    assert (envelope.ttl_ms, envelope.compliance_tags) == (900_000, ["data:internal"])
+    assert (envelope.ttl_ms, envelope.compliance_tags) == (3_600_000, ["data:internal"])
     assert envelope.policy_context.policy_bundle == configuration_digests(CONFIG).policy_bundle
     assert len(envelope.trace_id) == 32
 

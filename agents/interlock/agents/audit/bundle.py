@@ -29,7 +29,8 @@ from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import sha256_hex
 from interlock.envelope.keys import base64url
-from interlock.envelope.payloads import AuditReport, KnowledgePack, Task, TaskResult
+from interlock.envelope.model import Envelope
+from interlock.envelope.payloads import ApprovalRequest, AuditReport, KnowledgePack, Task, TaskResult
 from interlock.envelope.signing import BUNDLE_DOMAIN, pre_auth
 from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.verification import Limits, decode
@@ -134,14 +135,20 @@ def _text(message: Message) -> dict[str, Any]:
 async def _effects(
     transport: Transport, workspace: str, hops: Sequence[Message], limits: Limits
 ) -> AsyncIterator[Message]:
-    """The effect journals of the goal's tasks: what was intended, what came of it."""
+    """The effect journals of the goal's tasks: what was intended, what came of it, which approvals it used up."""
     envelopes = (decode(hop.data, limits).envelope for hop in hops)
-    ids = [envelope.id for envelope in envelopes if envelope is not None and isinstance(envelope.payload, Task)]
+    ids = [name for envelope in envelopes if envelope is not None for name in _journals_of(envelope)]
     for start in range(0, len(ids), EFFECTS_AT_ONCE):
         subjects = [journal_subject(workspace, "effect", name) for name in ids[start : start + EFFECTS_AT_ONCE]]
         async with aclosing(transport.read(JOURNAL.name, subjects)) as records:
             async for record in records:
                 yield record
+
+
+def _journals_of(envelope: Envelope) -> list[str]:
+    if isinstance(envelope.payload, ApprovalRequest):
+        return [envelope.payload.approval_id]
+    return [envelope.id] if isinstance(envelope.payload, Task) else []
 
 
 def _artefacts(hops: Sequence[Message], limits: Limits) -> list[dict[str, Any]]:

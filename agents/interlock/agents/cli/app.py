@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anyio
 from cyclopts import App, CycloptsError, Parameter
@@ -31,6 +32,7 @@ Nats = Annotated[
     str, Parameter(name="--nats", help="A NATS server's url; default: the settings', or the one running here.")
 ]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="For machines.")]
+As = Annotated[str, Parameter(name="--as", help="Whose key decides: human, or human.NAME.")]
 Out = Annotated[Path | None, Parameter(name=["-o", "--out"], help="Where to write.")]
 
 
@@ -65,6 +67,10 @@ def run(
     input: Annotated[
         tuple[str, ...], Parameter(name="--input", negative="", help="KEY=VALUE, replaces an input.")
     ] = (),
+    approve: Annotated[
+        Literal["ask", "auto", "never"],
+        Parameter(help="Approvals: ask at a terminal and else wait; give all with the local key; refuse all."),
+    ] = "ask",
     out: Out = None,
     dir: Dir = None,
     nats: Nats = "",
@@ -73,7 +79,7 @@ def run(
     """Embedded NATS, all roles, this goal, wait, report. Exit 0 released, 2 blocked, 1 failed."""
     from interlock.agents.cli.run import run_goal
 
-    return anyio.run(run_goal, Session(dir, nats, json), goal, input, out)
+    return anyio.run(run_goal, Session(dir, nats, json), goal, input, out, approve)
 
 
 @app.command
@@ -157,6 +163,54 @@ def flags(
     from interlock.agents.cli.flags import show_flags
 
     return show_flags(Session(dir, "", json), risk)
+
+
+@app.command
+def approvals(
+    *,
+    all: Annotated[bool, Parameter(negative="", help="Also those that have ended.")] = False,
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """What waits for a human's approval."""
+    from interlock.agents.cli.approving import list_approvals
+
+    return anyio.run(list_approvals, Session(dir, nats, json), all)
+
+
+@app.command
+def approve(
+    approval: str,
+    *,
+    why: Annotated[str, Parameter(help="Goes into the record.")] = "approved",
+    agent: As = "human",
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Approve exactly what is asked for, with a signature. Exit 0 it counts, 2 too late or not allowed."""
+    from interlock.agents.cli.approving import decide_approval
+
+    decide = partial(decide_approval, allows=True, reason=why, agent=agent)
+    return anyio.run(decide, Session(dir, nats, json), approval)
+
+
+@app.command
+def reject(
+    approval: str,
+    *,
+    why: Annotated[str, Parameter(help="The reason; the goal is told.")],
+    agent: As = "human",
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Refuse what is asked for, with a signature and a reason."""
+    from interlock.agents.cli.approving import decide_approval
+
+    decide = partial(decide_approval, allows=False, reason=why, agent=agent)
+    return anyio.run(decide, Session(dir, nats, json), approval)
 
 
 @app.command

@@ -16,7 +16,7 @@ class Progress:
     """Observes; whatever goes wrong with the stream is not its business."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.stream = stream
         self._live = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         self._last = ""
         self._told_phase = ""
@@ -29,12 +29,12 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live and self._last:
-            self._stream.write("\n")
-            self._stream.flush()
+            self.stream.write("\n")
+            self.stream.flush()
 
     def line(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        self.stream.write(text + "\n")
+        self.stream.flush()
 
     def show(self, status: GoalStatus | None, hops: int) -> None:
         if status is None:
@@ -42,8 +42,8 @@ class Progress:
         text = told(status, hops)
         if self._live:
             if text != self._last:
-                self._stream.write(f"\r\x1b[2K{bar(status)} {text}")
-                self._stream.flush()
+                self.stream.write(f"\r\x1b[2K{bar(status)} {text}")
+                self.stream.flush()
         elif text != self._last and (
             status.phase != self._told_phase or time.monotonic() - self._told_at >= PLAIN_EVERY_S
         ):

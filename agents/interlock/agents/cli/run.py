@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 
+from interlock.agents.cli.approving import Approve, answer_on_the_way
 from interlock.agents.cli.goal_file import load_goal
 from interlock.agents.cli.progress import Progress
 from interlock.agents.cli.report import exit_code, fetch_deliverable, report_text, report_value
@@ -16,10 +17,15 @@ from interlock.agents.cli.session import Session
 from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
 from interlock.agents.process import until_signalled
 from interlock.agents.supervision.house import house
+from interlock.bus.tasks import background
 
 
-async def run_goal(session: Session, path: Path, replaced: Sequence[str], out: Path | None) -> int:
-    """The main job: one command, nothing installed. Exit 0 released, 2 blocked, 1 failed."""
+async def run_goal(
+    session: Session, path: Path, replaced: Sequence[str], out: Path | None, approve: Approve = "ask"
+) -> int:
+    """The main job: one command, nothing installed. Exit 0 released, 2 blocked, 1 failed. approve: what to do when the
+    goal asks for a human's approval.
+    """
     goal = load_goal(path, replaced)
     began = time.monotonic()
     progress = Progress(sys.stderr if session.json else sys.stdout)
@@ -30,7 +36,9 @@ async def run_goal(session: Session, path: Path, replaced: Sequence[str], out: P
         goal_id = await publish_goal(place.transport, session.workspace, goal.data)
         progress.line(f"goal {goal_id} accepted after {time.monotonic() - began:.1f} s")
         with progress:
-            status = await wait_for_end(place.transport, session.workspace, goal_id, progress.show)
+            async with background() as group:
+                group.start_soon(answer_on_the_way, session, place.transport, goal_id, approve, progress.stream)
+                status = await wait_for_end(place.transport, session.workspace, goal_id, progress.show)
         audited = await wait_for_audit(place.transport, session.workspace, goal_id)
         deliverable = await fetch_deliverable(place.transport, status, out or Path("build") / "interlock" / goal_id)
         session.say(report_text(status, audited, deliverable), report_value(status, audited, deliverable))

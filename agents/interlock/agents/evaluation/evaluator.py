@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from msgspec.structs import replace
 
@@ -20,12 +20,13 @@ from interlock.envelope.verdict import Reason
 
 FactsOf = Callable[[str], SkillFacts | None]
 Capabilities = Callable[[], dict[str, str]]
+Approvals = Callable[[], Collection[str]]
 
 
 class EvaluatorRole:
     """capabilities: capability by skill name; facts_of: what is known of one skill; check_schema: all errors of a
     value under a JSON Schema as (path, message); contract: the one in force, which may demand that humans are asked;
-    is_enhanced: the flag ai-safety-enhanced, by risk tier.
+    is_enhanced: the flag ai-safety-enhanced, by risk tier; approvals: the skills that run only with a human's approval.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class EvaluatorRole:
         check_schema: SchemaCheck,
         contract: ContractSource | None = None,
         is_enhanced: Callable[[str], bool] = lambda _tier: False,
+        approvals: Approvals = tuple,
     ) -> None:
         self._sender = sender
         self._rules = rules
@@ -46,6 +48,7 @@ class EvaluatorRole:
         self._check_schema = check_schema
         self._contract = contract
         self._is_enhanced = is_enhanced
+        self._approvals = approvals
 
     async def handle(self, hop: Hop) -> Outcome:
         envelope, payload = hop.envelope, hop.envelope.payload
@@ -92,6 +95,7 @@ class EvaluatorRole:
             budget=envelope.budget.amount,
             capabilities=envelope.policy_context.capabilities,
             enhanced=self._is_enhanced(assess(draft.intake, self._rules.risk).tier),
+            approvals=self._approvals(),
         )
         if self._contract is None:
             return facts

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from interlock.agents.evaluation.injection import Checker
 from interlock.agents.evaluation.risk import RiskRules, assess
@@ -32,7 +32,8 @@ class ReviewRules(Struct, frozen=True):
 class PlanFacts(Struct, frozen=True):
     """What a review needs to know beyond the draft: capability of each known skill, the grant, what the goal holds.
     confidence: thousandths below which a human is asked. ask_always: the contract's humanApprovalRequired. enhanced:
-    the flag ai-safety-enhanced, by which injection findings of medium severity are serious too.
+    the flag ai-safety-enhanced, by which injection findings of medium severity are serious too. approvals: the skills
+    that run only with approval.
     """
 
     capability_of: dict[str, str]
@@ -41,6 +42,7 @@ class PlanFacts(Struct, frozen=True):
     confidence: int = CONFIDENCE_THRESHOLD
     ask_always: bool = False
     enhanced: bool = False
+    approvals: Collection[str] = ()
 
 
 def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str) -> PlanVerdict:
@@ -89,6 +91,7 @@ def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str)
         gates=gates,
         estimated_cost_usd=usd_text(shares.wanted.usd_micro),
         cost_ceiling_usd=usd_text(facts.budget.usd_micro),
+        approvals=[spec.id for spec in specs if spec.skill in facts.approvals] or UNSET,
     )
 
 

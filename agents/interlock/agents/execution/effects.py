@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from interlock.bus.errors import Conflict
 from interlock.bus.journal import append, journal_subject, last_record
 from interlock.bus.transport import Transport
 from interlock.envelope.model import Attestation
@@ -33,12 +34,21 @@ class Withdrawn(Struct, frozen=True, tag="withdrawn"):
     at_ms: int
 
 
+class Used(Struct, frozen=True, tag="approval_used"):
+    """The approval allowed this run, and will allow no other."""
+
+    envelope_id: str
+    task: str
+    at_ms: int
+
+
 _decoder = msgspec.json.Decoder(Intent | Settled | Withdrawn)
+_used_decoder = msgspec.json.Decoder(Used)
 _encoder = msgspec.json.Encoder()
 
 
 class EffectJournal:
-    """One journal per task envelope."""
+    """One journal per task envelope, and one per approval that is used up."""
 
     def __init__(self, transport: Transport, workspace: str) -> None:
         self._transport = transport
@@ -64,5 +74,22 @@ class EffectJournal:
             self._transport, self._subject(envelope_id), _encoder.encode(Withdrawn(at_ms)), revision=revision
         )
 
+    async def use_approval(self, approval_id: str, use: Used) -> bool:
+        """Uses an approval up; False if another run has done so. The same run, begun again after a crash, still has it."""
+        try:
+            await append(self._transport, self._subject(approval_id), _encoder.encode(use), revision=0)
+        except Conflict:
+            message = await last_record(self._transport, self._subject(approval_id))
+            return message is not None and _user_of(message.data) == use.envelope_id
+        return True
+
     def _subject(self, envelope_id: str) -> str:
         return journal_subject(self._workspace, "effect", envelope_id)
+
+
+def _user_of(record: bytes) -> str:
+    """Empty for what an executor would not have written: then the approval allows nothing any more."""
+    try:
+        return _used_decoder.decode(record).envelope_id
+    except (msgspec.MsgspecError, ValueError):
+        return ""

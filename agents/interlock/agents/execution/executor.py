@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import UNSET
 
 from interlock.agents.artefacts import ArtefactCache, media_type, put_artefact
-from interlock.agents.execution.effects import EffectJournal, Intent, Settled
+from interlock.agents.execution.approved import ApprovalCheck, own_approval
+from interlock.agents.execution.effects import EffectJournal, Intent, Settled, Used
 from interlock.agents.execution.halting import Begin, HaltedRun, run_unless_halted
 from interlock.agents.execution.results import Ran, answer_of, refused, result_of, signed_anew
 from interlock.agents.execution.sealing import BUNDLE, seal_deliverable
@@ -72,6 +74,7 @@ class ExecutorRole:
         granted: Granted,
         scratch: Path,
         trust: TrustSource,
+        approvals: ApprovalCheck,
         control: ControlSource = NO_CONTROL,
         grace_ms: int = 2_000,
     ) -> None:
@@ -86,6 +89,7 @@ class ExecutorRole:
         self._proven = Proven()
         self._control = control
         self._grace_ms = grace_ms
+        self._approvals = approvals
         self._cache = ArtefactCache(transport, scratch)
         self._journal = EffectJournal(transport, workspace)
         self._numbers = itertools.count(1)
@@ -127,6 +131,10 @@ class ExecutorRole:
         if not token.allowed:
             ground = token.grounds[0]
             return await self._settle(hop, refused(task, ground.code, ground.message), revision)
+        # One that was interrupted has used its approval up already: whether its effect happened is the question now.
+        unapproved = None if interrupted else await self._unapproved(hop, task, skill)
+        if unapproved is not None:
+            return await self._settle(hop, unapproved, revision)
         external = skill.manifest.effects == "external"
         with self._results() as results:
             try:
@@ -157,6 +165,22 @@ class ExecutorRole:
             now_ms=hop.now_ms,
         )
         return check_token(envelope.attestations, use, self._trust.trust, self._proven)
+
+    async def _unapproved(self, hop: Hop, task: Task, skill: Skill) -> TaskResult | None:
+        """The refusal of a task that lacks the approvals it needs; its own is used up from here on."""
+        required = skill.manifest.approval == "required"
+        now_ms = self._transport.clock.now_ms()
+        verdict = self._approvals.judge(hop.envelope, task, required=required, now_ms=now_ms)
+        if not verdict.allowed:
+            ground = verdict.grounds[0]
+            return refused(task, ground.code, ground.message)
+        own = own_approval([] if task.approvals is UNSET else task.approvals)
+        if not required or own is None:
+            return None
+        use = Used(envelope_id=hop.envelope.id, task=task.task_id, at_ms=now_ms)
+        if await self._journal.use_approval(own.approval_id, use):
+            return None
+        return refused(task, "approval_used", f"approval {own.approval_id} has allowed another run already")
 
     async def _claim(self, hop: Hop, intent: Intent, revision: int) -> int:
         proceed(self._control, self._doing(hop))

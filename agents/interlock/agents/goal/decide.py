@@ -6,14 +6,26 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from interlock.agents.goal.dispatch import MAX_ATTEMPTS, followers_ready, plan_run, start, start_ready
+from interlock.agents.approvals.book import DENIED, TIMED_OUT
+from interlock.agents.goal.approving import (
+    ask_plan,
+    is_plan_approved,
+    launched,
+    settled,
+    task_of,
+    waiting_for,
+    withdraw_all,
+)
+from interlock.agents.goal.dispatch import MAX_ATTEMPTS, fail, followers_ready, plan_run, start, start_ready
 from interlock.agents.goal.gates import Fact, Gates, all_passed
 from interlock.agents.goal.plan import share_out
 from interlock.agents.goal.state import (
     AnyEvent,
+    ApprovalTimedOut,
     Audited,
     Began,
     DeadlinePassed,
+    Decided,
     Escalated,
     GoalState,
     Learned,
@@ -24,6 +36,7 @@ from interlock.agents.goal.state import (
     nodes_of,
 )
 from interlock.envelope.amounts import Amount, micro_usd, timestamp, usd_text
+from interlock.envelope.approval import EVIDENCE_CODES
 from interlock.envelope.children import Draft
 from interlock.envelope.payloads import (
     AuditRequest,
@@ -40,7 +53,10 @@ from interlock.envelope.payloads import (
 MAX_TOLD = 200
 # An actor gave up on an authentic hop: the goal cannot go on without it.
 UNDELIVERABLE = "undeliverable"
-GOVERNANCE_CODES = frozenset({"over_budget", "path_not_allowed", "capability_missing", "policy_denied", "unknown"})
+GOVERNANCE_CODES = frozenset(
+    {"over_budget", "path_not_allowed", "capability_missing", "policy_denied", "unknown", DENIED, TIMED_OUT}
+    | {"approval_missing", "approval_used", *EVIDENCE_CODES}
+)
 
 
 class Decider:
@@ -66,6 +82,8 @@ class Decider:
             return self._audited(state, event)
         if isinstance(event, Learned):
             return self._learned(state, event)
+        if isinstance(event, Decided | ApprovalTimedOut):
+            return self._settled(state, event)
         if isinstance(event, DeadlinePassed):
             state.grounds.append(Ground(code="deadline", message="the goal's deadline passed before it was done"))
             return self._finish(state, event.at_ms)
@@ -103,21 +121,43 @@ class Decider:
         verdict = event.verdict
         state.verdict, state.mandate = verdict, event.origin
         state.gates += verdict.gates
-        if verdict.decision != "allow":
+        if verdict.decision == "needs_approval":
+            return ask_plan(state, event.at_ms)
+        if verdict.decision == "deny":
             state.grounds += verdict.grounds
-            sends: list[Send] = []
-            if verdict.decision == "needs_approval":
-                question = "; ".join(ground.message for ground in verdict.grounds)
-                sends = self._ask_human(
-                    state, Escalation(code="approval_required", question=question[:2000]), "approval"
-                )
-            return sends + self._finish(state, event.at_ms)
+            return self._finish(state, event.at_ms)
+        return self._run(state, event.at_ms)
+
+    def _run(self, state: GoalState, at_ms: int) -> list[Send]:
+        """The plan may start."""
+        began, mandate = state.began, state.mandate
+        if began is None or began.draft is None or mandate is None:
+            return []
         plan = [*began.draft.tasks, *([began.draft.release] if began.draft.release else [])]
-        state.share = share_out(plan, lambda spec: instances_of(spec, began), event.origin.budget).automatic
+        state.share = share_out(plan, lambda spec: instances_of(spec, began), mandate.budget).automatic
         state.nodes = nodes_of(began.draft.tasks)
         state.phase = "running"
         ready = [name for name, node in state.nodes.items() if node.waits == 0]
-        return start_ready(state, ready, event.at_ms) + self._if_idle(state, event.at_ms)
+        return start_ready(state, ready, at_ms) + self._if_idle(state, at_ms)
+
+    def _settled(self, state: GoalState, event: Decided | ApprovalTimedOut) -> list[Send]:
+        """What waited for an approval goes on, or ends with the reason why not."""
+        approval = settled(state, event)
+        if approval is None:
+            return []
+        approved = approval.state == "approved"
+        if state.phase == "approval":
+            if approved:
+                return self._run(state, event.at_ms)
+            state.grounds += [approval.ground, *(state.verdict.grounds if state.verdict else [])]
+            return self._finish(state, event.at_ms)
+        task = task_of(state, approval)
+        if task is None or task.held is None:
+            return []
+        if approved:
+            return [launched(state, task, task.held, event.at_ms)]
+        fail(state, task, approval.ground.code, approval.ground.message)
+        return self._finish(state, event.at_ms) if task is state.release else self._if_idle(state, event.at_ms)
 
     def _verified(self, state: GoalState, event: Verified) -> list[Send]:
         verification = event.verification
@@ -156,8 +196,10 @@ class Decider:
         return self._if_idle(state, event.at_ms)
 
     def _if_idle(self, state: GoalState, at_ms: int) -> list[Send]:
-        """Nothing runs any more: on to the audit."""
-        if state.running or state.phase != "running" or state.mandate is None:
+        """Nothing runs and nothing waits for a human any more: on to the audit."""
+        if state.failed:
+            withdraw_all(state, at_ms)
+        if state.running or waiting_for(state) or state.phase != "running" or state.mandate is None:
             return []
         state.phase = "auditing"
         confidences = [task.confidence for task in state.tasks.values() if task.status == "done"]
@@ -228,6 +270,7 @@ class Decider:
         began = state.began
         if began is None:
             return []
+        withdraw_all(state, at_ms)
         release = began.draft.release if began.draft else None
         sealed = state.release.result.deliverable if state.release and state.release.result else None
         before = len([outcome for outcome in state.gates if not outcome.passed])
@@ -261,7 +304,10 @@ class Decider:
     def _outcome(self, state: GoalState) -> Literal["released", "blocked", "failed"]:
         """blocked where governance said no, failed where it could not be done, else released."""
         refused = any(ground.code in GOVERNANCE_CODES for ground in state.grounds)
-        denied = state.verdict is not None and state.verdict.decision != "allow"
+        denied = state.verdict is not None and (
+            state.verdict.decision == "deny"
+            or (state.verdict.decision == "needs_approval" and not is_plan_approved(state))
+        )
         if denied or refused:
             return "blocked"
         if (

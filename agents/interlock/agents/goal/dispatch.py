@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.agents.goal.approving import ask_task, launched, needs_approval
 from interlock.agents.goal.plan import half
 from interlock.agents.goal.references import BadReference, dig, resolve
 from interlock.agents.goal.state import GoalState, Node, Send, TaskState, summary
@@ -49,7 +50,9 @@ def followers_ready(state: GoalState, node: Node) -> list[str]:
 
 
 def start(state: GoalState, task: TaskState, spec: TaskSpec, at_ms: int) -> list[Send]:
-    """The next attempt of a task; no command if it cannot be started, and then the task has failed with a detail."""
+    """The next attempt of a task, or the question whether it may be made; no command if it cannot be started, and then
+    the task has failed with a detail.
+    """
     mandate = state.mandate
     if mandate is None:
         raise RuntimeError("a task cannot start before the plan is reviewed")
@@ -57,18 +60,16 @@ def start(state: GoalState, task: TaskState, spec: TaskSpec, at_ms: int) -> list
     wanted = spec.budget.amount if not spec.budget.amount.is_zero else state.share
     grant = wanted.at_most(left if task.attempt == 0 else half(left))
     if grant.actions < 1 or (task.attempt == 0 and grant != wanted):
-        return _fail(state, task, "over_budget", f"needs {wanted.budget}, but the goal has left {left.budget}")
+        return fail(state, task, "over_budget", f"needs {wanted.budget}, but the goal has left {left.budget}")
     try:
         resolved = resolve(spec.input, lambda parts: _look_up(state, task, parts))
     except BadReference as error:
-        return _fail(state, task, "bad_reference", str(error))
+        return fail(state, task, "bad_reference", str(error))
     size = len(canonical(resolved))
     if size > MAX_INPUT_BYTES:
-        return _fail(state, task, "input_too_large", f"{size} bytes; at most {MAX_INPUT_BYTES}: hand it over as files")
+        return fail(state, task, "input_too_large", f"{size} bytes; at most {MAX_INPUT_BYTES}: hand it over as files")
     task.attempt += 1
-    task.status = "running"
     task.grant = grant
-    state.running[task.id] = task
     payload = Task(
         task_id=task.id,
         attempt=task.attempt,
@@ -95,10 +96,13 @@ def start(state: GoalState, task: TaskState, spec: TaskSpec, at_ms: int) -> list
     )
     send = Send(mandate, draft, state.granted)
     state.granted = state.granted + grant
-    return [send]
+    if needs_approval(state, task):
+        return ask_task(state, task, send, at_ms)
+    return [launched(state, task, send, at_ms)]
 
 
-def _fail(state: GoalState, task: TaskState, code: str, detail: str) -> list[Send]:
+def fail(state: GoalState, task: TaskState, code: str, detail: str) -> list[Send]:
+    """The task will not be started (any more)."""
     task.status = "failed"
     task.detail = f"{code}: {detail}"
     state.running.pop(task.id, None)
@@ -122,7 +126,7 @@ def _expand(state: GoalState, node: Node) -> bool:
         except BadReference as error:
             node.instances, node.open = [probe], 1
             state.tasks[probe.id] = probe
-            _fail(state, probe, "bad_reference", str(error))
+            fail(state, probe, "bad_reference", str(error))
             return False
     for index, item in enumerate(items):
         name = f"{spec.id}.{index}" if spec.each else spec.id

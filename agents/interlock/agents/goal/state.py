@@ -8,9 +8,11 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from interlock.agents.approvals.book import Approval
 from interlock.agents.goal.plan import predecessors
 from interlock.agents.status import Phase
 from interlock.envelope.amounts import ZERO, Amount, micro_usd
+from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.children import Draft, Origin
 from interlock.envelope.model import Attestation
 from interlock.envelope.payloads import (
@@ -31,7 +33,7 @@ from interlock.envelope.payloads import (
     Verification,
 )
 
-TaskStatus = Literal["waiting", "running", "done", "failed"]
+TaskStatus = Literal["waiting", "waiting_approval", "running", "done", "failed"]
 
 
 class Event(Struct, frozen=True, tag_field="event", kw_only=True):
@@ -42,13 +44,16 @@ class Event(Struct, frozen=True, tag_field="event", kw_only=True):
 
 
 class Began(Event, tag="began", frozen=True, kw_only=True):
-    """The intake arrived and was planned: a draft, or the reasons why there is none."""
+    """The intake arrived and was planned: a draft, or the reasons why there is none. terms: what was asked of approvals
+    then, so that settings changed later do not change what was decided.
+    """
 
     origin: Origin
     intake: Intake
     draft: PlanDraft | None
     problems: list[Ground] = msgspec.field(default_factory=list)
     grants: list[Attestation] = msgspec.field(default_factory=list)
+    terms: ApprovalTerms = ApprovalTerms()
 
 
 class Reviewed(Event, tag="reviewed", frozen=True, kw_only=True):
@@ -80,7 +85,28 @@ class DeadlinePassed(Event, tag="deadline_passed", frozen=True, kw_only=True):
     pass
 
 
-AnyEvent = Began | Reviewed | Verified | Audited | Learned | Escalated | DeadlinePassed
+class Decided(Event, tag="decided", frozen=True, kw_only=True):
+    """A human has decided. decider: the agent the key is enrolled for, with these capabilities; by: the name signed with;
+    wire: the signed envelope.
+    """
+
+    approval_id: str
+    decider: str
+    capabilities: list[str]
+    by: str
+    allows: bool
+    reason: str
+    action_digest: str
+    wire: str
+
+
+class ApprovalTimedOut(Event, tag="approval_timed_out", frozen=True, kw_only=True):
+    """The broker's reminder for an approval has come due."""
+
+    approval_id: str
+
+
+AnyEvent = Began | Reviewed | Verified | Audited | Learned | Escalated | DeadlinePassed | Decided | ApprovalTimedOut
 
 
 class Send(Struct, frozen=True):
@@ -93,7 +119,9 @@ class Send(Struct, frozen=True):
 
 @dataclass
 class TaskState:
-    """One task instance; `id` is the node's id, with a number where the node fans out."""
+    """One task instance; `id` is the node's id, with a number where the node fans out. approval: the id of the last
+    approval asked for it; held: its start, while it waits for that.
+    """
 
     id: str
     node: str
@@ -106,6 +134,8 @@ class TaskState:
     result_id: str = ""
     confidence: int = 0
     detail: str = ""
+    approval: str = ""
+    held: Send | None = None
 
 
 @dataclass
@@ -149,6 +179,7 @@ class GoalState:
     audit: AuditReport | None = None
     pack: KnowledgePack | None = None
     escalations: list[Escalation] = field(default_factory=list)
+    approvals: dict[str, Approval] = field(default_factory=dict)
     completion: Completion | None = None
     ended_ms: int = 0
     causes: set[str] = field(default_factory=set)

@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from interlock.agents.parts import Parts
 
 log = logging.getLogger("interlock.gateway")
-GOAL_TTL_MS = 900_000
+# A goal without a deadline of its own leaves humans the hour that an approval may take (GOV-06).
+GOAL_TTL_MS = 3_600_000
 CLOSING_MS = 60_000
 LATE_MS = 60_000
 SHOWN_BYTES = 4_096

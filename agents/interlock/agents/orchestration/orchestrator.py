@@ -14,12 +14,15 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 
 import anyio
 import msgspec
 
+from interlock.agents.approvals.view import ApprovalStatus
+from interlock.agents.goal.approving import matters
+from interlock.agents.goal.deadline import deadline_ms
 from interlock.agents.goal.decide import Decider
 from interlock.agents.goal.state import (
     AnyEvent,
@@ -33,24 +36,34 @@ from interlock.agents.goal.state import (
     Send,
     Verified,
 )
+from interlock.agents.orchestration.asking import (
+    check,
+    decision_event,
+    hearing_reminders,
+    set_reminders,
+    tell_approvals,
+)
 from interlock.agents.orchestration.granting import with_token
-from interlock.agents.orchestration.telling import deadline_ms, status_of
+from interlock.agents.orchestration.telling import status_of
 from interlock.agents.status import BUCKET, GoalStatus, decoded, write_status
 from interlock.bus.control.halts import Doing
 from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.errors import BusError, Conflict
+from interlock.bus.gates import TrustSource
 from interlock.bus.hop import DONE, Hop, Outcome, Postpone, Refusal
 from interlock.bus.journal import append, journal_subject, read_journal
 from interlock.bus.kv import kv_entries
 from interlock.bus.records import Seals
 from interlock.bus.sender import Sender
 from interlock.bus.transport import Transport
+from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.children import ChildRefused
 from interlock.envelope.ids import is_uuid7
 from interlock.envelope.payloads import (
     AuditReport,
     Escalation,
     Ground,
+    HumanDecision,
     Intake,
     KnowledgePack,
     PlanDraft,
@@ -65,7 +78,7 @@ Plan = Callable[[Intake], Awaitable[PlanDraft | list[Ground]]]
 MAX_CACHED_GOALS = 2_000
 STATUS_EVERY_MS = 250
 DEADLINE = "deadline"
-LASTING = ("running", "releasing", "ended")
+LASTING = ("approval", "running", "releasing", "ended")
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 
@@ -79,11 +92,13 @@ class _Goal:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     told_ms: int = 0
     told_phase: str = ""
+    told_approvals: dict[str, ApprovalStatus] = field(default_factory=dict)
 
 
 class OrchestratorRole:
     """plan: drafts the plan of an intake (planning is an effect; its result is part of the journal). seals: signs the
-    journals, and only signed records count.
+    journals, and only signed records count. trust: who signs for whom; terms: what goals that begin now ask of
+    approvals.
     """
 
     def __init__(
@@ -95,6 +110,8 @@ class OrchestratorRole:
         plan: Plan,
         seals: Seals | None = None,
         *,
+        trust: TrustSource,
+        terms: ApprovalTerms,
         control: ControlSource = NO_CONTROL,
     ) -> None:
         self._seals = seals
@@ -105,6 +122,8 @@ class OrchestratorRole:
         self._plan = plan
         self._control = control
         self._untold: set[str] = set()
+        self._trust = trust
+        self._terms = terms
         self._goals: OrderedDict[str, _Goal] = OrderedDict()
 
     async def handle(self, hop: Hop) -> Outcome:
@@ -113,6 +132,10 @@ class OrchestratorRole:
         event = await self._event_of(hop)
         await self._happened(goal_id, event)
         return DONE
+
+    def hearing_reminders(self) -> AbstractAsyncContextManager[None]:
+        """While the context lasts, approvals whose time is up end."""
+        return hearing_reminders(self._transport, self._workspace, self._happened)
 
     async def watch_deadlines(self, every_ms: int = 1_000, rescan_ms: int = 30_000) -> None:
         """Ends goals whose deadline passed, also those that no hop would ever reach again. Runs for ever."""
@@ -176,6 +199,7 @@ class OrchestratorRole:
                 draft=draft,
                 problems=problems,
                 grants=envelope.attestations,
+                terms=self._terms,
             )
         if isinstance(payload, PlanVerdict):
             return Reviewed(cause=cause, at_ms=at_ms, origin=hop.origin, verdict=payload)
@@ -187,6 +211,8 @@ class OrchestratorRole:
             return Learned(cause=cause, at_ms=at_ms, pack=payload)
         if isinstance(payload, Escalation):
             return Escalated(cause=cause, at_ms=at_ms, sender=envelope.sender, escalation=payload)
+        if isinstance(payload, HumanDecision):
+            return decision_event(hop, self._trust)
         raise Refusal(Reason.WRONG_PAYLOAD, f"an orchestrator does not handle {type(payload).__name__}")
 
     async def _happened(self, goal_id: str, event: AnyEvent) -> None:
@@ -196,16 +222,20 @@ class OrchestratorRole:
                 await self._load(goal, goal_id)
             if event.cause in goal.state.causes:
                 sends, at_ms = await self._decided_before(goal_id, event.cause)
+            elif not matters(goal.state, event):
+                return
             else:
                 sends, at_ms = await self._decide(goal, goal_id, event), event.at_ms
             await self._send([with_token(send, goal.state, self._sender.identity, at_ms) for send in sends], at_ms)
             await self._tell(goal, goal_id)
+            await tell_approvals(self._transport, self._workspace, goal_id, goal.state, goal.told_approvals)
         if goal.state.phase == "ended":
             self._goals.pop(goal_id, None)
 
     async def _decide(self, goal: _Goal, goal_id: str, event: AnyEvent) -> list[Send]:
         if goal.state.began is None and not isinstance(event, Began):
             raise Postpone(Reason.HANDLER_FAILED, f"goal {goal_id} has not begun here yet")
+        check(goal.state, event)
         sends = self._decider.apply(goal.state, event)
         try:
             goal.revision = await append(
@@ -225,6 +255,7 @@ class OrchestratorRole:
 
     async def _send(self, sends: Sequence[Send], at_ms: int) -> None:
         try:
+            await set_reminders(self._transport, self._workspace, sends)
             await asyncio.gather(
                 *(self._sender.send(send.parent, [send.draft], now_ms=at_ms, granted=send.granted) for send in sends)
             )

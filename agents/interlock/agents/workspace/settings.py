@@ -18,7 +18,9 @@ from interlock.bus.control.holder import ControlSettings
 from interlock.bus.rates import RateLimit
 from interlock.bus.yaml12 import MAX_BYTES, YamlError, load_yaml
 from interlock.envelope.amounts import Amount, micro_usd
+from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.ids import Token
+from interlock.envelope.payloads import MAX_DECIDERS
 from interlock.envelope.verification import Limits
 
 FILE = "interlock.yaml"
@@ -96,6 +98,28 @@ class Control(_Part, frozen=True, kw_only=True):
         return ControlSettings(lease_ms=self.lease_ms, poll_ms=self.poll_ms, grace_ms=self.grace_ms)
 
 
+class WebhookSettings(_Part, frozen=True, kw_only=True):
+    """Where people are told that they are asked. secret_file: what signs the notices, relative to interlock.yaml."""
+
+    url: str
+    secret_file: str
+
+
+class Approvals(_Part, frozen=True, kw_only=True):
+    """needed: how many different humans must approve; timeout_ms: how long they have; age_ms: how old an approval may be
+    when what it allows begins.
+    """
+
+    needed: Annotated[int, Meta(ge=1, le=MAX_DECIDERS)] = 1
+    timeout_ms: Annotated[int, Meta(ge=1_000, le=3_600_000)] = 3_600_000
+    age_ms: Annotated[int, Meta(ge=1_000, le=3_600_000)] = 3_600_000
+    webhook: WebhookSettings | None = None
+
+    @property
+    def terms(self) -> ApprovalTerms:
+        return ApprovalTerms(needed=self.needed, timeout_ms=self.timeout_ms, age_ms=self.age_ms)
+
+
 class Settings(_Part, frozen=True, kw_only=True):
     """nats: a server's url; empty: an embedded one. durability: fast or safe, see docs/architecture/bus.md. isolation:
     strict refuses to run skills where the kernel cannot isolate. concurrency: skill runs at a time of one executor.
@@ -120,6 +144,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     rates: Rates = field(default_factory=Rates)
     breaker: Breakers = field(default_factory=Breakers)
     control: Control = field(default_factory=Control)
+    approvals: Approvals = field(default_factory=Approvals)
     model: ModelPlanner | None = None
 
 

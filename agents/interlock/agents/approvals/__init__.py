@@ -1,0 +1,1 @@
+"""Approvals: asking humans, counting their decisions, using each once."""

@@ -1,0 +1,32 @@
+"""The webhook of the settings, with its secret read from its file."""
+
+from __future__ import annotations
+
+import stat
+
+from interlock.agents.approvals.notify import Webhook, url_problem
+from interlock.agents.errors import UserError
+from interlock.agents.workspace.layout import Layout
+from interlock.agents.workspace.settings import Settings
+
+MIN_SECRET_BYTES = 16
+
+
+def webhook_of(layout: Layout, settings: Settings) -> Webhook | None:
+    """None where none is set. Raises UserError for an address or a secret that would not do."""
+    wanted = settings.approvals.webhook
+    if wanted is None:
+        return None
+    problem = url_problem(wanted.url)
+    if problem:
+        raise UserError("bad_webhook", f"approvals.webhook.url {problem}", "Mend interlock.yaml", 2)
+    path = layout.root / wanted.secret_file
+    try:
+        mode, secret = path.stat().st_mode, path.read_bytes().strip()
+    except OSError as error:
+        raise UserError("no_secret", f"{path}: {error.strerror}", "Write a random secret there") from error
+    if stat.S_IMODE(mode) & 0o077:
+        raise UserError("key_exposed", f"{path} can be read by others", f"chmod 600 {path}")
+    if len(secret) < MIN_SECRET_BYTES:
+        raise UserError("weak_secret", f"{path} has less than {MIN_SECRET_BYTES} bytes", "Write a random secret there")
+    return Webhook(url=wanted.url, secret=secret)
