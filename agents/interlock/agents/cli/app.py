@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +10,8 @@ import anyio
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from interlock.agents.cli.approval_verbs import approvals, approve, reject
+from interlock.agents.cli.parameters import Dir, Json, Nats, Out
 from interlock.agents.cli.session import Session
 
 app = App(
@@ -27,13 +28,8 @@ app.command(contract)
 policy = App(name="policy", help="Policies: the Rego that judges every hop.")
 app.command(policy)
 
-Dir = Annotated[Path | None, Parameter(name="--dir", help="The workspace; default: the nearest directory upwards.")]
-Nats = Annotated[
-    str, Parameter(name="--nats", help="A NATS server's url; default: the settings', or the one running here.")
-]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="For machines.")]
-As = Annotated[str, Parameter(name="--as", help="Whose key decides: human, or human.NAME.")]
-Out = Annotated[Path | None, Parameter(name=["-o", "--out"], help="Where to write.")]
+for verb in (approvals, approve, reject):
+    app.command(verb)
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -163,54 +159,6 @@ def flags(
     from interlock.agents.cli.flags import show_flags
 
     return show_flags(Session(dir, "", json), risk)
-
-
-@app.command
-def approvals(
-    *,
-    all: Annotated[bool, Parameter(negative="", help="Also those that have ended.")] = False,
-    dir: Dir = None,
-    nats: Nats = "",
-    json: Json = False,
-) -> int:
-    """What waits for a human's approval."""
-    from interlock.agents.cli.approving import list_approvals
-
-    return anyio.run(list_approvals, Session(dir, nats, json), all)
-
-
-@app.command
-def approve(
-    approval: str,
-    *,
-    why: Annotated[str, Parameter(help="Goes into the record.")] = "approved",
-    agent: As = "human",
-    dir: Dir = None,
-    nats: Nats = "",
-    json: Json = False,
-) -> int:
-    """Approve exactly what is asked for, with a signature. Exit 0 it counts, 2 too late or not allowed."""
-    from interlock.agents.cli.approving import decide_approval
-
-    decide = partial(decide_approval, allows=True, reason=why, agent=agent)
-    return anyio.run(decide, Session(dir, nats, json), approval)
-
-
-@app.command
-def reject(
-    approval: str,
-    *,
-    why: Annotated[str, Parameter(help="The reason; the goal is told.")],
-    agent: As = "human",
-    dir: Dir = None,
-    nats: Nats = "",
-    json: Json = False,
-) -> int:
-    """Refuse what is asked for, with a signature and a reason."""
-    from interlock.agents.cli.approving import decide_approval
-
-    decide = partial(decide_approval, allows=False, reason=why, agent=agent)
-    return anyio.run(decide, Session(dir, nats, json), approval)
 
 
 @app.command
