@@ -92,7 +92,6 @@ class InProcess:
 
     def parts(self, role: str, transport: Transport | None = None, **more: Any) -> Parts:
         return Parts(
-            **more,
             transport=transport or self.transport,
             workspace=self.workspace,
             identity=self.identity(role),

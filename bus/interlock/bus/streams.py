@@ -145,7 +145,13 @@ def inbox_of(workspace: str, role: str) -> ConsumerSpec:
 
 
 def timers_of(workspace: str) -> ConsumerSpec:
-    return ConsumerSpec(stream=TIMERS.name, name=f"timers-{workspace}", subjects=(f"{PREFIX}.{workspace}.timer.due.>",))
+    """A reminder waits as long as it takes for whoever must act on it and is halted: it comes once a second or so."""
+    return ConsumerSpec(
+        stream=TIMERS.name,
+        name=f"timers-{workspace}",
+        subjects=(f"{PREFIX}.{workspace}.timer.due.>",),
+        max_deliver=1_000_000,
+    )
 
 
 def notices_of(workspace: str) -> ConsumerSpec:

@@ -26,6 +26,7 @@ from interlock.agents.goal.deadline import deadline_ms
 from interlock.agents.goal.decide import Decider
 from interlock.agents.goal.state import (
     AnyEvent,
+    ApprovalTimedOut,
     Audited,
     Began,
     DeadlinePassed,
@@ -135,7 +136,12 @@ class OrchestratorRole:
 
     def hearing_reminders(self) -> AbstractAsyncContextManager[None]:
         """While the context lasts, approvals whose time is up end."""
-        return hearing_reminders(self._transport, self._workspace, self._happened)
+        return hearing_reminders(self._transport, self._workspace, self._reminded)
+
+    async def _reminded(self, goal_id: str, event: ApprovalTimedOut) -> None:
+        if not self._may_act(goal_id):
+            raise Postpone(Reason.HALTED, f"goal {goal_id} is halted: that its time is up is told when it is resumed")
+        await self._happened(goal_id, event)
 
     async def watch_deadlines(self, every_ms: int = 1_000, rescan_ms: int = 30_000) -> None:
         """Ends goals whose deadline passed, also those that no hop would ever reach again. Runs for ever."""
