@@ -22,6 +22,7 @@ from interlock.bus.jetstream import JetStreamSettings, JetStreamTransport
 from interlock.bus.ledger.balance import Balance
 from interlock.bus.login import Login
 from interlock.bus.transport import Message
+from interlock.envelope.amounts import clock_ms, timestamp
 from interlock.envelope.payloads import AuditReport
 from interlock.envelope.verification import decode
 from tests.agents.hijacker import Hijacker
@@ -30,6 +31,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.process]
 SKILLS = Path(__file__).parent / "skills"
 IMPATIENT = JetStreamSettings(request_timeout_ms=300, publish_timeout_ms=2_000, no_stream_retry_ms=0)
 TASKS = 4
+LIFE_MS = 900_000  # so that more time than the goal has is still less than any envelope may have
 
 
 def goal(place: Path, name: str, pause_ms: int) -> bytes:
@@ -50,6 +52,7 @@ def goal(place: Path, name: str, pause_ms: int) -> bytes:
             "success_metrics": ["no line that nobody asked for"],
             "budget_limits": {"costUSD": "1", "wallMs": 10_000_000, "actions": 1000},
             "tasks": tasks,
+            "deadline": timestamp(clock_ms() + LIFE_MS),
         }
     )
 
