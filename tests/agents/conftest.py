@@ -114,11 +114,11 @@ class InProcess:
         }
         return goal | ({"tasks": tasks} if tasks is not None else {}) | more
 
-    async def submit(self, goal: dict[str, Any] | bytes, goal_id: str = "") -> dict[str, Any]:
+    async def submit(self, goal: dict[str, Any] | bytes, goal_id: str = "", timeout_ms: int = 10_000) -> dict[str, Any]:
         data = goal if isinstance(goal, bytes) else msgspec.json.encode(goal)
         headers = {MESSAGE_ID: goal_id or new_id(clock_ms())}
         subject = f"interlock.{self.workspace}.goal.submit"
-        answer = await self.transport.request(subject, data, timeout_ms=10_000, headers=headers)
+        answer = await self.transport.request(subject, data, timeout_ms=timeout_ms, headers=headers)
         decoded: dict[str, Any] = msgspec.json.decode(answer.data)
         return decoded
 

@@ -14,6 +14,7 @@ from interlock.agents.status import read_audit, read_status
 from interlock.agents.wiring import running
 from interlock.agents.workspace.trust_source import TrustHolder
 from interlock.bus.deadletters import DeadLetter
+from interlock.bus.errors import Unavailable
 from interlock.bus.kv import kv_put
 from interlock.bus.streams import declarations
 from interlock.bus.tasks import background
@@ -116,6 +117,26 @@ async def test_one_goal_id_in_two_workspaces_is_two_goals(quiet_house: Any) -> N
         )
         await sender.publish(sender.sealed(envelope))  # raises IdTaken where the two share an id
         assert len(await place.messages("HOPS", "role", "*", goal_id, ">")) == 1
+
+
+async def test_the_same_id_is_taken_in_by_the_gateways_of_two_workspaces(quiet_house: Any) -> None:
+    workspaces = (quiet_house.workspace, f"{quiet_house.workspace}b")
+    await quiet_house.transport.declare(declarations(workspaces))
+    goal_id = new_id(clock_ms())
+    goal = quiet_house.goal([{"id": "a", "skill": NOTHING}])
+    async with AsyncExitStack() as stack:
+        for workspace in workspaces:
+            place = InProcess(quiet_house.transport, workspace, Keys(workspace), quiet_house.scratch)
+            await stack.enter_async_context(running("gateway", place.parts("gateway")))
+            with anyio.fail_after(20):  # within the stream's own window a second one may have to be said again
+                while True:
+                    try:
+                        answer = await place.submit(goal, goal_id, timeout_ms=500)
+                        break
+                    except Unavailable:
+                        continue
+            assert answer["goalId"] == goal_id
+            assert len(await place.messages("HOPS", "role", "*", goal_id, ">")) == 1
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff\x00", b"[" * 100_000, b"{}", b'{"goalId":"other"}'], ids=range(5))

@@ -78,6 +78,9 @@ GOALS = StreamSpec(
     max_message_bytes=HOP_BYTES,
     max_bytes=256 * MIB,
     max_age_ms=7 * DAY_MS,
+    # The least there is: ids are the submitters' own and workspaces share the stream, so the same one is no repeat. What
+    # is, the gateway tells by itself.
+    dedupe_ms=100,
     no_ack=True,
 )
 HOPS = StreamSpec(

@@ -286,17 +286,17 @@ class GatewayRole:
     async def _reply(self, message: Message, answer: dict[str, Any], *, final: bool) -> bool:
         """Whether somebody waited and the answer was sent. final: it is kept for who asks from now on."""
         data = msgspec.json.encode(answer)
-        reply = self._replies.take(message, self._now_ms())
-        if reply or final:
+        replies = self._replies.take(message, self._now_ms())
+        if replies or final:
             self._replies.answered(message, data, self._now_ms())
-        if not reply:
-            return False
-        try:
-            await self._transport.send(reply, data)
-        except BusError as error:
-            log.warning("an answer was lost: %s", error)
-            return False
-        return True
+        sent = False
+        for reply in replies:
+            try:
+                await self._transport.send(reply, data)
+                sent = True
+            except BusError as error:
+                log.warning("an answer was lost: %s", error)
+        return sent
 
     def _now_ms(self) -> int:
         return self._transport.clock.now_ms()

@@ -43,16 +43,19 @@ class Replies:
             self._count -= len(self._waiting.popitem(last=False)[1])
         return None
 
-    def take(self, message: Message, now_ms: int) -> str:
-        """Where the next answer to this message goes; empty if nobody waits (any more)."""
+    def take(self, message: Message, now_ms: int) -> list[str]:
+        """Where the answer to this message goes: to all who asked for the goal of this id, or, where no id was chosen, to
+        the one who asked first, since each of the same bytes is a goal of its own.
+        """
         key = key_of(message)
         waiting = self._waiting.pop(key, [])
-        alive = [reply for reply, until_ms in waiting if until_ms > now_ms]
-        kept = [entry for entry in waiting if entry[1] > now_ms][1:]
+        alive = [entry for entry in waiting if entry[1] > now_ms]
+        taken = alive if message.headers.get(MESSAGE_ID) else alive[:1]
+        kept = alive[len(taken) :]
         if kept:
             self._waiting[key] = kept
         self._count += len(kept) - len(waiting)
-        return alive[0] if alive else ""
+        return [reply for reply, _ in taken]
 
     def answered(self, message: Message, answer: bytes, now_ms: int) -> None:
         """Keeps the answer for as long as the broker drops repeats."""
