@@ -89,7 +89,7 @@ ACCESS: dict[str, Access] = {
         reads=("OBJ_artifacts",),
     ),
     "auditor": Access(
-        writes=("audit.>", "$KV.goals.{workspace}.*.audit", *_PUT_ARTIFACT, *_PUT_BUNDLE, *_HALT),
+        writes=("audit.>", "goal.submit", "$KV.goals.{workspace}.*.audit", *_PUT_ARTIFACT, *_PUT_BUNDLE, *_HALT),
         reads=(HOPS.name, JOURNAL.name, LEDGER.name, DEAD.name, AUDIT.name, *_EVERY_KV, *_EVERY_OBJECT),
         hears=("role.>", "journal.>", "ledger.>", "dead.>", "audit.>", "$KV.>"),
     ),
@@ -97,6 +97,7 @@ ACCESS: dict[str, Access] = {
     "human": Access(
         writes=(
             "goal.submit",
+            "audit.statement",
             "request.ping.>",
             "control.*",
             "$KV.control.{workspace}.>",

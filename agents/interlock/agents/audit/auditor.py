@@ -5,7 +5,7 @@ that ended. A log that does not follow from what was signed before is an alarm, 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import anyio
@@ -20,6 +20,9 @@ from interlock.agents.audit.hop_graph import HopAudit, Memo, audit_hops, refusal
 from interlock.agents.audit.log.recorder import LogBroken, Recorder
 from interlock.agents.audit.report import audit_report, compliance_log, judge_goal
 from interlock.agents.audit.signature_log import signature_log
+from interlock.agents.deviations.detect import of_audit, of_hop
+from interlock.agents.deviations.fold import Detection
+from interlock.agents.deviations.watch import DeviationWatch
 from interlock.agents.parts import Parts, receiving, tell_orchestrator, worker
 from interlock.agents.status import AuditStatus, read_audit, write_audit
 from interlock.bus.deadletters import bury
@@ -51,10 +54,17 @@ class MostHops(Struct, frozen=True):
 
 
 MOST_HOPS = MostHops()
+Detect = Callable[[Detection | None], Awaitable[None]]
+
+
+async def no_detection(detection: Detection | None) -> None:
+    """Nobody watches over deviations."""
 
 
 class AuditorRole:
-    """handle: the end of the receiving onion, for what is addressed to the auditor; observe: the recorder's eyes."""
+    """handle: the end of the receiving onion, for what is addressed to the auditor; observe: the recorder's eyes. detect:
+    is told of everything that may be a deviation.
+    """
 
     def __init__(
         self,
@@ -64,7 +74,9 @@ class AuditorRole:
         trust: TrustSource,
         limits: Limits,
         most: MostHops = MOST_HOPS,
+        detect: Detect = no_detection,
     ) -> None:
+        self._detect = detect
         self._transport = transport
         self._workspace = workspace
         self._sender = sender
@@ -115,6 +127,7 @@ class AuditorRole:
         )
         draft = Draft(to="orchestrator", intent="observe", payload=answer, step="report")
         await self._sender.send(hop.origin, [draft], now_ms=hop.now_ms)
+        await self._detect(of_audit(goal_id, answer.grounds, hop.message.sequence, hop.message.stored_ms))
         return DONE
 
     async def observe(self, message: Message) -> str:
@@ -125,6 +138,7 @@ class AuditorRole:
         alone = Reason.OK if hop.reason is Reason.BAD_PARENT else hop.reason
         if alone is not Reason.OK:
             await self._record_refusal(message, hop)
+            await self._detect(of_hop(hop))
         envelope = hop.envelope
         if envelope is not None and hop.authentic and isinstance(envelope.payload, Completion):
             await self._close(envelope.goal_id, message)
@@ -238,13 +252,15 @@ def is_truncated(messages: Sequence[Message], most: MostHops = MOST_HOPS) -> boo
 
 @asynccontextmanager
 async def auditor_running(parts: Parts) -> AsyncIterator[None]:
-    role = AuditorRole(parts.transport, parts.workspace, parts.sender, parts.trust, parts.limits)
+    watch = DeviationWatch(parts.transport, parts.workspace, parts.seals)
+    role = AuditorRole(parts.transport, parts.workspace, parts.sender, parts.trust, parts.limits, detect=watch.detect)
     recorder = Recorder(
         parts.transport,
         parts.workspace,
         parts.identity.key,
         observe=role.observe,
         hear=role.heard.keep,
+        notice=watch.notice,
         memory=parts.log_memory,
     )
 
@@ -256,6 +272,6 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
             await recorder.watch()
 
     actor = worker(parts, receiving(parts, role.handle), concurrency=32, on_dead=tell_orchestrator(parts))
-    async with background() as group, actor.running():
+    async with background() as group, watch.running(), actor.running():
         group.start_soon(record)
         yield

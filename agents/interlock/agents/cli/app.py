@@ -170,6 +170,14 @@ def doctor(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
 
 
 @app.command
+def budget(goal: str = "", *, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """Limits, used, reserved, left and burn rate of the workspace's day, or of a goal."""
+    from interlock.agents.cli.budgeting import show_budget
+
+    return anyio.run(show_budget, Session(dir, nats, json), goal)
+
+
+@app.command
 def halt(
     scope: str,
     *,

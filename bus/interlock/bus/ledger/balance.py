@@ -31,7 +31,8 @@ class Reservation(Struct, frozen=True, array_like=True):
 
 class Balance(Struct, frozen=True, kw_only=True):
     """One scope. closed: the last settled reservations, so that a repeated request has the same answer. alerted: the
-    highest warning given, in percent. breached: more was used than the limit allows.
+    highest warning given, in percent. breached: more was used than the limit allows. refused: something was asked for
+    that is not left.
     """
 
     scope: str
@@ -42,6 +43,7 @@ class Balance(Struct, frozen=True, kw_only=True):
     closed: dict[str, Amount] = field(default_factory=dict)
     alerted: int = 0
     breached: bool = False
+    refused: bool = False
     ended: bool = False
 
     @property
@@ -82,7 +84,8 @@ def reserve(balance: Balance, key: str, reservation: Reservation) -> Change:
     left = balance.left
     if not reservation.amount.within(left):
         detail = f"{balance.scope} has left {_told(left)}; asked for {_told(reservation.amount)}"
-        return balance, Answer(granted=False, reason="over_budget", detail=detail, left=left)
+        told = balance if balance.refused else replace(balance, refused=True)
+        return told, Answer(granted=False, reason="over_budget", detail=detail, left=left)
     changed = replace(balance, open={**balance.open, key: reservation})
     return _alerting(changed)
 

@@ -28,6 +28,7 @@ from interlock.envelope.keys import SigningKey
 log = logging.getLogger("interlock.recorder")
 Observe = Callable[[Message], Awaitable[str]]
 Hear = Callable[[Message], None]
+Notice = Callable[[str, Message], Awaitable[None]]
 Seen = tuple[str, Message]
 Take = Callable[[list[Seen], bool], Awaitable[None]]
 
@@ -55,8 +56,9 @@ class LogBroken(Exception):
 
 
 class Recorder:
-    """observe: looks at a hop before it is recorded and gives its verdict; hear: is told of it as it comes. memory: the
-    last checkpoint, kept outside the broker. Run `await recorder.run()` in a task group.
+    """observe: looks at a hop before it is recorded and gives its verdict; hear: is told of it as it comes;
+    notice: is told of what other streams hold, before it is recorded, so at least once. memory: the last checkpoint, kept
+    outside the broker. Run `await recorder.run()` in a task group.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Recorder:
         *,
         observe: Observe,
         hear: Hear | None = None,
+        notice: Notice | None = None,
         memory: Path | None = None,
         settings: RecorderSettings | None = None,
     ) -> None:
@@ -75,6 +78,7 @@ class Recorder:
         self._key = key
         self._observe = observe
         self._hear = hear
+        self._notice = notice
         self._memory = CheckpointMemory(memory, origin_of(workspace))
         self._settings = settings or RecorderSettings()
         self._chain = Chain()
@@ -152,6 +156,8 @@ class Recorder:
                 except BusError as error:
                     log.warning("hop %s could not be judged: %s", message.sequence, error)
                     verdicts[message.sequence] = "not_judged"
+            elif self._notice is not None:
+                await self._notice(stream, message)
         return verdicts
 
     async def _record(self, batch: list[Seen], verdicts: dict[int, str]) -> bool:

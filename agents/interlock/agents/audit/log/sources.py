@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from interlock.bus.streams import DEAD, HOPS, JOURNAL, LEDGER, kv_stream, kv_subject
+from interlock.bus.streams import AUDIT, DEAD, HOPS, JOURNAL, LEDGER, kv_stream, kv_subject
 from interlock.envelope.subjects import workspace_subject
 
 PURGED = "purged"  # the event a purge is noted by, with `stream` and `before`, the first sequence that stays
+RECORDED = ("deviation", "statement", "alert.>")  # of AUDIT itself: what is not the log's own
 BUCKETS = ("trust", "contracts", "control", "approvals")
 
 
@@ -19,7 +20,7 @@ class Source(Struct, frozen=True):
 
 
 def sources(workspace: str) -> tuple[Source, ...]:
-    """Hops, decisions and effects (journals), reservations, dead letters, and the state that governs."""
+    """Hops, decisions and effects (journals), reservations, dead letters, deviations, and the state that governs."""
     streams = [
         Source(spec.name, (workspace_subject(workspace, kind, ">"),))
         for spec, kind in ((HOPS, "role"), (JOURNAL, "journal"), (LEDGER, "ledger"), (DEAD, "dead"))
@@ -28,7 +29,8 @@ def sources(workspace: str) -> tuple[Source, ...]:
         Source(kv_stream(bucket), (kv_subject(bucket, workspace), kv_subject(bucket, f"{workspace}.>")))
         for bucket in BUCKETS
     ]
-    return (*streams, *buckets)
+    own = Source(AUDIT.name, tuple(workspace_subject(workspace, "audit", *kind.split(".")) for kind in RECORDED))
+    return (*streams, own, *buckets)
 
 
 def log_subject(workspace: str) -> str:

@@ -1,0 +1,1 @@
+"""Budget alerts and deviations with deadlines (GOV-05, GOV-10)."""

@@ -1,0 +1,95 @@
+"""What people and tools say of deviations, signed: that one is resolved, or how deterministic a replay was. Pure.
+
+Resolving is for humans alone. A figure of determinism may come from whoever replays: a human or the auditor.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from interlock.envelope.amounts import Timestamp, time_ms, timestamp
+from interlock.envelope.canonical import canonical
+from interlock.envelope.ids import AgentId, Token, role_of
+from interlock.envelope.keys import SigningKey, base64url, from_base64url, is_signed_by
+from interlock.envelope.model import KeyId, Signature
+from interlock.envelope.signing import DEVIATION_DOMAIN, pre_auth
+from interlock.envelope.trust import Trust
+from interlock.envelope.verdict import Reason
+from interlock.envelope.verification import Checked
+
+Verb = Literal["resolve", "report"]
+MAY: dict[str, tuple[str, ...]] = {"resolve": ("human",), "report": ("human", "auditor")}
+MAX_BYTES = 8_192
+SKEW_MS = 60_000
+
+
+class Statement(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """verb resolve: subject is the deviation's id. verb report: subject is the goal that was replayed, per_mille how many of
+    a thousand of its decisions came out the same.
+    """
+
+    workspace: Token
+    verb: Verb
+    subject: Annotated[str, Meta(max_length=128)]
+    per_mille: Annotated[int, Meta(ge=0, le=1000)] = 0
+    why: Annotated[str, Meta(max_length=1_000)]
+    by: AgentId
+    at: Timestamp
+    key_id: KeyId
+    signature: Signature | None = None
+
+
+_decoder = msgspec.json.Decoder(Statement)
+
+
+def sign_statement(
+    key: SigningKey, *, workspace: str, verb: Verb, subject: str, why: str, by: str, at_ms: int, per_mille: int = 0
+) -> bytes:
+    """The wire form."""
+    bare = Statement(
+        workspace=workspace,
+        verb=verb,
+        subject=subject,
+        per_mille=per_mille,
+        why=why[:1_000],
+        by=by,
+        at=timestamp(at_ms),
+        key_id=key.key_id,
+    )
+    return canonical(replace(bare, signature=base64url(key.sign(pre_auth(DEVIATION_DOMAIN, canonical(bare))))))
+
+
+def read_statement(data: bytes) -> Statement | None:
+    """The statement that these bytes are, None for anything else; nothing is said of its signature."""
+    if len(data) > MAX_BYTES:
+        return None
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def check_statement(statement: Statement, trust: Trust, seen_ms: int) -> Checked:
+    """Whether it is to be believed. seen_ms: when it was stored."""
+    at_ms = time_ms(statement.at)
+    reason = trust.judge_key(statement.key_id, statement.by, at_ms, seen_ms)
+    if reason is not Reason.OK:
+        return Checked(reason, f"the key may not sign for {statement.by} now")
+    try:
+        signature = from_base64url(statement.signature or "")
+    except ValueError:
+        return Checked(Reason.BAD_SIGNATURE, "no signature")
+    bare = replace(statement, signature=None)
+    if not is_signed_by(statement.key_id, pre_auth(DEVIATION_DOMAIN, canonical(bare)), signature):
+        return Checked(Reason.BAD_SIGNATURE, f"the signature is not that of {statement.by}")
+    if statement.workspace != trust.workspace:
+        return Checked(Reason.WRONG_WORKSPACE, f"a statement for workspace {statement.workspace}")
+    if at_ms > seen_ms + SKEW_MS:
+        return Checked(Reason.FROM_FUTURE, "dated ahead of the clock")
+    if role_of(statement.by) not in MAY[statement.verb]:
+        return Checked(Reason.POLICY_DENIED, f"{statement.by} may not {statement.verb}")
+    return Checked(Reason.OK)

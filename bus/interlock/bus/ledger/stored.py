@@ -1,0 +1,50 @@
+"""Balances as the ledger stored them, for whoever reads and does not decide: the auditor, the command line."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import msgspec
+
+from interlock.bus.ledger.balance import Balance
+from interlock.bus.records import Seals, before_of, last_sealed
+from interlock.bus.streams import LEDGER
+from interlock.bus.transport import Message, Transport
+from interlock.envelope.subjects import workspace_subject
+
+_balances = msgspec.json.Decoder(Balance)
+
+
+def balance_subject(workspace: str, scope: str) -> str:
+    """Where a scope's balances are, the last one in force."""
+    return workspace_subject(workspace, "ledger", *scope.split("."))
+
+
+def balance_of(message: Message, seals: Seals) -> Balance | None:
+    """The balance that a message is, if the ledger's key sealed it for this place; it may be an earlier one."""
+    before = before_of(message)
+    return _decoded(message) if before >= 0 and seals.hold(message, before) else None
+
+
+async def stored_balance(
+    transport: Transport, workspace: str, scope: str, seals: Seals
+) -> tuple[Balance, int, int] | None:
+    """(the balance in force, ms when it was stored, ms when its scope began), None if there is none. Raises BusError."""
+    subject = balance_subject(workspace, scope)
+    message, _ = await last_sealed(transport, LEDGER.name, subject, seals)
+    balance = None if message is None else _decoded(message)
+    if message is None or balance is None:
+        return None
+    began_ms = message.stored_ms
+    async with aclosing(transport.read(LEDGER.name, [subject])) as messages:
+        async for first in messages:
+            began_ms = first.stored_ms
+            break
+    return balance, message.stored_ms, began_ms
+
+
+def _decoded(message: Message) -> Balance | None:
+    try:
+        return _balances.decode(message.data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
