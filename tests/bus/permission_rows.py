@@ -100,6 +100,7 @@ def writing() -> Iterator[Row]:
     for title, subject in (
         ("write LEDGER", f"{W}.ledger.goal.{GOAL}"),
         ("write AUDIT", f"{W}.audit.refusal"),
+        ("say that a deviation is resolved", f"{W}.audit.statement"),
         ("write a goal's journal", f"{W}.journal.goal.{GOAL}"),
         ("write an effect's journal", f"{W}.journal.effect.{GOAL}"),
         ("set a reminder", f"{W}.timer.set.approval.{GOAL}"),

@@ -126,7 +126,8 @@ ONLY = {
     "write another workspace's trust": [],
     "write KV registry": [],
     "announce a resume": ["human"],
-    "submit a goal": ["human"],
+    "submit a goal": ["auditor", "human"],  # the auditor: incident goals
+    "say that a deviation is resolved": ["auditor", "human"],  # and of these only a human's signature counts
     "ask the ledger": ["executor"],
     "store a bundle": ["auditor"],
     "hear everything": [],

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from interlock.agents.cli.approval_verbs import approvals, approve, reject
+from interlock.agents.cli.governance_verbs import budget, deviations
 from interlock.agents.cli.parameters import Dir, Json, Nats, Out
 from interlock.agents.cli.session import Session
 
@@ -25,10 +26,11 @@ keys = App(name="keys", help="Who may sign and log in: new keys, rotation, revoc
 app.command(keys)
 contract = App(name="contract", help="The signed mandate of this workspace: show it, change it, verify its history.")
 app.command(contract)
+app.command(deviations)
 policy = App(name="policy", help="Policies: the Rego that judges every hop.")
 app.command(policy)
 
-for verb in (approvals, approve, reject):
+for verb in (approvals, approve, reject, budget):
     app.command(verb)
 
 
@@ -167,14 +169,6 @@ def doctor(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
     from interlock.agents.cli.doctor import examine
 
     return anyio.run(examine, dir, nats, json)
-
-
-@app.command
-def budget(goal: str = "", *, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
-    """Limits, used, reserved, left and burn rate of the workspace's day, or of a goal."""
-    from interlock.agents.cli.budgeting import show_budget
-
-    return anyio.run(show_budget, Session(dir, nats, json), goal)
 
 
 @app.command

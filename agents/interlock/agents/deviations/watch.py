@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 import anyio
 
@@ -20,7 +21,8 @@ from interlock.agents.deviations.fold import Detection, Deviation, Event, State,
 from interlock.agents.deviations.statement import Statement, check_statement, read_statement
 from interlock.bus.control.giving import give_order
 from interlock.bus.errors import BusError, Conflict
-from interlock.bus.ledger.stored import balance_of
+from interlock.bus.ledger.balance import Balance
+from interlock.bus.ledger.stored import is_sealed, read_balance
 from interlock.bus.records import Seals
 from interlock.bus.sender import Identity
 from interlock.bus.streams import AUDIT, LEDGER
@@ -32,6 +34,7 @@ log = logging.getLogger("interlock.deviations")
 TICK_MS = 1_000
 ATTEMPTS = 8
 MAX_PENDING = 256
+MAX_SCOPES = 1_024
 Respond = Callable[[Deviation], Awaitable[None]]
 
 
@@ -51,6 +54,7 @@ class DeviationWatch:
         self._book = Book(transport, workspace, seals)
         self._ledger = Seals(Identity("gateway", seals.identity.key), seals.trust)
         self._pending: deque[Detection] = deque(maxlen=MAX_PENDING)
+        self._alerted: dict[str, int] = {}  # by scope, the highest percent that is written
         self._heard = 0  # sequence of the last statement looked at
         self._lock = anyio.Lock()
 
@@ -73,19 +77,28 @@ class DeviationWatch:
         """What the recorder is about to record of other streams than HOPS. Never raises BusError."""
         if stream != LEDGER.name:
             return
-        balance = balance_of(message, self._ledger)
-        if balance is None:
+        balance = read_balance(message)
+        if balance is None or not (balance.alerted or balance.breached or balance.refused):
             return
-        if balance.alerted:
-            try:
-                await write_alerts(self._transport, self._workspace, balance, message.stored_ms)
-            except BusError as error:
-                log.warning("an alert of %s could not be written: %s", balance.scope, error)
+        if not is_sealed(message, self._ledger):
+            return
+        if balance.alerted > self._alerted.get(balance.scope, 0):
+            await self._alert(balance, message.stored_ms)
         await self.detect(of_balance(balance, message.sequence, message.stored_ms))
+
+    async def _alert(self, balance: Balance, at_ms: int) -> None:
+        try:
+            await write_alerts(self._transport, self._workspace, balance, at_ms)
+        except BusError as error:
+            log.warning("an alert of %s could not be written: %s", balance.scope, error)
+            return
+        while len(self._alerted) >= MAX_SCOPES:
+            self._alerted.pop(next(iter(self._alerted)))
+        self._alerted[balance.scope] = balance.alerted
 
     async def detect(self, detection: Detection | None) -> None:
         """Opens a deviation if there is cause and acts at once. Never raises BusError: then it is done later."""
-        if detection is None:
+        if detection is None or detected(self.state, detection, self._now_ms()) is None:
             return
         alike = (detection.kind, detection.about)
         if any((known.kind, known.about) == alike for known in self._pending):
@@ -101,7 +114,7 @@ class DeviationWatch:
                 await self._hear()
                 while self._pending:
                     found = self._pending[0]
-                    await self._write(lambda state, one=found: _listed(detected(state, one, self._now_ms())))
+                    await self._write(partial(_opening, found, self._now_ms()))
                     self._pending.popleft()
                 await self._do_what_is_due()
             except BusError as error:
@@ -119,7 +132,7 @@ class DeviationWatch:
                 log.warning("deviation %s is open: %s", event.id, event.detail)
             else:
                 log.error("deviation %s %s: %s", event.id, event.step, event.detail)
-            await self._write(lambda state, one=event: [one] if _is_still_due(state, one) else [])
+            await self._write(partial(_still_due, event))
 
     async def _act(self, deviation: Deviation) -> None:
         if deviation.halts:
@@ -135,7 +148,7 @@ class DeviationWatch:
             async for message in messages:
                 said = believed(message, self._trust.trust)
                 if said is not None:
-                    await self._write(lambda state, one=said, at=message: after(state, one, at, self._now_ms()))
+                    await self._write(partial(after, said, message, self._now_ms()))
                 self._heard = message.sequence
 
     async def _write(self, make: Callable[[State], list[Event]]) -> None:
@@ -164,7 +177,7 @@ def believed(message: Message, trust: Trust) -> Statement | None:
     return said
 
 
-def after(state: State, said: Statement, message: Message, now_ms: int) -> list[Event]:
+def after(said: Statement, message: Message, now_ms: int, state: State) -> list[Event]:
     """What a believed statement leads to."""
     if said.verb == "report":
         found = of_report(said, message.sequence, message.stored_ms)
@@ -173,16 +186,17 @@ def after(state: State, said: Statement, message: Message, now_ms: int) -> list[
     return _listed(resolved(state, said.subject, said.by, said.why, evidence, message.stored_ms))
 
 
-def _is_still_due(state: State, event: Event) -> bool:
-    """Whether no other auditor has done it since."""
+def _opening(found: Detection, now_ms: int, state: State) -> list[Event]:
+    return _listed(detected(state, found, now_ms))
+
+
+def _still_due(event: Event, state: State) -> list[Event]:
+    """The event, unless another auditor has seen to it since."""
     known = state.get(event.id)
     if known is None or not known.is_open:
-        return False
-    return event.step == "status" or not {
-        "acted": known.acted_ms,
-        "alerted": known.alerted_ms,
-        "escalated": known.escalated_ms,
-    }.get(event.step, 0)
+        return []
+    done = {"acted": known.acted_ms, "alerted": known.alerted_ms, "escalated": known.escalated_ms}
+    return [] if done.get(event.step) else [event]
 
 
 def _listed(event: Event | None) -> list[Event]:

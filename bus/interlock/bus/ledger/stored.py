@@ -20,10 +20,18 @@ def balance_subject(workspace: str, scope: str) -> str:
     return workspace_subject(workspace, "ledger", *scope.split("."))
 
 
-def balance_of(message: Message, seals: Seals) -> Balance | None:
-    """The balance that a message is, if the ledger's key sealed it for this place; it may be an earlier one."""
+def is_sealed(message: Message, seals: Seals) -> bool:
+    """Whether the ledger's key sealed the message for this place; it may be an earlier balance."""
     before = before_of(message)
-    return _decoded(message) if before >= 0 and seals.hold(message, before) else None
+    return before >= 0 and seals.hold(message, before)
+
+
+def read_balance(message: Message) -> Balance | None:
+    """The balance that these bytes are, None for anything else; nothing is said of who wrote it."""
+    try:
+        return _balances.decode(message.data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 async def stored_balance(
@@ -32,7 +40,7 @@ async def stored_balance(
     """(the balance in force, ms when it was stored, ms when its scope began), None if there is none. Raises BusError."""
     subject = balance_subject(workspace, scope)
     message, _ = await last_sealed(transport, LEDGER.name, subject, seals)
-    balance = None if message is None else _decoded(message)
+    balance = None if message is None else read_balance(message)
     if message is None or balance is None:
         return None
     began_ms = message.stored_ms
@@ -41,10 +49,3 @@ async def stored_balance(
             began_ms = first.stored_ms
             break
     return balance, message.stored_ms, began_ms
-
-
-def _decoded(message: Message) -> Balance | None:
-    try:
-        return _balances.decode(message.data)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
