@@ -12,15 +12,18 @@ import msgspec
 import pytest
 
 from interlock.agents.audit.auditor import goal_messages
+from interlock.agents.cli.deviating import deviations_of, resolve
 from interlock.agents.cli.session import Session, statuses
 from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
 from interlock.agents.supervision.house import House, house
 from interlock.agents.workspace.broker import secure
-from interlock.agents.workspace.keys import ensure_keys, load_key
+from interlock.agents.workspace.keys import ensure_keys, load_key, load_trust
 from interlock.agents.workspace.layout import Layout
+from interlock.bus.control.giving import halts_of
 from interlock.bus.jetstream import JetStreamSettings, JetStreamTransport
 from interlock.bus.ledger.balance import Balance
 from interlock.bus.login import Login
+from interlock.bus.sender import Identity
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import clock_ms, timestamp
 from interlock.envelope.payloads import AuditReport
@@ -66,6 +69,23 @@ async def first_task(place: House, goal_id: str) -> Message:
             await anyio.sleep(0.02)
 
 
+async def mended(place: House, session: Session, goal_id: str) -> dict[str, str]:
+    """Waits until the auditor has halted what the hijacker touched; then a human resolves it, so that the goal can end.
+    Gives what was halted, by kind of deviation.
+    """
+    trust, human = load_trust(session.layout), Identity("human", load_key(session.layout, "human"))
+    with anyio.fail_after(20):
+        while True:
+            halts = await halts_of(place.transport, "default", trust)
+            if {"role:orchestrator", f"goal:{goal_id}"} <= {order.scope for order in halts.in_force}:
+                break
+            await anyio.sleep(0.05)
+    found = (await deviations_of(place.transport, "default", trust, human)).values()
+    for one in found:
+        assert await resolve(session, one.id, "the executor's key is replaced", "human") == 0
+    return {one.kind: one.halts for one in found}
+
+
 async def test_zero_effects_zero_overspend_and_named(tmp_path: Path) -> None:
     (tmp_path / "interlock.yaml").write_text(f"write_roots: ['{tmp_path}']\n")
     layout = Layout(tmp_path)
@@ -82,12 +102,14 @@ async def test_zero_effects_zero_overspend_and_named(tmp_path: Path) -> None:
         evaluator = load_key(layout, "evaluator").key_id
         hijacker = Hijacker(transport, key, await first_task(place, goal_id), evaluator)
         places = await hijacker.everything(goal(tmp_path, "stolen", 0))
+        opened = await mended(place, session, goal_id)
         status = await wait_for_end(place.transport, "default", goal_id, lambda _status, _hops: None)
         audited = await wait_for_audit(place.transport, "default", goal_id)
         messages = await goal_messages(place.transport, "default", goal_id)
         known = await statuses(place.transport, "default")
         ledger = [one async for one in place.transport.read("LEDGER", ["interlock.default.ledger.>"])]
 
+    assert opened == {"signature_failure": "role:orchestrator", "cost_breach": f"goal:{goal_id}"}
     refused_by_broker = {name for name in hijacker.told if name.startswith(("publish", "api", "read"))}
     assert {hijacker.told[name] for name in refused_by_broker} <= {"broker_refused", "bus_unavailable"}
     assert len(refused_by_broker) == 16

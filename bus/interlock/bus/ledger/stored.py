@@ -35,7 +35,7 @@ def read_balance(message: Message) -> Balance | None:
 
 
 async def stored_balance(
-    transport: Transport, workspace: str, scope: str, seals: Seals
+    transport: Transport, workspace: str, scope: str, seals: Seals | None
 ) -> tuple[Balance, int, int] | None:
     """(the balance in force, ms when it was stored, ms when its scope began), None if there is none. Raises BusError."""
     subject = balance_subject(workspace, scope)
