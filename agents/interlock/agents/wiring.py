@@ -63,40 +63,27 @@ async def orchestrator(parts: Parts) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def evaluator(parts: Parts) -> AsyncIterator[None]:
+    from interlock.agents.evaluation.evaluation import Evaluation, load_review_rules
     from interlock.agents.evaluation.evaluator import EvaluatorRole
-    from interlock.agents.evaluation.injection import load_checker
-    from interlock.agents.evaluation.review import ReviewRules
-    from interlock.agents.evaluation.risk import load_rules
-    from interlock.agents.evaluation.verify_result import SkillFacts
+    from interlock.agents.evaluation.verify_result import skill_facts
     from interlock.agents.flags.file import load_flags
     from interlock.agents.flags.provider import flag_asker
-    from interlock.agents.goal.gates import load_gates
     from interlock.skills.registry import Registry
     from interlock.skills.schemas import check
 
     registry = Registry.load(parts.skills)
-
-    def facts_of(name: str) -> SkillFacts | None:
-        skill = registry.find(name)
-        return None if skill is None else SkillFacts(skill.digest, skill.manifest.output, skill.manifest.deterministic)
-
-    rules = ReviewRules(
-        load_gates(parts.config / "gates.yaml"),
-        load_rules(parts.config / "risk.yaml"),
-        load_checker(parts.config / "injection.yaml"),
-    )
     # A flag that cannot be resolved is on: it only makes the review stricter.
     ask = flag_asker(load_flags(parts.config / "flags.yaml"), parts)
-    role = EvaluatorRole(
-        parts.sender,
-        rules,
+    evaluation = Evaluation(
+        rules=load_review_rules(parts.config),
         capabilities=registry.capabilities,
-        facts_of=facts_of,
+        facts_of=lambda name: skill_facts(registry, name),
         check_schema=check,
         contract=parts.contract,
         is_enhanced=lambda tier: ask("ai-safety-enhanced", True, riskTier=tier),
         approvals=registry.approvals,
     )
+    role = EvaluatorRole(parts.sender, evaluation)
     async with worker(parts, receiving(parts, role.handle), on_dead=tell_orchestrator(parts)).running():
         yield
 

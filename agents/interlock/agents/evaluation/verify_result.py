@@ -7,7 +7,7 @@ executor's key, the digests in it against what the result says.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +19,9 @@ from interlock.envelope.model import Attestation
 from interlock.envelope.payloads import Finding, Ground, TaskResult, Verification
 from interlock.envelope.signing import is_valid_attestation
 
+if TYPE_CHECKING:
+    from interlock.skills.registry import Registry
+
 SchemaCheck = Callable[[Any, Any], list[tuple[str, str]]]
 OUTPUT_SUBJECT = "output.json"
 
@@ -29,6 +32,12 @@ class SkillFacts(Struct, frozen=True):
     digest: str
     output_schema: Any
     deterministic: bool
+
+
+def skill_facts(registry: Registry, name: str) -> SkillFacts | None:
+    """Of a skill of these; None for one that is not there."""
+    skill = registry.find(name)
+    return None if skill is None else SkillFacts(skill.digest, skill.manifest.output, skill.manifest.deterministic)
 
 
 def verify_result(

@@ -24,19 +24,8 @@ from interlock.agents.approvals.view import ApprovalStatus
 from interlock.agents.goal.approving import matters
 from interlock.agents.goal.deadline import deadline_ms
 from interlock.agents.goal.decide import Decider
-from interlock.agents.goal.state import (
-    AnyEvent,
-    ApprovalTimedOut,
-    Audited,
-    Began,
-    DeadlinePassed,
-    Escalated,
-    GoalState,
-    Learned,
-    Reviewed,
-    Send,
-    Verified,
-)
+from interlock.agents.goal.events import event_of
+from interlock.agents.goal.state import AnyEvent, ApprovalTimedOut, Began, DeadlinePassed, GoalState, Send
 from interlock.agents.orchestration.asking import (
     check,
     decision_event,
@@ -60,17 +49,7 @@ from interlock.bus.transport import Transport
 from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.children import ChildRefused
 from interlock.envelope.ids import is_uuid7
-from interlock.envelope.payloads import (
-    AuditReport,
-    Escalation,
-    Ground,
-    HumanDecision,
-    Intake,
-    KnowledgePack,
-    PlanDraft,
-    PlanVerdict,
-    Verification,
-)
+from interlock.envelope.payloads import Ground, HumanDecision, Intake, PlanDraft
 from interlock.envelope.verdict import Reason
 
 log = logging.getLogger("interlock.orchestrator")
@@ -190,36 +169,14 @@ class OrchestratorRole:
             log.warning("open goals could not be read: %s", error)
 
     async def _event_of(self, hop: Hop) -> AnyEvent:
-        envelope, payload = hop.envelope, hop.envelope.payload
-        cause, at_ms = envelope.id, hop.now_ms
-        if isinstance(payload, Intake):
-            planned = await self._plan(payload)
-            draft = planned if isinstance(planned, PlanDraft) else None
-            problems = [] if isinstance(planned, PlanDraft) else planned
-            slim = msgspec.structs.replace(payload, tasks=[], release=None)
-            return Began(
-                cause=cause,
-                at_ms=at_ms,
-                origin=hop.origin,
-                intake=slim,
-                draft=draft,
-                problems=problems,
-                grants=envelope.attestations,
-                terms=self._terms,
-            )
-        if isinstance(payload, PlanVerdict):
-            return Reviewed(cause=cause, at_ms=at_ms, origin=hop.origin, verdict=payload)
-        if isinstance(payload, Verification):
-            return Verified(cause=cause, at_ms=at_ms, verification=payload, attestations=envelope.attestations)
-        if isinstance(payload, AuditReport):
-            return Audited(cause=cause, at_ms=at_ms, report=payload)
-        if isinstance(payload, KnowledgePack):
-            return Learned(cause=cause, at_ms=at_ms, pack=payload)
-        if isinstance(payload, Escalation):
-            return Escalated(cause=cause, at_ms=at_ms, sender=envelope.sender, escalation=payload)
+        payload = hop.envelope.payload
         if isinstance(payload, HumanDecision):
             return decision_event(hop, self._trust)
-        raise Refusal(Reason.WRONG_PAYLOAD, f"an orchestrator does not handle {type(payload).__name__}")
+        planned = await self._plan(payload) if isinstance(payload, Intake) else []
+        event = event_of(hop.envelope, hop.origin, hop.now_ms, planned, self._terms)
+        if event is None:
+            raise Refusal(Reason.WRONG_PAYLOAD, f"an orchestrator does not handle {type(payload).__name__}")
+        return event
 
     async def _happened(self, goal_id: str, event: AnyEvent) -> None:
         goal = self._entry(goal_id)

@@ -1,0 +1,1 @@
+"""Replay: recorded goals through today's code, every decision compared (AUD-04)."""
