@@ -1,0 +1,82 @@
+"""Today's code, as replay runs it: the deciders of the roles, put together from configuration, skills and playbooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from interlock.agents.evaluation.evaluation import Evaluation, load_review_rules
+from interlock.agents.evaluation.verify_result import skill_facts
+from interlock.agents.flags.file import load_flags, resolve
+from interlock.agents.goal.decide import Decider
+from interlock.agents.goal.events import Planned
+from interlock.agents.planning.catalogue import Catalogue, load_catalogue
+from interlock.agents.planning.planner import draft_plan
+from interlock.envelope.amounts import time_ms
+from interlock.envelope.contract_chain import Chain
+from interlock.envelope.payloads import Intake
+
+# Whether the flag ai-safety-enhanced is on, by risk tier and time in ms.
+Enhanced = Callable[[str, int], bool]
+
+
+class Code(Struct, frozen=True, kw_only=True):
+    """Deciders of all roles whose decisions are replayed."""
+
+    decider: Decider
+    evaluation: Evaluation
+    catalogue: Catalogue
+    enhanced: Enhanced
+
+    def plan(self, intake: Intake) -> Planned:
+        return draft_plan(intake, self.catalogue)
+
+    def evaluation_at(self, chain: Chain | None, at_ms: int) -> Evaluation:
+        """With the contract and the flags that were in force then."""
+        return replace(
+            self.evaluation,
+            contract=None if chain is None else InForce(chain_at(chain, at_ms)),
+            is_enhanced=lambda tier: self.enhanced(tier, at_ms),
+        )
+
+
+class InForce(Struct, frozen=True):
+    """A gates.ContractSource that does not change."""
+
+    chain: Chain
+
+
+def chain_at(chain: Chain, at_ms: int) -> Chain:
+    """The versions that had been issued then; at least the first."""
+    if time_ms(chain.head.contract.issued_at) <= at_ms:
+        return chain
+    known = [version for version in chain.versions if time_ms(version.contract.issued_at) <= at_ms]
+    return Chain(known or chain.versions[:1])
+
+
+def load_code(
+    config: Path, *, skills: Sequence[Path], playbooks: Sequence[Path], workspace: str, environment: str
+) -> Code:
+    """Raises SkillsError, ValueError or UserError for a broken file."""
+    from interlock.skills.schemas import check
+
+    rules = load_review_rules(config)
+    catalogue = load_catalogue(config, skills, playbooks)
+    registry = catalogue.registry
+    capabilities = registry.capabilities()
+    flag = load_flags(config / "flags.yaml").get("ai-safety-enhanced")
+
+    def enhanced(tier: str, at_ms: int) -> bool:
+        said = {"workspace": workspace, "environment": environment, "riskTier": tier}
+        return flag is None or bool(resolve(flag, said, at_ms).value)
+
+    evaluation = Evaluation(
+        rules=rules,
+        capabilities=lambda: capabilities,
+        facts_of=lambda name: skill_facts(registry, name),
+        check_schema=check,
+    )
+    return Code(decider=Decider(rules.gates), evaluation=evaluation, catalogue=catalogue, enhanced=enhanced)
