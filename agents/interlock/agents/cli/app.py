@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 from interlock.agents.cli.approval_verbs import approvals, approve, reject
 from interlock.agents.cli.governance_verbs import budget, deviations
 from interlock.agents.cli.parameters import Dir, Json, Nats, Out
+from interlock.agents.cli.replay_verb import replay
 from interlock.agents.cli.session import Session
 
 app = App(
@@ -30,7 +31,7 @@ app.command(deviations)
 policy = App(name="policy", help="Policies: the Rego that judges every hop.")
 app.command(policy)
 
-for verb in (approvals, approve, reject, budget):
+for verb in (approvals, approve, reject, budget, replay):
     app.command(verb)
 
 

@@ -22,9 +22,7 @@ from interlock.envelope.payloads import (
 Planned = PlanDraft | list[Ground]
 
 
-def event_of(
-    envelope: Envelope, origin: Origin, at_ms: int, planned: Planned, terms: ApprovalTerms
-) -> AnyEvent | None:
+def event_of(envelope: Envelope, origin: Origin, at_ms: int, planned: Planned, terms: ApprovalTerms) -> AnyEvent | None:
     """What the envelope tells its goal; None if it tells it nothing. origin: the envelope as a parent. planned: for an
     intake, its draft or why there is none; not looked at otherwise. terms: what the goal is to ask
     of approvals.

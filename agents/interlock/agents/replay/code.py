@@ -66,7 +66,7 @@ def load_code(
     rules = load_review_rules(config)
     catalogue = load_catalogue(config, skills, playbooks)
     registry = catalogue.registry
-    capabilities = registry.capabilities()
+    capabilities, approvals = registry.capabilities(), registry.approvals()
     flag = load_flags(config / "flags.yaml").get("ai-safety-enhanced")
 
     def enhanced(tier: str, at_ms: int) -> bool:
@@ -78,5 +78,6 @@ def load_code(
         capabilities=lambda: capabilities,
         facts_of=lambda name: skill_facts(registry, name),
         check_schema=check,
+        approvals=lambda: approvals,
     )
     return Code(decider=Decider(rules.gates), evaluation=evaluation, catalogue=catalogue, enhanced=enhanced)

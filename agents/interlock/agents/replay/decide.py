@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from interlock.agents.goal.events import Planned, event_of
-from interlock.agents.goal.state import AnyEvent, Began, DeadlinePassed, GoalState, Send
+from interlock.agents.goal.state import AnyEvent, ApprovalTimedOut, Began, DeadlinePassed, GoalState, Send
+from interlock.agents.orchestration.asking import decision_event
 from interlock.agents.orchestration.granting import with_token
 from interlock.agents.replay.code import Code, InForce, chain_at
 from interlock.agents.replay.compare import (
@@ -26,15 +27,16 @@ from interlock.agents.replay.compare import (
 )
 from interlock.agents.replay.recording import Recording
 from interlock.bus.gates import CONSEQUENCE, Receiver, receiving_gates
-from interlock.bus.hop import Disposition, Hop
+from interlock.bus.hop import Disposition, Hop, Refusal
 from interlock.bus.sender import Identity
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import ZERO, Amount, time_ms
+from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.children import ChildRefused, Draft, Origin, derive, origin_of
 from interlock.envelope.ids import derived_id, role_of
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import Envelope
-from interlock.envelope.payloads import AnyPayload, Escalation, HaltNotice, Intake, PlanDraft
+from interlock.envelope.payloads import AnyPayload, Escalation, HaltNotice, HumanDecision, Intake, PlanDraft
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
@@ -210,7 +212,7 @@ class _Replay:
             cause = self._read.get(event.cause)
             if cause is not None:
                 self._event(cause, event)
-            elif not isinstance(event, DeadlinePassed):
+            elif not isinstance(event, DeadlinePassed | ApprovalTimedOut):
                 self._differ(None, "event", f"the hop {event.cause} that a journal record names", "not among the hops")
             sends = self._code.decider.apply(state, event)
             identity = Identity(self._orchestrators[0], self._key)
@@ -219,9 +221,7 @@ class _Replay:
                 self._send(cause, send, event.at_ms, may_lack=last and not self._recording.ended)
 
     def _event(self, cause: _Read, recorded: AnyEvent) -> None:
-        envelope = cause.envelope
-        planned = self._planned(envelope.payload, recorded)
-        now = event_of(envelope, cause.origin, recorded.at_ms, planned)
+        now = self._event_now(cause, recorded)
         kind: Kind = "plan" if isinstance(recorded, Began) else "event"
         if now == recorded:
             self._report.compared(None)
@@ -229,6 +229,18 @@ class _Replay:
         path, left, right = first_difference(recorded, now)
         what = "the plan drafted from it" if kind == "plan" else "what it tells the goal"
         self._differ(cause, kind, what, right, left, path)
+
+    def _event_now(self, cause: _Read, recorded: AnyEvent) -> AnyEvent | None:
+        envelope = cause.envelope
+        if isinstance(envelope.payload, HumanDecision):
+            hop = Hop(cause.message, recorded.at_ms)
+            hop.parsed, hop.digest = envelope, cause.digest
+            try:
+                return decision_event(hop, _Trusted(self._recording.trust))
+            except Refusal:
+                return None
+        terms = recorded.terms if isinstance(recorded, Began) else ApprovalTerms()
+        return event_of(envelope, cause.origin, recorded.at_ms, self._planned(envelope.payload, recorded), terms)
 
     def _planned(self, payload: AnyPayload, recorded: AnyEvent) -> Planned:
         """A model's plan is an input: it is not asked again."""
