@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustStore, 
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parents[1] / "config"
+KeyOf = Callable[[str, str], SigningKey]
 # Ada and Bob may approve anything, Eve starts plans only, Mallory nothing.
 HUMANS = {
     "human": CAPABILITIES["human"],
@@ -48,12 +49,12 @@ ROLES = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthes
 
 
 class Keys:
-    """Keys, trust and contract of one workspace (a gates.TrustSource and ContractSource)."""
+    """Keys, trust and contract of one workspace (a gates.TrustSource and ContractSource). key_of: by name and kind."""
 
-    def __init__(self, workspace: str) -> None:
+    def __init__(self, workspace: str, key_of: KeyOf = lambda _name, kind: SigningKey.generate(kind)) -> None:
         now = clock_ms()
-        self.root = SigningKey.generate("O")
-        self.agents = {role: SigningKey.generate() for role in (*ROLES, *HUMANS)}
+        self.root = key_of("root", "O")
+        self.agents = {role: key_of(role, "U") for role in (*ROLES, *HUMANS)}
         window = {"not_before": timestamp(now - 60_000), "not_after": timestamp(now + 10**10)}
         records = [
             AgentRecord(

@@ -64,6 +64,8 @@ _FOLLOWED = Access(
     reads=_kv("trust", "control", "contracts"),
     hears=("$KV.trust.>", "$KV.control.>", "$KV.contracts.>", "control.>"),
 )
+# Where people tell recorded hops again; no role listens there and no stream stores it (`interlock replay --to`).
+SANDBOX = "interlock-replay.>"
 ACCESS: dict[str, Access] = {
     "gateway": Access(
         writes=("ledger.>",),
@@ -104,6 +106,7 @@ ACCESS: dict[str, Access] = {
             "$KV.control._all.{workspace}",
             "$JS.API.STREAM.INFO.*",
             "$JS.API.CONSUMER.INFO.*.*",
+            SANDBOX,
         ),
         reads=(HOPS.name, JOURNAL.name, LEDGER.name, DEAD.name, AUDIT.name, *_EVERY_KV, *_EVERY_OBJECT),
         hears=("role.>", "journal.>", "ledger.>", "dead.>", "audit.>", "$KV.>"),
@@ -159,7 +162,7 @@ def routes(role: str) -> list[str]:
 
 
 def _placed(workspace: str, subject: str) -> str:
-    if subject.startswith("$"):
+    if subject.startswith("$") or subject == SANDBOX:
         return subject.format(workspace=workspace)
     return workspace_subject(workspace, subject)
 

@@ -122,18 +122,17 @@ class _Replay:
             recorded = self._recording.refused.get((role, message.sequence))
             if recorded is not None:
                 hop.now_ms = recorded.at_ms
-            if role in _UNJUDGED:
-                reason, detail = self._first_reason(hop, "", ReplayMemory())
-            else:
-                reason, detail = self._first_reason(hop, role, memories.setdefault(role, ReplayMemory()))
-            if reason is Reason.OK and hop.parsed is not None:
-                self._remember(_Read(message, hop.parsed, hop.digest))
-            if role in _UNJUDGED:
-                continue
+            unjudged = role in _UNJUDGED
+            memory = ReplayMemory() if unjudged else memories.setdefault(role, ReplayMemory())
+            reason, detail = self._first_reason(hop, "" if unjudged else role, memory)
             told = str(Reason.OK) if recorded is None else recorded.reason
-            self._report.compared(
-                None if _agree(reason, told) else self._gate_differs(message, hop, told, reason, detail)
-            )
+            # What was let in then had its consequences, whatever today's gates say of it.
+            if hop.parsed is not None and (reason is Reason.OK or (told == Reason.OK and not unjudged)):
+                self._remember(_Read(message, hop.parsed, hop.digest))
+            if not unjudged:
+                self._report.compared(
+                    None if _agree(reason, told) else self._gate_differs(message, hop, told, reason, detail)
+                )
 
     def _first_reason(self, hop: Hop, role: str, memory: ReplayMemory) -> tuple[Reason, str]:
         recording = self._recording
