@@ -52,6 +52,7 @@ def messages() -> Iterator[Row]:
     for role in USER_ROLES:
         yield one(f"answer into the inbox of {role}", f"{inbox_prefix(role)}.a.b")
     yield one("answer into anybody's inbox", "_INBOX.a.b")
+    yield one("tell recorded hops again in a sandbox", f"interlock-replay.trial.w.role.evaluator.{GOAL}.plan")
     yield one("speak in another workspace", f"interlock.other.role.evaluator.{GOAL}.observe")
 
 

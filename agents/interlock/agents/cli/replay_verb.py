@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import anyio
@@ -24,6 +25,9 @@ def replay(
     pace: Annotated[
         Literal["original", "full"], Parameter(help="With --to: with the pauses they had, or none.")
     ] = "full",
+    skills: Annotated[
+        tuple[Path, ...], Parameter(name="--skills", negative="", help="A directory of skills, as the goal brought it.")
+    ] = (),
     root: Annotated[tuple[str, ...], Parameter(negative="", help="A public root key to trust a bundle by.")] = (),
     dir: Dir = None,
     nats: Nats = "",
@@ -33,6 +37,6 @@ def replay(
     from interlock.agents.cli.replaying import Wanted, replay_goals
 
     wanted = Wanted(
-        goal=goal, from_sequence=from_sequence, from_time=from_time, live=live, to=to, pace=pace, roots=root
+        goal=goal, from_sequence=from_sequence, from_time=from_time, live=live, to=to, pace=pace, skills=skills, roots=root
     )
     return anyio.run(replay_goals, Session(dir, nats, json), wanted)

@@ -47,6 +47,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     live: bool = False
     to: str = ""
     pace: Literal["original", "full"] = "full"
+    skills: tuple[Path, ...] = ()
     roots: tuple[str, ...] = ()
 
 
@@ -135,7 +136,7 @@ async def _each(session: Session, wanted: Wanted, recordings: list[Recording], t
     from interlock.agents.replay.decide import replay
 
     settings, root = session.settings, session.layout.root
-    skills = [(root / path).resolve() for path in settings.skills]
+    skills = [(root / path).resolve() for path in settings.skills] + [path.resolve() for path in wanted.skills]
     playbooks = [(root / path).resolve() for path in settings.playbooks]
     code_of: dict[str, Code] = {}
     good = True

@@ -59,7 +59,8 @@ class LiveReport(Struct, rename="camel", kw_only=True):
 
     @property
     def ok(self) -> bool:
-        return self.per_mille >= WANTED_PER_MILLE
+        """False where nothing of what there is could be run."""
+        return self.per_mille >= WANTED_PER_MILLE and (self.run > 0 or not self.not_run)
 
 
 async def replay_live(
