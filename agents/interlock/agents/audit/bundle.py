@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from interlock.agents.audit.auditor import BUNDLES, goal_messages, is_truncated
+from interlock.agents.audit.log.collecting import log_section
 from interlock.agents.audit.packing import PackingError, packed
 from interlock.agents.audit.verify_bundle import VERSION
 from interlock.agents.errors import UserError
@@ -30,9 +31,10 @@ from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import sha256_hex
 from interlock.envelope.keys import base64url
 from interlock.envelope.model import Envelope
-from interlock.envelope.payloads import ApprovalRequest, AuditReport, KnowledgePack, Task, TaskResult
+from interlock.envelope.payloads import ApprovalRequest, AuditReport, Completion, KnowledgePack, Task, TaskResult
 from interlock.envelope.signing import BUNDLE_DOMAIN, pre_auth
 from interlock.envelope.subjects import workspace_subject
+from interlock.envelope.trust import TrustError, load
 from interlock.envelope.verification import Limits, decode
 
 EFFECTS_AT_ONCE = 200
@@ -83,6 +85,7 @@ async def make_bundle(
         "artefacts": _artefacts(hops, bounds),
         "signatures": await _signatures(transport, workspace, goal_id),
         "config": _config(),
+        "log": await _log(transport, workspace, goal_id, trust, roots, hops, bounds),
     }
     now_ms = transport.clock.now_ms()
     data = assemble(sections, signer, timestamp(now_ms))
@@ -183,6 +186,26 @@ async def _signatures(transport: Transport, workspace: str, goal_id: str) -> Any
         return msgspec.json.decode(await transport.get_object(BUNDLES, status.log))
     except NotFound:
         return None
+
+
+async def _log(
+    transport: Transport,
+    workspace: str,
+    goal_id: str,
+    store: bytes,
+    roots: Sequence[str],
+    hops: Sequence[Message],
+    limits: Limits,
+) -> Any:
+    """The goal's records in the audit log, proven; None where no checkpoint covers the goal up to its completion."""
+    try:
+        trust = load(store, roots)
+    except TrustError as error:
+        raise UserError(error.reason, str(error), "Restore the trust store", 2) from error
+    envelopes = ((hop.sequence, decode(hop.data, limits).envelope) for hop in hops)
+    ends = [sequence for sequence, one in envelopes if one is not None and isinstance(one.payload, Completion)]
+    section = await log_section(transport, workspace, goal_id, trust, ends[0] if ends else hops[-1].sequence)
+    return None if section is None else msgspec.to_builtins(section)
 
 
 def _config() -> dict[str, str]:

@@ -12,9 +12,11 @@ from msgspec import Struct
 from interlock.agents.audit.check import Check
 from interlock.agents.audit.contract_check import check_chain, check_mandate
 from interlock.agents.audit.hop_graph import HopAudit, audit_hops
+from interlock.agents.audit.log.bundled import check_section
 from interlock.agents.audit.packing import MAX_BYTES, PackingError, unpacked
 from interlock.agents.audit.signature_log import signature_log
 from interlock.agents.kms.signatures import SCHEMES, is_valid
+from interlock.bus.streams import HOPS, JOURNAL
 from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.amounts import time_ms
 from interlock.envelope.canonical import canonical
@@ -41,14 +43,18 @@ SECTIONS = (
     "artefacts",
     "signatures",
     "config",
+    "log",
 )
 
 
 class BundleVerdict(Struct, frozen=True):
-    """valid: every check held. pinned: the roots came from the caller, not from the bundle itself."""
+    """valid: every check held. pinned: the roots came from the caller, not from the bundle itself. logged: the audit log
+    proves the hops too; a bundle made before a checkpoint covered its goal has no such proof.
+    """
 
     valid: bool
     pinned: bool
+    logged: bool
     checks: list[Check]
 
 
@@ -67,20 +73,27 @@ class _Hop(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
         return Message(self.subject, data, headers, self.sequence, self.stored_ms)
 
 
+class _Text(Struct, frozen=True, forbid_unknown_fields=True):
+    sequence: int
+    subject: str
+    text: str
+
+
 def verify_bundle(data: bytes, roots: Sequence[str] = ()) -> BundleVerdict:
     """Never raises, whatever the bytes. roots: public root keys to trust; none: those the bundle names, and the
     verdict says so.
     """
     checks: list[Check] = []
+    logged = False
     try:
         content = _content(data)
         checks.append(Check("form", True, "gzip of canonical JSON, nothing before or after"))
-        _check_all(content, roots, checks)
+        logged = _check_all(content, roots, checks)
     except _Broken as error:
         checks.append(Check(error.name, False, str(error)))
     except (ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError) as error:
         checks.append(Check("form", False, f"{type(error).__name__}: {str(error)[:200]}"))
-    return BundleVerdict(all(check.ok for check in checks), bool(roots), checks)
+    return BundleVerdict(all(check.ok for check in checks), bool(roots), logged, checks)
 
 
 class _Broken(Exception):
@@ -102,7 +115,8 @@ def _content(data: bytes) -> dict[str, Any]:
     return content
 
 
-def _check_all(content: dict[str, Any], roots: Sequence[str], checks: list[Check]) -> None:
+def _check_all(content: dict[str, Any], roots: Sequence[str], checks: list[Check]) -> bool:
+    """Whether the audit log proves the hops."""
     manifest, sections = content["manifest"], content["sections"]
     version = manifest["bundleVersion"]
     if type(version) is not int or version != VERSION:
@@ -113,7 +127,8 @@ def _check_all(content: dict[str, Any], roots: Sequence[str], checks: list[Check
     named = list(roots) or [str(root) for root in sections["trust"]["roots"]]
     chain = check_chain(sections["contract"], Signers(tuple(named), trust), checks)
     _check_signer(manifest, trust, chain, checks)
-    _check_hops(sections, trust, chain, checks)
+    last_sequence = _check_hops(sections, trust, chain, checks)
+    return _check_audit_log(sections, trust, last_sequence, checks)
 
 
 def _check_signature(manifest: dict[str, Any], signature: str, checks: list[Check]) -> None:
@@ -161,7 +176,8 @@ def _check_signer(manifest: dict[str, Any], trust: Trust, chain: Chain | None, c
     checks.append(Check("signer", reason is Reason.OK, f"key of {key.agent}: {reason}"))
 
 
-def _check_hops(sections: dict[str, Any], trust: Trust, chain: Chain | None, checks: list[Check]) -> None:
+def _check_hops(sections: dict[str, Any], trust: Trust, chain: Chain | None, checks: list[Check]) -> int:
+    """Answers the sequence of the completion, else of the last hop."""
     hops = msgspec.convert(sections["hops"], list[_Hop])
     messages = [hop.message for hop in hops]
     sequences = [hop.sequence for hop in hops]
@@ -177,6 +193,24 @@ def _check_hops(sections: dict[str, Any], trust: Trust, chain: Chain | None, che
     _check_attestations(audit, trust, checks)
     _check_log(sections, audit, checks)
     _check_goal(sections, audit, checks)
+    ends = [hop.sequence for hop in audit.hops if hop.envelope and isinstance(hop.envelope.payload, Completion)]
+    return ends[0] if ends else sequences[-1] if sequences else 0
+
+
+def _check_audit_log(sections: dict[str, Any], trust: Trust, last_sequence: int, checks: list[Check]) -> bool:
+    hops, journal = msgspec.convert(sections["hops"], list[_Hop]), msgspec.convert(sections["journal"], list[_Text])
+    return check_section(
+        sections["log"],
+        workspace=str(sections["goal"]["workspace"]),
+        goal_id=str(sections["goal"]["goalId"]),
+        trust=trust,
+        messages={
+            HOPS.name: [(hop.sequence, hop.subject, sha256_hex(hop.message.data)) for hop in hops],
+            JOURNAL.name: [(entry.sequence, entry.subject, sha256_hex(entry.text.encode())) for entry in journal],
+        },
+        last_sequence=last_sequence,
+        checks=checks,
+    )
 
 
 def _check_attestations(audit: HopAudit, trust: Trust, checks: list[Check]) -> None:

@@ -52,5 +52,7 @@ def verify_file(session: Session, path: Path, roots: Sequence[str]) -> int:
     summary = "valid" if verdict.valid else "INVALID"
     if verdict.valid and not verdict.pinned:
         summary += ", as far as the bundle itself is trusted: give --root"
+    if verdict.valid and not verdict.logged:
+        summary += "; the audit log does not prove it (see log)"
     session.say("\n".join([*lines, f"{path}: {summary}"]), msgspec.to_builtins(verdict))
     return 0 if verdict.valid else 2

@@ -37,6 +37,13 @@ def replay(
     from interlock.agents.cli.replaying import Wanted, replay_goals
 
     wanted = Wanted(
-        goal=goal, from_sequence=from_sequence, from_time=from_time, live=live, to=to, pace=pace, skills=skills, roots=root
+        goal=goal,
+        from_sequence=from_sequence,
+        from_time=from_time,
+        live=live,
+        to=to,
+        pace=pace,
+        skills=skills,
+        roots=root,
     )
     return anyio.run(replay_goals, Session(dir, nats, json), wanted)
