@@ -3,11 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo test check bench docs-check lock clean venv venv-dev
+.PHONY: help demo test check bench chaos docs-check lock clean venv venv-dev
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo | test | check | bench | docs-check | lock | clean"
+	@echo "make demo | test | check | bench | chaos | docs-check | lock | clean"
 
 venv:
 	@$(PYTHON) scripts/bootstrap.py run
@@ -30,6 +30,9 @@ check: venv-dev
 
 bench: venv-dev
 	@$(BIN)/python scripts/bench $(ARGS)
+
+chaos: venv-dev
+	@$(BIN)/python scripts/campaigns $(ARGS)
 
 docs-check: venv-dev
 	@$(BIN)/python -m pytest tests/docs

@@ -23,6 +23,7 @@ from interlock.bus.control.halts import Doing, doing_of
 from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.deadletters import bury
 from interlock.bus.errors import BusError
+from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Disposition, Handler, Hop, Outcome, Postpone, Refusal
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
@@ -122,12 +123,15 @@ class Actor:
         """Handles and answers. What a halt forbids is told, and then nothing was answered."""
         message = incoming.message
         hop = Hop(message, self._transport.clock.now_ms(), again=again)
+        failpoint("hop_received")
         try:
             used = await self._excuses.attempts(message, self._attempts)
             outcome = await self._handled(hop) if used <= self._attempts else NEVER_ANSWERED
             if outcome.disposition is Disposition.RETRY and outcome.reason is Reason.HALTED:
                 return doing_of(self._agent, hop.envelope)
+            failpoint("hop_handled")
             await self._answer(incoming, hop, outcome, used)
+            failpoint("hop_answered")
         except (BusError, Postpone) as error:
             if isinstance(error, Postpone) and error.reason is Reason.HALTED:
                 return doing_of(self._agent, hop.envelope)  # nobody may be told now that it is given up
@@ -190,6 +194,7 @@ class Actor:
         else:
             if hop.authentic and self._on_dead is not None:
                 await self._on_dead(hop, outcome)
+            failpoint("letter_due")
             await bury(
                 self._transport,
                 self._workspace,
@@ -200,6 +205,7 @@ class Actor:
                 detail=outcome.detail,
                 now_ms=hop.now_ms,
             )
+            failpoint("letter_stored")
             await incoming.terminate(outcome.reason)
         for observe in self._observers:
             try:

@@ -11,6 +11,7 @@ from interlock.bus.authority import judge
 from interlock.bus.control.halts import Doing
 from interlock.bus.control.source import NO_CONTROL, ControlSource, proceed
 from interlock.bus.errors import IdTaken, Refused
+from interlock.bus.failpoints import failpoint
 from interlock.bus.gates import TRACEPARENT
 from interlock.bus.streams import HOPS
 from interlock.bus.transport import Transport
@@ -93,12 +94,14 @@ class Sender:
         envelope = child.envelope
         if envelope.intent != "escalate":
             proceed(self._control, Doing(agent=self.identity.agent, goal=envelope.goal_id))
+        failpoint("child_signed")
         ack = await self._transport.publish(
             envelope.subject,
             child.wire,
             message_id=envelope.id,
             headers={TRACEPARENT: f"00-{envelope.trace_id}-{envelope.span_id}-01"},
         )
+        failpoint("child_stored")
         if ack.duplicate:
             await self._check_ours(envelope, ack.sequence)
         return ack.sequence

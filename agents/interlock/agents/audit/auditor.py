@@ -26,6 +26,7 @@ from interlock.agents.deviations.watch import DeviationWatch
 from interlock.agents.parts import Parts, receiving, tell_orchestrator, worker
 from interlock.agents.status import AuditStatus, read_audit, write_audit
 from interlock.bus.deadletters import bury
+from interlock.bus.failpoints import failpoint
 from interlock.bus.gates import TrustSource
 from interlock.bus.hop import DONE, Hop, Outcome, Refusal
 from interlock.bus.sender import Sender
@@ -173,6 +174,7 @@ class AuditorRole:
         name = f"signatures-{self._workspace}-{goal_id}.json"
         written = signature_log(self._workspace, goal_id, audit, at)
         await self._transport.put_object(BUNDLES, name, canonical(written))
+        failpoint("goal_closing")
         await self._transport.publish(
             workspace_subject(self._workspace, "audit", "signatures"),
             msgspec.json.encode({"goalId": goal_id, "log": name, "summary": written["summary"]}),

@@ -32,6 +32,7 @@ from interlock.agents.goal.resources import task_resources
 from interlock.bus.control.halts import Doing, doing_of
 from interlock.bus.control.source import NO_CONTROL, ControlSource, proceed
 from interlock.bus.errors import BusError, Conflict, NotFound
+from interlock.bus.failpoints import failpoint
 from interlock.bus.gates import TrustSource
 from interlock.bus.hop import Disposition, Hop, Outcome, Postpone, Refusal
 from interlock.bus.sender import Sender
@@ -105,6 +106,7 @@ class ExecutorRole:
             settled = record
         else:
             settled = await self._carry_out(hop, task, revision, interrupted=record is not None)
+        failpoint("outcome_stored")
         await self._answer(hop, settled)
         result = settled.result
         spent = Amount(result.usage.tokens, micro_usd(result.cost_usd), result.usage.wall_ms, 1)
@@ -144,14 +146,17 @@ class ExecutorRole:
             if external and interrupted:
                 return await self._find_out(hop, task, request, revision)
             if external:
+                failpoint("intent_due")
                 intent = Intent(task=task.task_id, skill=skill.digest, at_ms=hop.now_ms)
                 revision = await self._claim(hop, intent, revision)
+                failpoint("intent_stored")
             try:
                 ran = await self._run(hop, task, skill, request)
             except HaltedRun as halted:
                 if external and not halted.begun:
                     await self._journal.withdraw(hop.envelope.id, hop.now_ms, revision)
                 raise
+        failpoint("effect_done")
         return await self._settle(hop, ran.result, revision, ran)
 
     def _check_token(self, hop: Hop, task: Task, capability: str) -> Verdict:

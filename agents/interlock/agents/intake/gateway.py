@@ -32,6 +32,7 @@ from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.control.waiting import held_until_allowed
 from interlock.bus.deadletters import bury
 from interlock.bus.errors import BusError, Unavailable
+from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Postpone
 from interlock.bus.ledger.client import Ask, open_goal
 from interlock.bus.ledger.writer import LedgerWriter
@@ -125,7 +126,9 @@ class GatewayRole:
             if not await self._let_in(incoming):
                 await incoming.ack()
                 return
+            failpoint("goal_received")
             answer = await self._taken_in(message)
+            failpoint("goal_published")
             if isinstance(answer, list):
                 await self._tell(message, answer)
             else:
@@ -215,6 +218,7 @@ class GatewayRole:
             raise Unavailable(f"the ledger is not available: {opened.detail}")
         if not opened.granted:
             return [problem(["budget_limits"], f"{opened.reason}: {opened.detail}")]
+        failpoint("goal_opened")
         await self._publish(intake, goal_id, began_ms, ttl_ms, context)
         return answer
 

@@ -39,6 +39,7 @@ from interlock.agents.status import BUCKET, GoalStatus, decoded, write_status
 from interlock.bus.control.halts import Doing
 from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.errors import BusError, Conflict
+from interlock.bus.failpoints import failpoint
 from interlock.bus.gates import TrustSource
 from interlock.bus.hop import DONE, Hop, Outcome, Postpone, Refusal
 from interlock.bus.journal import append, journal_subject, read_journal
@@ -189,9 +190,12 @@ class OrchestratorRole:
                 return
             else:
                 sends, at_ms = await self._decide(goal, goal_id, event), event.at_ms
+            failpoint("event_recorded")
             await self._send([with_token(send, goal.state, self._sender.identity, at_ms) for send in sends], at_ms)
+            failpoint("event_sent")
             await self._tell(goal, goal_id)
             await tell_approvals(self._transport, self._workspace, goal_id, goal.state, goal.told_approvals)
+            failpoint("event_told")
         if goal.state.phase == "ended":
             self._goals.pop(goal_id, None)
 
@@ -200,6 +204,7 @@ class OrchestratorRole:
             raise Postpone(Reason.HANDLER_FAILED, f"goal {goal_id} has not begun here yet")
         check(goal.state, event)
         sends = self._decider.apply(goal.state, event)
+        failpoint("event_decided")
         try:
             goal.revision = await append(
                 self._transport,

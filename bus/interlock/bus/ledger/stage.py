@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Disposition, Handler, Hop, Middleware, Outcome
 from interlock.bus.ledger.balance import Request
 from interlock.bus.ledger.client import Ask, Lease, goal_scope
@@ -48,7 +49,9 @@ def budget_layer(ledger: Ask, charge: Charge) -> Middleware:
                 if answer.reason == "unavailable":
                     return Outcome(Disposition.RETRY, Reason.LEDGER_UNAVAILABLE, answer.detail)
                 return Outcome(Disposition.DEAD, Reason.OVER_BUDGET, f"{answer.reason}: {answer.detail}")
+            failpoint("amount_reserved")
             outcome = await handle_next(hop)
+            failpoint("amount_due")
             if outcome.disposition is not Disposition.RETRY:
                 await ledger.ask(Request(op="settle", scope=scope, key=key, amount=outcome.spent))
             return outcome

@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from interlock.bus.errors import BusError
+from interlock.bus.failpoints import failpoint
 from interlock.bus.ledger.balance import (
     Answer,
     Balance,
@@ -139,7 +140,9 @@ class LedgerWriter:
         try:
             for request, _ in batch:
                 answers.append(await self._apply(request, touched))
+            failpoint("ledger_decided")
             await self._store(touched)
+            failpoint("ledger_stored")
         except BusError as error:
             answers = [Answer(granted=False, reason="unavailable", detail=str(error)[:200])] * len(batch)
             self._forget(touched, error)

@@ -20,6 +20,7 @@ from interlock.agents.audit.log.memory import CheckpointMemory
 from interlock.agents.audit.log.records import Chain, ChainBroken, body_of, lines_of
 from interlock.agents.audit.log.sources import Source, checkpoint_subject, log_subject, origin_of, sources
 from interlock.bus.errors import BusError, Conflict
+from interlock.bus.failpoints import failpoint
 from interlock.bus.streams import AUDIT, HOPS
 from interlock.bus.transport import Message, Transport
 from interlock.envelope.checkpoint import Checkpoint, sign_checkpoint
@@ -139,8 +140,10 @@ class Recorder:
 
     async def _write(self, batch: list[Seen], last: bool) -> None:
         verdicts = await self._verdicts(batch)
+        failpoint("batch_judged")
         while batch and not await self._record(batch, verdicts):
             await anyio.sleep(self._settings.pause_ms / 1000)
+        failpoint("batch_recorded")
         await self._tell(at_once=last)
 
     async def _only_look(self, batch: list[Seen], last: bool) -> None:
@@ -220,5 +223,6 @@ class Recorder:
         except BusError as error:
             log.warning("a checkpoint could not be published: %s", error)
             return
+        failpoint("checkpoint_stored")
         self._memory.save(note)
         self._told, self._told_ms = checkpoint.size, now_ms

@@ -1,0 +1,116 @@
+"""kill -9 of every role at every border between decision, effect, publish, record and ack (AUD-11)."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import anyio
+import msgspec
+from crew import crew
+from load import SKILLS, WORKSPACE, Load, all_answer, audited, prepared
+from result import Result
+
+from interlock.agents.supervision.house import AGENTS, house
+from interlock.bus.deadletters import DeadLetter
+from interlock.bus.failpoints import POINTS, arm
+from interlock.bus.streams import DEAD
+from interlock.bus.transport import Transport
+from interlock.envelope.ids import new_id
+
+_HOPS = ("hop_received", "hop_handled", "hop_answered", "letter_due", "letter_stored", "child_signed", "child_stored")
+# The points that each role comes by.
+BORDERS: dict[str, tuple[str, ...]] = {
+    "gateway": (
+        "goal_received", "goal_opened", "goal_published", "ledger_decided", "ledger_stored", "child_signed", "child_stored"
+    ),
+    "orchestrator": (*_HOPS, "event_decided", "event_recorded", "event_sent", "event_told"),
+    "evaluator": _HOPS,
+    "executor": (*_HOPS, "intent_due", "intent_stored", "effect_done", "outcome_stored", "amount_reserved", "amount_due"),
+    "auditor": (*_HOPS, "batch_judged", "batch_recorded", "checkpoint_stored", "goal_closing"),
+    "synthesizer": _HOPS,
+}  # fmt: skip
+REACH_S = 30.0
+MAX_S = 1_500.0  # no point is armed later than this: what was done until then is told
+MUST_BE = "0 goals lost, 0 effects twice, every goal ends, the audit log agrees"
+
+
+class Killer:
+    """Arms one point after another of each role; all roles at a time."""
+
+    def __init__(self, transport: Transport, points: Path, seed: int, kills: int) -> None:
+        self._transport = transport
+        self._points = points
+        self._dice = random.Random(seed)
+        self._left = kills
+        self.killed: Counter[str] = Counter()
+        self.unreached: Counter[str] = Counter()
+        self.poison: list[str] = []
+
+    async def run(self, agent: str) -> None:
+        queue: list[str] = []
+        until = anyio.current_time() + MAX_S
+        while self._left > 0 and anyio.current_time() < until:
+            if not queue:
+                queue = list(BORDERS[agent])
+                self._dice.shuffle(queue)
+            self._left -= 1
+            name = queue.pop()
+            arm(self._points / agent, name)
+            if name.startswith("letter_"):
+                await self._poison(agent)
+            armed, where = self._points / agent / name, f"{agent}/{name}"
+            with anyio.move_on_after(REACH_S):
+                while armed.exists():
+                    await anyio.sleep(0.01)
+            if armed.exists():
+                armed.unlink(missing_ok=True)
+                self.unreached[where] += 1
+                self._left += 1
+            else:
+                self.killed[where] += 1
+            await anyio.sleep(self._dice.uniform(0, 0.3))
+
+    async def _poison(self, agent: str) -> None:
+        subject = f"interlock.{WORKSPACE}.role.{agent}.{new_id(self._transport.clock.now_ms())}.act"
+        ack = await self._transport.publish(subject, b"no envelope")
+        self.poison.append(f"{agent} {ack.sequence}")
+
+
+async def campaign(root: Path, kills: int, seed: int, at_once: int = 24) -> Result:
+    layout, settings = prepared(root)
+    stop = anyio.Event()
+    async with house(layout, settings, agents=()) as place:
+        load = Load(place.transport, root)
+        killer = Killer(place.transport, root / "points", seed, kills)
+        with crew(root, place.url, root / "points", SKILLS):
+            await all_answer(place.transport)
+            async with anyio.create_task_group() as group:
+                group.start_soon(load.keep_up, stop, at_once)
+                async with anyio.create_task_group() as killers:
+                    for agent in AGENTS:
+                        killers.start_soon(killer.run, agent)
+                stop.set()
+            verdict = await audited(place.transport, layout)
+            letters: Counter[str] = Counter()
+            async for message in place.transport.read(DEAD.name, [f"interlock.{WORKSPACE}.dead.>"]):
+                letter = msgspec.json.decode(message.data, type=DeadLetter)
+                letters[f"{letter.role} {letter.sequence}"] += 1
+    failures = load.failures()
+    failures += [f"poison {name} has {letters[name]} dead letters" for name in killer.poison if letters[name] != 1]
+    failures += [f"audit: {finding.kind} {finding.stream} {finding.sequence}" for finding in verdict.findings]
+    failures += [f"audit: {stream} has {count} unrecorded" for stream, count in verdict.pending.items()]
+    wanted = {f"{agent}/{name}" for agent, names in BORDERS.items() for name in names}
+    missed = wanted - killer.killed.keys()
+    if missed and kills >= 2 * len(wanted):
+        failures.append(f"never reached: {', '.join(sorted(missed))}")
+    borders = {"borders": len(killer.killed), "points": len({name.split("/")[1] for name in killer.killed})}
+    figures = load.figures() | borders | {"of": len(POINTS), "records": verdict.records}
+    return Result(
+        campaign="actors",
+        amount=killer.killed.total(),
+        must_be=MUST_BE,
+        figures=figures,
+        failures=failures[:20],
+    )

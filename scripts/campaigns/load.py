@@ -1,0 +1,161 @@
+"""Goals that leave lines outside: handed in without end, counted at the end. What every campaign holds Interlock to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from interlock.agents.audit.log.check import LogVerdict, check_log
+from interlock.agents.process import ping_subject
+from interlock.agents.status import GoalStatus, read_status
+from interlock.agents.supervision.house import AGENTS
+from interlock.agents.workspace.keys import load_trust
+from interlock.agents.workspace.layout import Layout
+from interlock.agents.workspace.settings import Settings, load_settings
+from interlock.bus.errors import BusError
+from interlock.bus.transport import MESSAGE_ID, Transport
+from interlock.envelope.ids import new_id
+
+WORKSPACE = "default"
+SKILLS = Path(__file__).resolve().parents[2] / "tests" / "agents" / "skills"
+TASKS = 4
+TRIES = 200
+
+
+def goal(place: Path, name: str, tasks: int = TASKS, pause_ms: int = 0) -> bytes:
+    """Each task leaves one line outside; every other one waits for the one before."""
+    listed = [
+        {
+            "id": f"t{n}",
+            "skill": "appending-line",
+            "after": [f"t{n - 2}"] if n > 1 else [],
+            "input": {"place": str(place), "line": f"{name}-{n}", "pause_ms": pause_ms},
+        }
+        for n in range(tasks)
+    ]
+    return msgspec.json.encode(
+        {
+            "goal": "leave one line a task",
+            "constraints": [],
+            "stakeholders": ["nobody"],
+            "success_metrics": ["no line twice"],
+            "budget_limits": {"costUSD": "0.01", "wallMs": 10_000_000, "actions": 1_000},
+            "tasks": listed,
+        }
+    )
+
+
+class Load:
+    """The goals of a campaign: `submit` until acknowledged, `settle` until all have ended."""
+
+    def __init__(self, transport: Transport, place: Path) -> None:
+        self.transport = transport
+        self.place = place
+        self.accepted: dict[str, str] = {}  # goal id → name
+        self.ended: dict[str, GoalStatus] = {}
+        self._number = 0
+
+    async def submit(self, pause_ms: int = 0) -> str:
+        """A goal is acknowledged or asked for again, under the same id. Raises RuntimeError when it is refused."""
+        name = f"g{self._number}"
+        self._number += 1
+        goal_id = new_id(self.transport.clock.now_ms())
+        data = goal(self.place, name, pause_ms=pause_ms)
+        for _ in range(TRIES):
+            try:
+                answer = await self.transport.request(
+                    f"interlock.{WORKSPACE}.goal.submit", data, timeout_ms=1_000, headers={MESSAGE_ID: goal_id}
+                )
+            except BusError:
+                await anyio.sleep(0.1)
+                continue
+            told = msgspec.json.decode(answer.data)
+            if "goalId" not in told:
+                raise RuntimeError(f"goal {name} refused: {told}")
+            self.accepted[told["goalId"]] = name
+            return str(told["goalId"])
+        raise RuntimeError(f"goal {name} was never acknowledged")
+
+    async def wait(self, goal_id: str, within_s: float = 240) -> bool:
+        """Whether it ended in time."""
+        with anyio.move_on_after(within_s):
+            while True:
+                try:
+                    status = await read_status(self.transport, WORKSPACE, goal_id)
+                except BusError:
+                    status = None
+                if status is not None and status.phase == "ended":
+                    self.ended[goal_id] = status
+                    return True
+                await anyio.sleep(0.05)
+        return False
+
+    async def keep_up(self, stop: anyio.Event, at_once: int, pause_ms: int = 0) -> None:
+        """So many goals at a time until `stop`, then until the last has ended."""
+
+        async def one_after_another() -> None:
+            while not stop.is_set():
+                await self.wait(await self.submit(pause_ms))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(at_once):
+                group.start_soon(one_after_another)
+
+    def failures(self, *, released: bool = True) -> list[str]:
+        """What was lost or done twice. released: every goal must also have succeeded."""
+        lines = Counter((self.place / "lines.txt").read_text().splitlines())
+        found = [f"goal {name} never ended" for goal_id, name in self.accepted.items() if goal_id not in self.ended]
+        found += [f"line {line} was left {count} times" for line, count in lines.items() if count > 1]
+        for goal_id, status in self.ended.items():
+            name = self.accepted[goal_id]
+            if status.outcome == "released":
+                found += [f"line {name}-{n} is lost" for n in range(TASKS) if not lines[f"{name}-{n}"]]
+            elif released:
+                why = "; ".join(f"{ground.code}: {ground.message[:80]}" for ground in status.grounds[:2])
+                found.append(f"goal {name} ended {status.outcome} ({why})")
+        return found
+
+    def figures(self) -> dict[str, float]:
+        lines = Counter((self.place / "lines.txt").read_text().splitlines())
+        return {
+            "goals": len(self.accepted),
+            "ended": len(self.ended),
+            "released": sum(one.outcome == "released" for one in self.ended.values()),
+            "effects": lines.total(),
+            "twice": sum(count - 1 for count in lines.values()),
+        }
+
+
+def prepared(root: Path, durability: str = "safe") -> tuple[Layout, Settings]:
+    """A workspace whose day is large enough for any campaign."""
+    limit = "{cost_usd: '1000000', tokens: 1000000000000, wall_ms: 1000000000000000, actions: 1000000000}"
+    (root / "interlock.yaml").write_text(
+        f"write_roots: ['{root}']\ndurability: {durability}\nday_limit: {limit}\nskills: ['{SKILLS}']\n"
+    )
+    layout = Layout(root)
+    return layout, load_settings(layout.settings)
+
+
+async def all_answer(transport: Transport, within_s: float = 60) -> None:
+    with anyio.fail_after(within_s):
+        for agent in AGENTS:
+            while True:
+                try:
+                    await transport.request(ping_subject(WORKSPACE, agent), b"", timeout_ms=300)
+                    break
+                except BusError:
+                    await anyio.sleep(0.02)
+
+
+async def audited(transport: Transport, layout: Layout, within_s: float = 60) -> LogVerdict:
+    """The verdict of `audit check` once everything is recorded, or the last one before time ran out."""
+    with anyio.move_on_after(within_s):
+        while True:
+            verdict = await check_log(transport, WORKSPACE, load_trust(layout))
+            if not verdict.pending or not verdict.ok:
+                return verdict
+            await anyio.sleep(0.2)
+    return verdict
