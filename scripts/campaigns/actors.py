@@ -10,12 +10,14 @@ import anyio
 import msgspec
 from crew import crew
 from load import SKILLS, WORKSPACE, Load, all_answer, audited, prepared
+from msgspec.structs import replace
 from result import Result
 
-from interlock.agents.supervision.house import AGENTS, house
+from interlock.agents.supervision.house import AGENTS, connected, house
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.failpoints import POINTS, arm
-from interlock.bus.streams import DEAD
+from interlock.bus.permissions import ADMIN
+from interlock.bus.streams import DEAD, Declarations, consumers_of
 from interlock.bus.transport import Transport
 from interlock.envelope.ids import new_id
 
@@ -31,7 +33,8 @@ BORDERS: dict[str, tuple[str, ...]] = {
     "auditor": (*_HOPS, "batch_judged", "batch_recorded", "checkpoint_stored", "goal_closing"),
     "synthesizer": _HOPS,
 }  # fmt: skip
-REACH_S = 30.0
+REACH_S = 20.0
+ACK_WAIT_MS = 4_000
 MAX_S = 1_500.0  # no point is armed later than this: what was done until then is told
 MUST_BE = "0 goals lost, 0 effects twice, every goal ends, the audit log agrees"
 
@@ -70,7 +73,8 @@ class Killer:
                 self._left += 1
             else:
                 self.killed[where] += 1
-            await anyio.sleep(self._dice.uniform(0, 0.3))
+            # Without its gateway nothing moves: it is given a little time.
+            await anyio.sleep(self._dice.uniform(0, 3 if agent == "gateway" else 0.3))
 
     async def _poison(self, agent: str) -> None:
         subject = f"interlock.{WORKSPACE}.role.{agent}.{new_id(self._transport.clock.now_ms())}.act"
@@ -78,12 +82,16 @@ class Killer:
         self.poison.append(f"{agent} {ack.sequence}")
 
 
-async def campaign(root: Path, kills: int, seed: int, at_once: int = 24) -> Result:
+async def campaign(root: Path, kills: int, seed: int, at_once: int = 10) -> Result:
     layout, settings = prepared(root)
     stop = anyio.Event()
     async with house(layout, settings, agents=()) as place:
         load = Load(place.transport, root)
         killer = Killer(place.transport, root / "points", seed, kills)
+        # Who died is waited for so long: shorter, more deaths fit in; nothing else changes.
+        waiting = tuple(replace(inbox, ack_wait_ms=ACK_WAIT_MS) for inbox in consumers_of(WORKSPACE))
+        async with connected(layout, place.url, ADMIN) as control:
+            await control.declare(Declarations(consumers=waiting))
         with crew(root, place.url, root / "points", SKILLS):
             await all_answer(place.transport)
             async with anyio.create_task_group() as group:

@@ -56,10 +56,11 @@ class Load:
         self.place = place
         self.accepted: dict[str, str] = {}  # goal id → name
         self.ended: dict[str, GoalStatus] = {}
+        self.refused: list[str] = []  # told to their submitter: neither lost nor acknowledged
         self._number = 0
 
     async def submit(self, pause_ms: int = 0) -> str:
-        """A goal is acknowledged or asked for again, under the same id. Raises RuntimeError when it is refused."""
+        """A goal, asked for again under the same id until it is acknowledged, and then its id; empty when refused."""
         name = f"g{self._number}"
         self._number += 1
         goal_id = new_id(self.transport.clock.now_ms())
@@ -74,7 +75,8 @@ class Load:
                 continue
             told = msgspec.json.decode(answer.data)
             if "goalId" not in told:
-                raise RuntimeError(f"goal {name} refused: {told}")
+                self.refused.append(f"{name}: {told}")
+                return ""
             self.accepted[told["goalId"]] = name
             return str(told["goalId"])
         raise RuntimeError(f"goal {name} was never acknowledged")
@@ -98,7 +100,9 @@ class Load:
 
         async def one_after_another() -> None:
             while not stop.is_set():
-                await self.wait(await self.submit(pause_ms))
+                goal_id = await self.submit(pause_ms)
+                if goal_id:
+                    await self.wait(goal_id)
 
         async with anyio.create_task_group() as group:
             for _ in range(at_once):
@@ -122,6 +126,7 @@ class Load:
         lines = Counter((self.place / "lines.txt").read_text().splitlines())
         return {
             "goals": len(self.accepted),
+            "refused": len(self.refused),
             "ended": len(self.ended),
             "released": sum(one.outcome == "released" for one in self.ended.values()),
             "effects": lines.total(),

@@ -130,7 +130,11 @@ def consumers_of(workspace: str) -> tuple[ConsumerSpec, ...]:
     """
     inboxes = tuple(inbox_of(workspace, role) for role in WORKER_ROLES)
     intake = ConsumerSpec(
-        stream=GOALS.name, name=f"gateway-{workspace}", subjects=(f"{PREFIX}.{workspace}.goal.submit",)
+        stream=GOALS.name,
+        name=f"gateway-{workspace}",
+        subjects=(f"{PREFIX}.{workspace}.goal.submit",),
+        max_deliver=512,  # a gateway that dies gives no answer: its successor does, after so many attempts
+        attempts=8,
     )
     return (*inboxes, intake, timers_of(workspace), notices_of(workspace))
 

@@ -189,3 +189,21 @@ async def test_a_log_that_does_not_follow_is_found_and_not_continued(quiet_house
         await Recorder(
             house.transport, house.workspace, house.keys.agents["auditor"], observe=verdict, settings=QUICK
         ).run()
+
+
+async def test_a_stream_that_is_gone_is_a_finding_and_the_rest_is_checked(quiet_house: Any) -> None:
+    async with recording(quiet_house):
+        await fill(quiet_house, 2)
+        await recorded(quiet_house, 8)
+
+    class Without:
+        def __init__(self, stream: str) -> None:
+            self._stream = stream
+
+        def read(self, stream: str, subjects: Any, **more: Any) -> Any:
+            return quiet_house.transport.read("GONE" if stream == self._stream else stream, subjects, **more)
+
+    for stream in ("JOURNAL", "AUDIT"):
+        found = await check_log(Without(stream), quiet_house.workspace, quiet_house.keys.trust)  # type: ignore[arg-type]
+        assert [finding.stream for finding in found.findings if finding.kind == "no_stream"] == [stream]
+        assert found.compared["HOPS"] == (2 if stream == "JOURNAL" else 0)

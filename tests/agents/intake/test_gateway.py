@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from interlock.agents.contract.configuration import configuration_digests
-from interlock.agents.intake.gateway import goal_id_of, stored_bytes
+from interlock.agents.intake.gateway import NEVER_ANSWERED, goal_id_of, stored_bytes
 from interlock.agents.intake.replies import MAX_WAITING, WAIT_MS, Replies, may_answer
 from interlock.agents.wiring import running
 from interlock.bus.clock import ManualClock
@@ -242,6 +242,33 @@ class Forgetful(MemoryTransport):
                 return
 
         return Deaf()
+
+
+class Mortal(MemoryTransport):
+    """The connection of gateways that die of a goal: it is delivered again and again."""
+
+    def consume(self, consumer: Any, on_incoming: OnIncoming, *, concurrency: int) -> Any:
+        async def hand_on(incoming: Incoming) -> None:
+            if incoming.message.delivered > 8:
+                await on_incoming(incoming)
+
+        return super().consume(consumer, hand_on, concurrency=concurrency)
+
+
+async def test_a_goal_of_which_gateways_die_is_a_dead_letter_in_the_end(memory: InProcess) -> None:
+    """Found by a campaign: at its last delivery such a goal was left in the stream, and nobody was told."""
+    clock = memory.transport.clock
+    assert isinstance(clock, ManualClock)
+    assert isinstance(memory.transport, MemoryTransport)
+    mortal = Mortal(clock, memory.transport.broker)
+    async with running("gateway", memory.parts("gateway", mortal)):
+        await submit(memory, memory.goal(TASKS), reply="")
+        for _ in range(10):
+            clock.advance(11_000)
+            await mortal.settle()
+        (letter,) = await letters(memory, 1)
+        assert NEVER_ANSWERED in letter.detail
+    assert await roots(memory) == []
 
 
 @pytest.mark.parametrize("chosen", [True, False])

@@ -64,6 +64,7 @@ INVALID = "invalid_intake"
 # A goal's scope is opened and closed in this process: whoever asks over the bus may only use what is open.
 ASKED_OF_THE_LEDGER = frozenset({"reserve", "settle", "renew", "balance"})
 HALTED = "halted"
+NEVER_ANSWERED = "every gateway that had this goal ended before it could answer"
 REFUSE_AFTER_MS = 1_000
 
 
@@ -126,6 +127,9 @@ class GatewayRole:
             if not await self._let_in(incoming):
                 await incoming.ack()
                 return
+            if message.delivered > self._consumer.attempts:
+                await self._give_up(incoming, NEVER_ANSWERED)
+                return
             failpoint("goal_received")
             answer = await self._taken_in(message)
             failpoint("goal_published")
@@ -160,7 +164,7 @@ class GatewayRole:
     async def _again(self, incoming: Incoming, error: BusError) -> None:
         message = incoming.message
         log.warning("goal at %s not taken in: %s", message.sequence, error)
-        if error.retryable and message.delivered < self._consumer.max_deliver:
+        if error.retryable and message.delivered < self._consumer.attempts:
             await incoming.retry(delay_ms(Backoff(), message.delivered, str(message.sequence)))
         else:
             await self._give_up(incoming, f"{error.reason}: {error}")

@@ -7,15 +7,16 @@ stream in spite of deny_delete, and a flipped bit on disk makes a message vanish
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from msgspec import Struct, field
 
 from interlock.agents.audit.log.records import Chain, ChainBroken, Record, lines_of
 from interlock.agents.audit.log.sources import PURGED, Source, checkpoint_subject, log_subject, origin_of, sources
+from interlock.bus.errors import NotFound
 from interlock.bus.streams import AUDIT, kv_stream
-from interlock.bus.transport import Transport
+from interlock.bus.transport import Message, Transport
 from interlock.envelope.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from interlock.envelope.ids import sha256_hex
 from interlock.envelope.trust import Trust
@@ -25,7 +26,7 @@ AUDITOR = "auditor"
 
 
 class LogFinding(Struct, frozen=True, rename="camel", kw_only=True):
-    """kind: missing, changed, inserted (in a stream, against the log); malformed, not_canonical, gap, chain_broken (in
+    """kind: no_stream; missing, changed, inserted (in a stream, against the log); malformed, not_canonical, gap, chain_broken (in
     the log); bad_checkpoint, forked, truncated (against a checkpoint).
     """
 
@@ -82,7 +83,10 @@ async def check_log(
     checkpoints = await _checkpoints(transport, workspace, trust, findings)
     if known is not None:
         checkpoints.append(known)
-    stored = await read_log(transport, workspace, {checkpoint.size for checkpoint in checkpoints})
+    try:
+        stored = await read_log(transport, workspace, {checkpoint.size for checkpoint in checkpoints})
+    except NotFound:  # told with the checkpoints, which were in the same stream
+        stored = StoredLog(Chain())
     if stored.broken is not None:
         broken = stored.broken
         findings.add(LogFinding(kind=broken.reason, detail=str(broken), record=broken.number))
@@ -132,7 +136,7 @@ def auditors(trust: Trust) -> dict[str, str]:
 async def _checkpoints(transport: Transport, workspace: str, trust: Trust, findings: _Findings) -> list[Checkpoint]:
     known: list[Checkpoint] = []
     keys = auditors(trust)
-    messages = transport.read(AUDIT.name, [checkpoint_subject(workspace)])
+    messages = _messages(transport, AUDIT.name, [checkpoint_subject(workspace)], findings)
     async with aclosing(messages):
         async for message in messages:
             try:
@@ -185,7 +189,7 @@ async def _compare_source(
     """How many messages are as recorded, how many are not recorded yet, which records have no message."""
     as_recorded = pending = 0
     left = dict(expected)
-    async with aclosing(transport.read(source.stream, source.subjects)) as messages:
+    async with aclosing(_messages(transport, source.stream, source.subjects, findings)) as messages:
         async for message in messages:
             record, place = left.pop(message.sequence, None), (source.stream, message.sequence)
             told = message.subject[:120]
@@ -198,6 +202,18 @@ async def _compare_source(
             else:
                 as_recorded += 1
     return as_recorded, pending, sorted(left.values(), key=lambda record: record.sequence)
+
+
+async def _messages(
+    transport: Transport, stream: str, subjects: Sequence[str], findings: _Findings
+) -> AsyncGenerator[Message, None]:
+    """What is stored; a stream that is gone as a whole is a finding, and does not end the check."""
+    try:
+        async with aclosing(transport.read(stream, subjects)) as messages:
+            async for message in messages:
+                yield message
+    except NotFound as error:
+        findings.add(LogFinding(kind="no_stream", detail=str(error)[:200], stream=stream))
 
 
 def _finding(kind: str, detail: str, stream: str, sequence: int, record: int | None = None) -> LogFinding:
