@@ -30,6 +30,7 @@ CAMPAIGNS = {
     "poison": (1_000, 19),
     "store": (100, 10),
     "bundles": (10_000, 150),
+    "cluster": (200, 2),
 }
 
 

@@ -102,10 +102,14 @@ async def campaign(root: Path, kills: int, seed: int, at_once: int = 10) -> Resu
                 stop.set()
             verdict = await audited(place.transport, layout)
             letters: Counter[str] = Counter()
+            reasons: dict[str, str] = {}
             async for message in place.transport.read(DEAD.name, [f"interlock.{WORKSPACE}.dead.>"]):
                 letter = msgspec.json.decode(message.data, type=DeadLetter)
                 letters[f"{letter.role} {letter.sequence}"] += 1
+                reasons[f"{letter.role} {letter.subject.split('.', 3)[-1]}"] = f"{letter.reason}: {letter.detail}"
+    given_up = [f"{role} {reason}" for role, reason in reasons.items() if "malformed" not in reason]
     failures = load.failures()
+    failures += [f"given up: {name}" for name in given_up]
     failures += [f"poison {name} has {letters[name]} dead letters" for name in killer.poison if letters[name] != 1]
     failures += [f"audit: {finding.kind} {finding.stream} {finding.sequence}" for finding in verdict.findings]
     failures += [f"audit: {stream} has {count} unrecorded" for stream, count in verdict.pending.items()]

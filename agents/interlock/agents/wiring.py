@@ -49,7 +49,7 @@ async def orchestrator(parts: Parts) -> AsyncIterator[None]:
         trust=parts.trust,
         terms=parts.approvals,
     )
-    inbox = worker(parts, receiving(parts, role.handle))
+    inbox = worker(parts, receiving(parts, role.handle), on_dead=role.give_up)
     hook = parts.webhook
     notices = (
         notifying(parts.transport, parts.workspace, hook, parts.trust, parts.limits)

@@ -37,6 +37,7 @@ NEVER_ANSWERED = Outcome(Disposition.DEAD, Reason.MAX_DELIVERIES, "delivered aga
 # Between two attempts at a hop that was halted again at once.
 AGAIN_S = 0.05
 OnDead = Callable[[Hop, Outcome], Awaitable[None]]
+Recognise = Callable[[Hop], object]
 
 
 class ActorSettings(Struct, frozen=True, kw_only=True):
@@ -53,7 +54,8 @@ class ActorSettings(Struct, frozen=True, kw_only=True):
 
 class Actor:
     """Feeds the hops of a consumer through the onion. handler: the onion, ending in the role. on_dead: told of true
-    hops that are given up, so that whoever waits for them can be answered. agent: who it is to the halts of control;
+    hops that are given up, so that whoever waits for them can be answered. recognise: decodes a hop and finds whether it
+    is authentic, for one that is given up because no handler came to its end. agent: who it is to the halts of control;
     the role when not given.
     """
 
@@ -70,7 +72,9 @@ class Actor:
         on_dead: OnDead | None = None,
         control: ControlSource = NO_CONTROL,
         agent: str = "",
+        recognise: Recognise | None = None,
     ) -> None:
+        self._recognise = recognise
         self._transport = transport
         self._workspace = workspace
         self._role = role
@@ -127,6 +131,9 @@ class Actor:
         try:
             used = await self._excuses.attempts(message, self._attempts)
             outcome = await self._handled(hop) if used <= self._attempts else NEVER_ANSWERED
+            # Once: should reading it be what kills, the next delivery buries it unread.
+            if used == self._attempts + 1 and self._recognise is not None:
+                self._recognise(hop)
             if outcome.disposition is Disposition.RETRY and outcome.reason is Reason.HALTED:
                 return doing_of(self._agent, hop.envelope)
             failpoint("hop_handled")

@@ -50,13 +50,16 @@ if TYPE_CHECKING:
 
 class JetStreamSettings(Struct, frozen=True, kw_only=True):
     """Timeouts in ms. no_stream_retry_ms: how long a publish waits for a stream leader to be elected (0: not at all);
-    a cluster that lost a node needs up to 10 s (measured)."""
+    a cluster that lost a node needs up to 10 s (measured). ping_ms: how often a server is asked whether it is there; one
+    that owes two answers is left for another, since a stopped server holds its connections open and says nothing.
+    """
 
     connect_timeout_ms: int = 5_000
     publish_timeout_ms: int = 10_000
     request_timeout_ms: int = 5_000
     no_stream_retry_ms: int = 10_000
     reconnect_wait_ms: int = 250
+    ping_ms: int = 1_500
 
 
 log = logging.getLogger("interlock.bus")
@@ -102,11 +105,14 @@ class JetStreamTransport:
         login: Login | None = None,
         options: Mapping[str, Any] = NO_HEADERS,
     ) -> AsyncIterator[JetStreamTransport]:
-        """Connects and, at the end, flushes and closes. login: the NKey to log in with, and whose inbox is used; without
-        it the inbox is the name's own. options: further options of nats-py's connect (tls). Raises LoginRefused,
-        Refused for what is no url, and Unavailable when nobody answers within the connect timeout.
+        """Connects and, at the end, flushes and closes. url: one, or those of the servers of one cluster with commas. login:
+        the NKey to log in with, and whose inbox is used; without it the inbox is the name's own. options: further options
+        of nats-py's connect (tls). Raises LoginRefused, Refused for what is no url, and Unavailable when nobody answers
+        within the connect timeout.
         """
-        check_url(url)
+        servers = url.split(",")
+        for server in servers:
+            check_url(server)
         settings = settings or JetStreamSettings()
         client = client_for(login)
         inbox = inbox_prefix(name if login is None else login.user)
@@ -114,13 +120,15 @@ class JetStreamTransport:
         try:
             with anyio.fail_after(settings.connect_timeout_ms / 1000):
                 await client.connect(
-                    url,
+                    servers,
                     name=name,
                     error_cb=transport._on_error,
                     closed_cb=transport._on_closed,
                     reconnected_cb=transport._on_reconnected,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=settings.reconnect_wait_ms / 1000,  # type: ignore[arg-type]  # floats work
+                    ping_interval=settings.ping_ms / 1000,  # type: ignore[arg-type]
+                    max_outstanding_pings=2,
                     inbox_prefix=inbox,
                     **options,
                 )

@@ -82,11 +82,16 @@ def run(
 
 
 @app.command
-def up(*, dir: Dir = None, nats: Nats = "") -> int:
+def up(
+    *,
+    dir: Dir = None,
+    nats: Nats = "",
+    cluster: Annotated[int, Parameter(help="3: so many nats-servers on this machine, for development.")] = 0,
+) -> int:
     """Start the roles as supervised processes and stay until interrupted."""
     from interlock.agents.cli.run import stay_up
 
-    return anyio.run(stay_up, Session(dir, nats, False))
+    return anyio.run(stay_up, Session(dir, nats, False), cluster)
 
 
 @app.command

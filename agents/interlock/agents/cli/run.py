@@ -15,8 +15,10 @@ from interlock.agents.cli.progress import Progress
 from interlock.agents.cli.report import exit_code, fetch_deliverable, report_text, report_value
 from interlock.agents.cli.session import Session
 from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
+from interlock.agents.errors import UserError
 from interlock.agents.process import until_signalled
 from interlock.agents.supervision.house import house
+from interlock.bus.cluster import SIZES
 from interlock.bus.tasks import background
 
 
@@ -45,9 +47,12 @@ async def run_goal(
     return exit_code(status)
 
 
-async def stay_up(session: Session) -> int:
-    """Until SIGINT or SIGTERM."""
-    async with house(session.layout, session.settings, nats=session.nats) as place:
+async def stay_up(session: Session, cluster: int) -> int:
+    """Until SIGINT or SIGTERM. cluster: how many servers, 0 for a single one without replicas. Raises UserError."""
+    if cluster and (cluster not in SIZES or session.nats):
+        detail = "--cluster starts servers, --nats names those that run" if session.nats else f"--cluster {cluster}"
+        raise UserError("bad_usage", detail, "interlock up --cluster 3, or interlock up --nats URL", 2)
+    async with house(session.layout, session.settings, nats=session.nats, cluster=cluster) as place:
         session.say(f"Interlock is up: {place.url}, workspace {session.workspace}. Ctrl-C stops it.")
         async with anyio.create_task_group() as group:
             group.start_soon(until_signalled_then, group.cancel_scope)

@@ -23,9 +23,17 @@ import msgspec
 from interlock.agents.approvals.view import ApprovalStatus
 from interlock.agents.goal.approving import matters
 from interlock.agents.goal.deadline import deadline_ms
-from interlock.agents.goal.decide import Decider
+from interlock.agents.goal.decide import UNDELIVERABLE, Decider
 from interlock.agents.goal.events import event_of
-from interlock.agents.goal.state import AnyEvent, ApprovalTimedOut, Began, DeadlinePassed, GoalState, Send
+from interlock.agents.goal.state import (
+    AnyEvent,
+    ApprovalTimedOut,
+    Began,
+    DeadlinePassed,
+    Escalated,
+    GoalState,
+    Send,
+)
 from interlock.agents.orchestration.asking import (
     check,
     decision_event,
@@ -50,7 +58,7 @@ from interlock.bus.transport import Transport
 from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.children import ChildRefused
 from interlock.envelope.ids import is_uuid7
-from interlock.envelope.payloads import Ground, HumanDecision, Intake, PlanDraft
+from interlock.envelope.payloads import Escalation, Ground, HumanDecision, Intake, PlanDraft
 from interlock.envelope.verdict import Reason
 
 log = logging.getLogger("interlock.orchestrator")
@@ -122,6 +130,28 @@ class OrchestratorRole:
         if not self._may_act(goal_id):
             raise Postpone(Reason.HALTED, f"goal {goal_id} is halted: that its time is up is told when it is resumed")
         await self._happened(goal_id, event)
+
+    async def give_up(self, hop: Hop, outcome: Outcome) -> None:
+        """A hop to this role that is given up: its goal ends rather than waits for its deadline."""
+        envelope, told = hop.envelope, f"{outcome.reason}: {outcome.detail}"[:2000]
+        if isinstance(envelope.payload, Intake):
+            why = [Ground(code=UNDELIVERABLE, message=told)]
+            event = event_of(envelope, hop.origin, hop.now_ms, why, self._terms)
+        elif await self._has_begun(envelope.goal_id):
+            escalation = Escalation(code=UNDELIVERABLE, question=told)
+            sender = self._sender.identity.agent
+            event = Escalated(cause=envelope.id, at_ms=hop.now_ms, sender=sender, escalation=escalation)
+        else:
+            return  # nobody waits for a goal that there is not
+        if event is not None:
+            await self._happened(envelope.goal_id, event)
+
+    async def _has_begun(self, goal_id: str) -> bool:
+        goal = self._entry(goal_id)
+        async with goal.lock:
+            if goal.revision < 0:
+                await self._load(goal, goal_id)
+        return goal.state.began is not None
 
     async def watch_deadlines(self, every_ms: int = 1_000, rescan_ms: int = 30_000) -> None:
         """Ends goals whose deadline passed, also those that no hop would ever reach again. Runs for ever."""

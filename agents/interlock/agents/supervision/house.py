@@ -25,6 +25,7 @@ from interlock.agents.workspace.layout import Layout, Running, process_began
 from interlock.agents.workspace.policies import policy_bundle
 from interlock.agents.workspace.settings import Settings, check_directories
 from interlock.agents.workspace.trust_source import publish_trust
+from interlock.bus.cluster import embedded_cluster, urls_of
 from interlock.bus.errors import ServerFailed, Unavailable
 from interlock.bus.jetstream import JetStreamTransport
 from interlock.bus.permissions import ADMIN
@@ -58,8 +59,11 @@ async def house(
     grants: Sequence[Path] = (),
     skills: Sequence[Path] = (),
     agents: Sequence[str] = AGENTS,
+    cluster: int = 0,
 ) -> AsyncIterator[House]:
-    """Starts all of it and waits until every role answers; ends all of it. Raises UserError or BusError."""
+    """Starts all of it and waits until every role answers; ends all of it. cluster: so many embedded servers instead of
+    one, and as many replicas of everything. Raises UserError or BusError.
+    """
     running = layout.running()
     if running is not None:
         raise UserError(
@@ -75,7 +79,15 @@ async def house(
     chain = ensure_contract(layout, settings, config_dir())
     async with AsyncExitStack() as stack:
         url, server_pid = nats or settings.nats, 0
-        if not url:
+        if not url and cluster:
+            servers = await stack.enter_async_context(
+                embedded_cluster(layout.cluster, cluster, settings.durability, server_include(layout))
+            )
+            url, server_pid = urls_of(servers), servers[0].pid
+            group = await stack.enter_async_context(background())
+            for server in servers:
+                group.start_soon(keep_server, server, layout, url)
+        elif not url:
             server = await stack.enter_async_context(
                 EmbeddedServer(layout.store, settings.durability, server_include(layout))
             )
@@ -87,7 +99,7 @@ async def house(
         # The roles start while the streams are made: they need far longer to import than that takes.
         await stack.enter_async_context(supervisor.running())
         async with connected(layout, url, ADMIN) as control:
-            await provision(control, layout, settings)
+            await provision(control, layout, settings, cluster or 1)
             await exchange(control, layout, chain)
         transport = await stack.enter_async_context(connected(layout, url, "human"))
         layout.run.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -108,15 +120,15 @@ def connected(layout: Layout, url: str, agent: str) -> AbstractAsyncContextManag
     return JetStreamTransport.connect(url, name=agent, login=login_of(layout, agent))
 
 
-async def provision(transport: Transport, layout: Layout, settings: Settings) -> None:
+async def provision(transport: Transport, layout: Layout, settings: Settings, replicas: int = 1) -> None:
     """What only the control plane may: streams, consumers, the trust store."""
-    await transport.declare(declarations((settings.workspace,)))
+    await transport.declare(declarations((settings.workspace,), replicas))
     await publish_trust(transport, settings.workspace, layout.trust.read_bytes(), load_roots(layout))
 
 
-async def keep_server(server: EmbeddedServer, layout: Layout) -> None:
-    """For ever: a server that ends is started again, on the same ports and store, to which everybody reconnects. Raises
-    UserError when it ends SERVER_DEATHS times within SERVER_WINDOW_S.
+async def keep_server(server: EmbeddedServer, layout: Layout, urls: str = "") -> None:
+    """For ever: a server that ends is started again, on the same ports and store, to which everybody reconnects. urls: of
+    all servers, where there are several. Raises UserError when it ends SERVER_DEATHS times within SERVER_WINDOW_S.
     """
     deaths: list[float] = []
     while True:
@@ -130,7 +142,7 @@ async def keep_server(server: EmbeddedServer, layout: Layout) -> None:
         with suppress(ServerFailed):  # it has died again, which is counted like any death
             await server.restart()
             if layout.server.exists():
-                write_running(layout, server.url, server.pid)
+                write_running(layout, urls or server.url, server.pid)
 
 
 async def ready(

@@ -92,6 +92,11 @@ class Layout(Struct, frozen=True):
         return self.hidden / "store"
 
     @property
+    def cluster(self) -> Path:
+        """The stores of `up --cluster`, apart from that of a single server."""
+        return self.hidden / "cluster"
+
+    @property
     def checkpoint(self) -> Path:
         """The auditor's memory of its log, outside the broker's store."""
         return self.hidden / "audit" / "checkpoint"
