@@ -87,3 +87,19 @@ async def test_a_raw_subscription_gets_messages_in_order_and_ends(tmp_path: Any)
         await flushed(transport.client)
         assert len(got) == 3
         assert subscription._id not in transport.client._raw
+
+
+@pytest.mark.anyio
+@pytest.mark.nats
+async def test_a_flush_that_is_cancelled_does_not_end_the_reading(nats_server: EmbeddedServer) -> None:
+    """nats-py would try to complete the future that nobody waits for any more, and never read again."""
+    async with JetStreamTransport.connect(nats_server.url, name="tests") as transport:
+        for _ in range(3):
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await transport.client.flush()
+            with anyio.move_on_after(0):
+                await transport.client.flush()
+        with anyio.fail_after(10):
+            await transport.client.flush()
+        assert transport.client.is_connected

@@ -7,6 +7,7 @@ tests/bus/test_hop_client.py.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,12 @@ class HopClient(Client):
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._raw.pop(sid, None)
         super()._remove_sub(sid, max_msgs)
+
+    async def _process_pong(self) -> None:
+        """A flush that was cancelled leaves its future behind, over which nats-py would end its reading for good."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         on_raw = self._raw.get(sid)
