@@ -4,8 +4,7 @@ import { createPublicKey, verify as isSigned } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const MAX_BYTES = 256 * 1024, MAX_TTL_MS = 3_600_000, SKEW_MS = 5_000, MAX_DEPTH = 32;
-const DOMAIN = Buffer.concat([Buffer.from([0xff]), Buffer.from("interlock-envelope-v1")]);
+const LIMITS = { maxBytes: 256 * 1024, maxTtlMs: 3_600_000, skewMs: 5_000 }, MAX_DEPTH = 32;
 const SCHEMA = JSON.parse(readFileSync(new URL("../../tests/vectors/schema.json", import.meta.url), "utf8"));
 
 // RFC 8785: JavaScript's own number and string forms, keys in UTF-16 order.
@@ -80,13 +79,13 @@ export function publicKey(keyId) {
 }
 
 // The time in ms since 1970, or NaN: Date.parse takes the 30th of February for the 1st of March.
-function timeMs(text) {
+export function timeMs(text) {
   const time = Date.parse(text);
   return Number.isNaN(time) || new Date(time).toISOString() !== text ? NaN : time;
 }
 
-function shape(wire) {
-  if (Buffer.byteLength(wire) > MAX_BYTES) return ["too_large"];
+export function shape(wire, { maxBytes } = LIMITS) {
+  if (Buffer.byteLength(wire) > maxBytes) return ["too_large"];
   let envelope;
   try { envelope = JSON.parse(wire); } catch { return ["malformed"]; }
   if (!TYPES.object(envelope)) return ["malformed"];
@@ -97,7 +96,7 @@ function shape(wire) {
   return ["ok", envelope];
 }
 
-function authenticity(envelope, { workspace, keys, nowMs }) {
+export function authenticity(envelope, { workspace, keys, nowMs }) {
   if (envelope.workspace !== workspace) return "wrong_workspace";
   if (!envelope.signature) return "bad_signature";
   const key = keys.find((entry) => entry.keyId === envelope.keyId);
@@ -109,14 +108,17 @@ function authenticity(envelope, { workspace, keys, nowMs }) {
   if (created >= timeMs(key.notAfter) || nowMs >= timeMs(key.notAfter)) return "key_expired";
 
   const { signature, ...rest } = envelope;
-  const body = Buffer.from(canonical(rest));
-  const message = Buffer.concat([DOMAIN, Buffer.from(` ${body.length} `), body]);
-  const raw = Buffer.from(signature, "base64url");
-  if (raw.toString("base64url") !== signature) return "bad_signature";
-  return isSigned(null, message, publicKey(envelope.keyId), raw) ? "ok" : "bad_signature";
+  return isSignedBy(envelope.keyId, "interlock-envelope-v1", canonical(rest), signature) ? "ok" : "bad_signature";
 }
 
-function route(envelope, { subject, recipient }) {
+// Whether the key signed the text in this domain: Ed25519 over the pre-authentication encoding, base64url of one spelling.
+export function isSignedBy(keyId, domain, text, signature) {
+  const body = Buffer.from(text), raw = Buffer.from(signature, "base64url");
+  const message = Buffer.concat([Buffer.from([0xff]), Buffer.from(`${domain} ${body.length} `), body]);
+  return raw.toString("base64url") === signature && isSigned(null, message, publicKey(keyId), raw);
+}
+
+export function route(envelope, { subject, recipient }) {
   if (envelope.subject !== subject) return "wrong_subject";
   const role = subject.split(".")[3];
   if (subject !== ["interlock", envelope.workspace, "role", role, envelope.goalId, envelope.intent].join(".")) return "wrong_subject";
@@ -125,11 +127,11 @@ function route(envelope, { subject, recipient }) {
   return !recipient || to.includes(recipient) || to.includes(recipient.split(".")[0]) ? "ok" : "wrong_recipient";
 }
 
-function freshness(envelope, { nowMs, seen, sequence }) {
+export function freshness(envelope, { nowMs, seen, sequence }, { maxTtlMs, skewMs } = LIMITS) {
   const created = timeMs(envelope.createdAt);
-  if (envelope.ttlMs > MAX_TTL_MS) return "ttl_too_long";
-  if (created > nowMs + SKEW_MS) return "from_future";
-  if (nowMs > created + envelope.ttlMs + SKEW_MS) return "expired";
+  if (envelope.ttlMs > maxTtlMs) return "ttl_too_long";
+  if (created > nowMs + skewMs) return "from_future";
+  if (nowMs > created + envelope.ttlMs + skewMs) return "expired";
   return Object.hasOwn(seen, envelope.id) && seen[envelope.id] !== sequence ? "replayed" : "ok";
 }
 

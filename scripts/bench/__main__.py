@@ -11,12 +11,13 @@ import statistics
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 import goals
 import hops
 import peers
 import policies
+import replays
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {
@@ -27,6 +28,10 @@ TARGETS = {
     "cold_start_s": "<= 1.5",
     "role_rss_mb": "<= 60",
     "policy_p99_ms": "<= 1",
+    "bundle_1000_made_s": "<= 2",
+    "bundle_1000_verified_s": "<= 2",
+    "replay_read_hops_per_s": ">= 20000",
+    "replay_decide_hops_per_s": ">= 3000",
 }
 
 
@@ -35,7 +40,7 @@ def main() -> int:
     parser.add_argument("--peers", action="store_true", help="the same work on other libraries (needs the bench extra)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hops", type=int, default=10_000)
-    parser.add_argument("--only", choices=["hops", "goals", "peers", "policies"], default="")
+    parser.add_argument("--only", choices=["hops", "goals", "peers", "policies", "replays"], default="")
     options = parser.parse_args()
     figures: dict[str, list[float]] = {}
     for round_number in range(options.rounds):
@@ -46,6 +51,8 @@ def main() -> int:
             collect(figures, goals.measure())
         if options.only in ("", "policies"):
             collect(figures, policies.measure())
+        if options.only in ("", "replays"):
+            collect(figures, replays.measure())
         if options.peers or options.only == "peers":
             collect(figures, peers.measure(options.hops))
     report = {
