@@ -168,7 +168,7 @@ def test_init_run_trace_bundle_verify_as_a_user_would(tmp_path: Path) -> None:
     assert "nothing missing, changed or inserted" in interlock("audit", "check")
     interlock("audit", "checkpoint", "-o", "witness")
     size = int((tmp_path / "witness").read_text().split("\n")[1])
-    assert json.loads(interlock("audit", "check", "--witness", "witness", "--json"))["records"] == size
+    assert json.loads(interlock("audit", "check", "--witness", "witness", "--json"))["records"] >= size
     told = json.loads(interlock("audit", "prove", "HOPS:1", "-o", "proof.json", "--json"))
     assert (told["record"]["sequence"], told["record"]["verdict"]) == (1, "ok")
     assert f"valid, one of {size} records" in interlock("audit", "verify", "proof.json")

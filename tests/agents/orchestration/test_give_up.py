@@ -28,7 +28,16 @@ DEAD = Outcome(Disposition.DEAD, Reason.MAX_DELIVERIES, "delivered again and aga
 def orchestrator(house: InProcess) -> tuple[OrchestratorRole, Any]:
     parts = house.parts("orchestrator")
     decider = Decider(load_gates(parts.config / "gates.yaml"))
-    role = OrchestratorRole(house.transport, house.workspace, parts.sender, decider, planner_of(parts), parts.seals)
+    role = OrchestratorRole(
+        house.transport,
+        house.workspace,
+        parts.sender,
+        decider,
+        planner_of(parts),
+        parts.seals,
+        trust=parts.trust,
+        terms=parts.approvals,
+    )
     return role, recognising(parts)
 
 
@@ -82,3 +91,12 @@ async def test_of_a_goal_that_never_began_nobody_is_told(quiet_house: InProcess)
     other.parsed = replace(other.envelope, goal_id=nobody)
     await role.give_up(other, DEAD)
     assert await read_status(quiet_house.transport, quiet_house.workspace, nobody) is None
+
+
+async def test_what_is_refused_ends_no_goal(quiet_house: InProcess) -> None:
+    """Whoever may send at all could else end any goal by saying what it may not."""
+    role, recognise = orchestrator(quiet_house)
+    goal_id, hop = await intake(quiet_house)
+    recognise(hop)
+    await role.give_up(hop, Outcome(Disposition.DEAD, Reason.POLICY_DENIED, "not its to say"))
+    assert await read_status(quiet_house.transport, quiet_house.workspace, goal_id) is None

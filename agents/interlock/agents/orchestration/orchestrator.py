@@ -132,7 +132,11 @@ class OrchestratorRole:
         await self._happened(goal_id, event)
 
     async def give_up(self, hop: Hop, outcome: Outcome) -> None:
-        """A hop to this role that is given up: its goal ends rather than waits for its deadline."""
+        """A hop to this role that is given up after its tries: its goal ends rather than waits for its deadline. What is
+        refused ends nothing: else whoever may send at all could end any goal.
+        """
+        if outcome.reason not in (Reason.MAX_DELIVERIES, Reason.HANDLER_FAILED):
+            return
         envelope, told = hop.envelope, f"{outcome.reason}: {outcome.detail}"[:2000]
         if isinstance(envelope.payload, Intake):
             why = [Ground(code=UNDELIVERABLE, message=told)]
