@@ -14,9 +14,22 @@ from msgspec import Struct
 
 from interlock.bus.authority import AUTHORITY
 from interlock.bus.login import inbox_prefix
-from interlock.bus.streams import AUDIT, BUCKETS, DEAD, HOPS, JOURNAL, LEDGER, WORKER_ROLES, ConsumerSpec, consumers_of
+from interlock.bus.streams import (
+    AUDIT,
+    BUCKETS,
+    DEAD,
+    GOALS,
+    HOPS,
+    JOURNAL,
+    LEDGER,
+    TIMERS,
+    WORKER_ROLES,
+    ConsumerSpec,
+    consumers_of,
+)
 from interlock.envelope.ids import role_of
 from interlock.envelope.subjects import workspace_subject
+from interlock.envelope.verdict import Reason
 
 ADMIN = "admin"
 RUNNING_ROLES = ("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer")
@@ -53,6 +66,7 @@ def _kv(*buckets: str) -> tuple[str, ...]:
 
 _EVERY_KV = tuple(f"KV_{spec.name}" for spec in BUCKETS if spec.kind == "kv")
 _EVERY_OBJECT = tuple(f"OBJ_{spec.name}" for spec in BUCKETS if spec.kind == "objects")
+_EVERY_STREAM = (HOPS.name, JOURNAL.name, LEDGER.name, DEAD.name, AUDIT.name)
 _PUT_ARTIFACT = ("$O.artifacts.C.*", "$O.artifacts.M.*")
 _PUT_BUNDLE = ("$O.bundles.C.*", "$O.bundles.M.*")
 _HALT = ("control.halt", "$KV.control.{workspace}.>", "$KV.control._all.{workspace}")
@@ -91,9 +105,18 @@ ACCESS: dict[str, Access] = {
         reads=("OBJ_artifacts",),
     ),
     "auditor": Access(
-        writes=("audit.>", "goal.submit", "$KV.goals.{workspace}.*.audit", *_PUT_ARTIFACT, *_PUT_BUNDLE, *_HALT),
-        reads=(HOPS.name, JOURNAL.name, LEDGER.name, DEAD.name, AUDIT.name, *_EVERY_KV, *_EVERY_OBJECT),
+        writes=(
+            "audit.>",
+            "goal.submit",
+            *(f"dead.*.{reason}" for reason in (Reason.MAX_DELIVERIES, Reason.TERMINATED)),
+            "$KV.goals.{workspace}.*.audit",
+            *_PUT_ARTIFACT,
+            *_PUT_BUNDLE,
+            *_HALT,
+        ),
+        reads=(*_EVERY_STREAM, GOALS.name, TIMERS.name, *_EVERY_KV, *_EVERY_OBJECT),
         hears=("role.>", "journal.>", "ledger.>", "dead.>", "audit.>", "$KV.>"),
+        pulls=("advisories",),
     ),
     "synthesizer": Access(writes=_PUT_ARTIFACT, reads=("OBJ_artifacts",)),
     "human": Access(
@@ -108,7 +131,7 @@ ACCESS: dict[str, Access] = {
             "$JS.API.CONSUMER.INFO.*.*",
             SANDBOX,
         ),
-        reads=(HOPS.name, JOURNAL.name, LEDGER.name, DEAD.name, AUDIT.name, *_EVERY_KV, *_EVERY_OBJECT),
+        reads=(*_EVERY_STREAM, *_EVERY_KV, *_EVERY_OBJECT),
         hears=("role.>", "journal.>", "ledger.>", "dead.>", "audit.>", "$KV.>"),
     ),
     ADMIN: Access(

@@ -102,6 +102,17 @@ AUDIT = StreamSpec(
     name="AUDIT", subjects=(f"{PREFIX}.*.audit.>",), max_bytes=4096 * MIB, deny_delete=True, deny_purge=True
 )
 DEAD = StreamSpec(name="DEAD", subjects=(f"{PREFIX}.*.dead.>",), max_bytes=512 * MIB)
+_ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER"
+GAVE_UP = f"{_ADVISORY}.MAX_DELIVERIES"
+TERMINATED = f"{_ADVISORY}.MSG_TERMINATED"
+# The broker tells of messages that it will not deliver again in plain messages: kept, so that nobody has to be there.
+ADVISORIES = StreamSpec(
+    name="ADVISORIES",
+    subjects=(f"{GAVE_UP}.>", f"{TERMINATED}.>"),
+    max_bytes=64 * MIB,
+    max_age_ms=7 * DAY_MS,
+    discard="old",
+)
 TIMERS = StreamSpec(
     name="TIMERS",
     subjects=(f"{PREFIX}.*.timer.>",),
@@ -110,7 +121,7 @@ TIMERS = StreamSpec(
     allow_schedules=True,
 )
 
-STREAMS = (GOALS, HOPS, JOURNAL, LEDGER, AUDIT, DEAD, TIMERS)
+STREAMS = (GOALS, HOPS, JOURNAL, LEDGER, AUDIT, DEAD, TIMERS, ADVISORIES)
 BUCKETS = (
     BucketSpec(name="trust", kind="kv", history=16),
     BucketSpec(name="control", kind="kv", history=16),
@@ -126,9 +137,12 @@ WORKER_ROLES = ("orchestrator", "evaluator", "executor", "auditor", "synthesizer
 
 def consumers_of(workspace: str) -> tuple[ConsumerSpec, ...]:
     """The durables of a workspace: one inbox per role; the gateway hears goal.submit; the orchestrator hears reminders
-    that have come due, and hands on what is asked of humans.
+    that have come due, and hands on what is asked of humans; the auditor hears what the broker says of these.
     """
-    inboxes = tuple(inbox_of(workspace, role) for role in WORKER_ROLES)
+    return (*_working(workspace), advisories_of(workspace))
+
+
+def _working(workspace: str) -> tuple[ConsumerSpec, ...]:
     intake = ConsumerSpec(
         stream=GOALS.name,
         name=f"gateway-{workspace}",
@@ -136,6 +150,7 @@ def consumers_of(workspace: str) -> tuple[ConsumerSpec, ...]:
         max_deliver=512,  # a gateway that dies gives no answer: its successor does, after so many attempts
         attempts=8,
     )
+    inboxes = (inbox_of(workspace, role) for role in WORKER_ROLES)
     return (*inboxes, intake, timers_of(workspace), notices_of(workspace))
 
 
@@ -169,6 +184,12 @@ def notices_of(workspace: str) -> ConsumerSpec:
         subjects=(f"{PREFIX}.{workspace}.role.human.*.escalate",),
         ack_wait_ms=30_000,
     )
+
+
+def advisories_of(workspace: str) -> ConsumerSpec:
+    """What the broker will not deliver any more, of the workspace's other consumers. It never gives one up itself."""
+    told = tuple(f"{kind}.{spec.stream}.{spec.name}" for spec in _working(workspace) for kind in (GAVE_UP, TERMINATED))
+    return ConsumerSpec(stream=ADVISORIES.name, name=f"advisories-{workspace}", subjects=told, max_deliver=-1)
 
 
 def declarations(workspaces: tuple[str, ...], replicas: int = 1) -> Declarations:

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     GATE_FAILED = "gate_failed"
     HANDLER_FAILED = "handler_failed"
     MAX_DELIVERIES = "max_deliveries"
+    TERMINATED = "terminated"
 
 
 class Ground(Struct, frozen=True):

@@ -26,6 +26,7 @@ from interlock.agents.deviations.watch import DeviationWatch
 from interlock.agents.parts import Parts, receiving, tell_orchestrator, worker
 from interlock.agents.status import AuditStatus, read_audit, write_audit
 from interlock.bus.deadletters import bury
+from interlock.bus.exhausted import AdvisoryWatch
 from interlock.bus.failpoints import failpoint
 from interlock.bus.gates import TrustSource
 from interlock.bus.hop import DONE, Hop, Outcome, Refusal
@@ -274,6 +275,7 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
             await recorder.watch()
 
     actor = worker(parts, receiving(parts, role.handle), concurrency=32, on_dead=tell_orchestrator(parts))
-    async with background() as group, watch.running(), actor.running():
+    advisories = AdvisoryWatch(parts.transport, parts.workspace)
+    async with background() as group, watch.running(), advisories.running(), actor.running():
         group.start_soon(record)
         yield
