@@ -48,8 +48,7 @@ class AdvisoryWatch:
         self._transport = transport
         self._workspace = workspace
         self._roles = {
-            (spec.stream, spec.name): _role(spec.name.removesuffix(f"-{workspace}"))
-            for spec in consumers_of(workspace)
+            (spec.stream, spec.name): _role(spec.name.removesuffix(f"-{workspace}")) for spec in consumers_of(workspace)
         }
 
     @asynccontextmanager
