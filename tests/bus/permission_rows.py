@@ -107,6 +107,7 @@ def writing() -> Iterator[Row]:
         ("set a reminder", f"{W}.timer.set.approval.{GOAL}"),
         ("pretend that a reminder is due", f"{W}.timer.due.approval.{GOAL}"),
         *((f"bury a dead letter as {role}", f"{W}.dead.{role}.expired") for role in ROLES),
+        ("note that a dead letter was put back", f"{W}.dead.human.redriven"),
         ("bury what the broker gave up", f"{W}.dead.executor.max_deliveries"),
         *((f"write KV {bucket}", f"$KV.{bucket}.w.a") for bucket in ("control", "approvals", "contracts", "registry")),
         ("halt everything", "$KV.control._all.w"),

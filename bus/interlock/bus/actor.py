@@ -36,6 +36,8 @@ Observer = Callable[[Hop, Outcome], None]
 NEVER_ANSWERED = Outcome(Disposition.DEAD, Reason.MAX_DELIVERIES, "delivered again and again, and never answered")
 # Between two attempts at a hop that was halted again at once.
 AGAIN_S = 0.05
+# Anybody who may publish can copy what another signed: the hop itself is not given up with a copy of it.
+COPIES = frozenset({Reason.REPLAYED, Reason.WRONG_MESSAGE_ID, Reason.WRONG_SUBJECT})
 OnDead = Callable[[Hop, Outcome], Awaitable[None]]
 Recognise = Callable[[Hop], object]
 
@@ -199,7 +201,7 @@ class Actor:
         elif outcome.disposition is Disposition.RETRY:
             await incoming.retry(delay_ms(self._settings.retry, message.delivered, str(message.sequence)))
         else:
-            if hop.authentic and self._on_dead is not None:
+            if hop.authentic and outcome.reason not in COPIES and self._on_dead is not None:
                 await self._on_dead(hop, outcome)
             failpoint("letter_due")
             await bury(

@@ -14,6 +14,7 @@ from interlock.bus.authority import judge
 from interlock.bus.control.halts import doing_of
 from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.hop import Disposition, Hop
+from interlock.bus.redriving import check_copy, is_redriven
 from interlock.bus.transport import MESSAGE_ID
 from interlock.envelope.contract_chain import Chain
 from interlock.envelope.contract_gate import check_contract
@@ -96,9 +97,16 @@ def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
         return check_freshness(hop.envelope, hop.now_ms, receiver.limits)
 
     def first_time(hop: Hop) -> Checked:
-        if hop.message.headers.get(MESSAGE_ID) != hop.envelope.id:
+        message = hop.message
+        if message.headers.get(MESSAGE_ID) == hop.envelope.id:
+            return check_replay(hop.envelope, receiver.memory, message.sequence, hop.now_ms, receiver.limits)
+        if not is_redriven(message):
             return Checked(Reason.WRONG_MESSAGE_ID, f"{MESSAGE_ID} is not the envelope's id: no deduplication")
-        return check_replay(hop.envelope, receiver.memory, hop.message.sequence, hop.now_ms, receiver.limits)
+        copy = check_copy(message, hop.digest, receiver.trust.trust, hop.now_ms)
+        if not copy.ok:
+            return copy
+        name = message.headers[MESSAGE_ID]
+        return check_replay(hop.envelope, receiver.memory, message.sequence, hop.now_ms, receiver.limits, name)
 
     def moving(hop: Hop) -> Checked:
         verdict = receiver.control.verdict(doing_of(receiver.agent, hop.envelope))

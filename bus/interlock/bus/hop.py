@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from interlock.bus.redriving import is_redriven
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import ZERO, Amount
 from interlock.envelope.children import Origin, origin_of
@@ -37,14 +38,15 @@ DONE = Outcome(Disposition.DONE)
 class Hop:
     """One envelope on its way through the receiving onion. envelope and digest are there once `decode` has passed;
     authentic is set once the signature has: only then may the sender be told anything. policy is the policies' verdict
-    once they have judged. again: it was handled before, in an earlier delivery or, held by a halt, in this one.
+    once they have judged. again: it may have been handled before: in an earlier delivery, held by a halt in this one, or
+    before it was put back from the dead letters.
     """
 
     __slots__ = ("again", "authentic", "digest", "message", "now_ms", "parsed", "policy")
 
     def __init__(self, message: Message, now_ms: int, *, again: bool = False) -> None:
         self.message = message
-        self.again = again or message.delivered > 1
+        self.again = again or message.delivered > 1 or is_redriven(message)
         self.now_ms = now_ms
         self.parsed: Envelope | None = None
         self.digest = ""

@@ -69,6 +69,8 @@ _EVERY_OBJECT = tuple(f"OBJ_{spec.name}" for spec in BUCKETS if spec.kind == "ob
 _EVERY_STREAM = (HOPS.name, JOURNAL.name, LEDGER.name, DEAD.name, AUDIT.name)
 _PUT_ARTIFACT = ("$O.artifacts.C.*", "$O.artifacts.M.*")
 _PUT_BUNDLE = ("$O.bundles.C.*", "$O.bundles.M.*")
+# A human may put back whatever anybody's dead letter holds; receivers believe who signed it, not who published it.
+_ROUTES = tuple(sorted({f"role.{to}.*.{intent}" for _, to, intent in AUTHORITY}))
 _HALT = ("control.halt", "$KV.control.{workspace}.>", "$KV.control._all.{workspace}")
 
 # What every role follows: who is trusted, what is halted, which contract is in force. That nothing is halted is asked of
@@ -123,6 +125,8 @@ ACCESS: dict[str, Access] = {
         writes=(
             "goal.submit",
             "audit.statement",
+            *_ROUTES,
+            "dead.human.redriven",
             "request.ping.>",
             "control.*",
             "$KV.control.{workspace}.>",

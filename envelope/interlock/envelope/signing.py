@@ -23,6 +23,7 @@ CONTRACT_DOMAIN = b"\xffinterlock-contract-v1"
 CHANGE_DOMAIN = b"\xffinterlock-change-v1"
 CONTROL_DOMAIN = b"\xffinterlock-control-v1"
 DEVIATION_DOMAIN = b"\xffinterlock-deviation-v1"
+REDRIVE_DOMAIN = b"\xffinterlock-redrive-v1"
 
 
 class Sealed(msgspec.Struct, frozen=True):

@@ -120,12 +120,19 @@ def check_freshness(envelope: Envelope, now_ms: int, limits: Limits = DEFAULT_LI
 
 
 def check_replay(
-    envelope: Envelope, memory: ReplayMemory, sequence: int, now_ms: int, limits: Limits = DEFAULT_LIMITS
+    envelope: Envelope,
+    memory: ReplayMemory,
+    sequence: int,
+    now_ms: int,
+    limits: Limits = DEFAULT_LIMITS,
+    name: str = "",
 ) -> Checked:
-    """Seen before at another place of the stream? Kept for ttl + skew."""
+    """Seen before at another place of the stream? Kept for ttl + skew. name: what a copy that was put back is known by,
+    instead of the envelope's id.
+    """
     dead_after_ms = time_ms(envelope.created_at) + envelope.ttl_ms + 2 * limits.skew_ms
-    if not memory.admit(envelope.id, sequence, dead_after_ms, now_ms):
-        return Checked(Reason.REPLAYED, f"message {envelope.id} was already received")
+    if not memory.admit(name or envelope.id, sequence, dead_after_ms, now_ms):
+        return Checked(Reason.REPLAYED, f"message {name or envelope.id} was already received")
     return OK
 
 

@@ -18,7 +18,7 @@ from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import load_settings
 
 VERBS = ["init", "run", "up", "agent", "submit", "goals", "status", "watch", "trace", "doctor", "flags"]
-VERBS += ["halt", "resume", "halts"]
+VERBS += ["halt", "resume", "halts", "dead", "dead_list", "dead_show", "dead_redrive"]
 VERBS += ["audit", "audit_bundle", "audit_verify", "policy", "policy_check", "policy_test", "policy_explain"]
 VERBS += ["keys", "keys_new", "keys_list", "keys_rotate", "keys_revoke"]
 VERBS += ["approvals", "approve", "reject"]
@@ -58,6 +58,17 @@ BAD_USAGES = [
     (["agent", "executor", "--dir", "/no/such/place"], 2, "no_directory"),
     (["agent", "executor", "--dir=/no/such/place"], 2, "no_directory"),
     (["agent", "executor", "--nats=nats://127.0.0.1:1", "--grant", "/no/such/place"], 2, "no_directory"),
+    (["dead", "list", "more"], 2, "bad_usage"),
+    (["dead", "list"], 1, "no_trust"),
+    (["dead", "show"], 2, "bad_usage"),
+    (["dead", "show", "x\x1b"], 2, "bad_usage"),
+    (["dead", "show", "-1"], 2, "bad_usage"),
+    (["dead", "show", "²"], 2, "bad_usage"),
+    (["dead", "redrive"], 2, "bad_usage"),
+    (["dead", "redrive", "1", "--all"], 2, "bad_usage"),
+    (["dead", "redrive", "1", "--role", "executor"], 2, "bad_usage"),
+    (["dead", "redrive", "9" * 30], 2, "bad_usage"),
+    (["dead", "redrive", "1", "--as", "No One"], 2, "bad_usage"),
     (["audit", "verify", "fifo"], 1, "not_a_file"),
     (["audit", "verify", "/dev/zero"], 1, "not_a_file"),
     (["audit", "verify", "."], 1, "unreadable"),

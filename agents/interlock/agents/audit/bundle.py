@@ -24,6 +24,7 @@ from interlock.agents.status import read_audit, read_status
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.bus.errors import NotFound
 from interlock.bus.journal import journal_subject, read_journal
+from interlock.bus.redriving import REDRIVE, is_redriven
 from interlock.bus.streams import DEAD, JOURNAL, LEDGER
 from interlock.bus.transport import MESSAGE_ID, Message, Transport
 from interlock.envelope.amounts import timestamp
@@ -128,6 +129,7 @@ def _message(message: Message) -> dict[str, Any]:
         "messageId": message.headers.get(MESSAGE_ID, ""),
         "encoding": encoding,
         "wire": wire,
+        **({"redrive": message.headers[REDRIVE]} if is_redriven(message) else {}),
     }
 
 

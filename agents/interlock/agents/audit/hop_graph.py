@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from interlock.bus.authority import judge, payload_type
+from interlock.bus.redriving import REDRIVE, check_copy, is_redriven
 from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.amounts import ZERO, Amount, time_ms, timestamp
 from interlock.envelope.ids import derived_id, id_time_ms, role_of, span_of
@@ -28,7 +29,8 @@ ROOT_STEP = "intake"  # as the gateway derives it
 
 class Hop(Struct, frozen=True, kw_only=True):
     """One message of the goal as the auditor sees it. verified: by itself and in the graph. authentic: its signature
-    is that of a trusted key of its sender, so that what is wrong with it comes from inside.
+    is that of a trusted key of its sender, so that what is wrong with it comes from inside. redriven: a copy of an
+    earlier hop, which somebody who may put back from the dead letters.
     """
 
     sequence: int
@@ -41,6 +43,7 @@ class Hop(Struct, frozen=True, kw_only=True):
     reason: Reason
     detail: str
     envelope: Envelope | None
+    redriven: bool = False
 
 
 class HopAudit(Struct, frozen=True):
@@ -125,6 +128,8 @@ def _known_alone(message: Message, trust: Trust, limits: Limits, memo: Memo | No
 def _once(hop: Hop, seen: dict[str, int]) -> Hop:
     if not hop.verified or hop.envelope is None:
         return hop
+    if hop.redriven:
+        return hop
     first = seen.setdefault(hop.envelope.id, hop.sequence)
     if first == hop.sequence:
         return hop
@@ -147,7 +152,8 @@ def _alone(message: Message, trust: Trust, limits: Limits) -> Hop:
         if failed is not None:
             reason, detail = failed.reason, failed.detail
         else:
-            reason, detail = _more(message, envelope)
+            reason, detail = _more(message, envelope, checked.digest, trust)
+    redriven = reason is Reason.OK and envelope is not None and message.headers.get(MESSAGE_ID) != envelope.id
     return Hop(
         sequence=message.sequence,
         subject=message.subject,
@@ -159,12 +165,17 @@ def _alone(message: Message, trust: Trust, limits: Limits) -> Hop:
         reason=reason,
         detail=detail,
         envelope=envelope,
+        redriven=redriven,
     )
 
 
-def _more(message: Message, envelope: Envelope) -> tuple[Reason, str]:
+def _more(message: Message, envelope: Envelope, digest: str, trust: Trust) -> tuple[Reason, str]:
     if message.headers.get(MESSAGE_ID) != envelope.id:
-        return Reason.WRONG_MESSAGE_ID, "the message id is not the envelope's"
+        if not is_redriven(message):
+            return Reason.WRONG_MESSAGE_ID, "the message id is not the envelope's"
+        copy = check_copy(message, digest, trust, message.stored_ms)
+        if not copy.ok:
+            return copy.reason, copy.detail
     if envelope.span_id != span_of(envelope.id):
         return Reason.TRACE_MISMATCH, "spanId does not belong to the id"
     verdict = judge(envelope)
@@ -183,6 +194,12 @@ class _Graph:
     def placed(self, hop: Hop) -> Hop:
         if not hop.verified or hop.envelope is None:
             return hop
+        if hop.redriven:  # it stands where the hop stands that it repeats
+            first = self._parents.get(hop.envelope.id)
+            if first is not None and first.digest == hop.digest:
+                return hop
+            detail = "the hop that it repeats is not among the verified hops before it"
+            return replace(hop, verified=False, reason=Reason.BAD_PARENT, detail=detail)
         detail = self._problem(hop.envelope)
         self._parents[hop.envelope.id] = hop
         return replace(hop, verified=False, reason=Reason.BAD_PARENT, detail=detail) if detail else hop
@@ -231,6 +248,7 @@ def _is_same(known: Message, message: Message) -> bool:
         and known.subject == message.subject
         and known.stored_ms == message.stored_ms
         and known.headers.get(MESSAGE_ID) == message.headers.get(MESSAGE_ID)
+        and known.headers.get(REDRIVE) == message.headers.get(REDRIVE)
     )
 
 

@@ -44,6 +44,8 @@ def _line(number: int, hop: Hop) -> dict[str, Any]:
         "storedAt": told_at(hop),
         "digest": hop.digest,
     }
+    if hop.redriven:
+        line["redriven"] = True
     if envelope is not None:
         line |= {
             "id": envelope.id,

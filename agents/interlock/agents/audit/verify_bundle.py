@@ -16,6 +16,7 @@ from interlock.agents.audit.log.bundled import check_section
 from interlock.agents.audit.packing import MAX_BYTES, PackingError, unpacked
 from interlock.agents.audit.signature_log import signature_log
 from interlock.agents.kms.signatures import SCHEMES, is_valid
+from interlock.bus.redriving import REDRIVE
 from interlock.bus.streams import HOPS, JOURNAL
 from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.amounts import time_ms
@@ -65,11 +66,12 @@ class _Hop(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     message_id: str
     encoding: str
     wire: str
+    redrive: str = ""
 
     @property
     def message(self) -> Message:
         data = base64.b64decode(self.wire) if self.encoding == "base64" else self.wire.encode()
-        headers = {MESSAGE_ID: self.message_id}
+        headers = {MESSAGE_ID: self.message_id} | ({REDRIVE: self.redrive} if self.redrive else {})
         return Message(self.subject, data, headers, self.sequence, self.stored_ms)
 
 

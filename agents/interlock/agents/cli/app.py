@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from interlock.agents.cli.approval_verbs import approvals, approve, reject
 from interlock.agents.cli.audit_verbs import audit
+from interlock.agents.cli.dead_verbs import dead
 from interlock.agents.cli.governance_verbs import budget, deviations
 from interlock.agents.cli.parameters import Dir, Json, Nats, Out
 from interlock.agents.cli.replay_verb import replay
@@ -30,6 +31,7 @@ app.command(contract)
 app.command(deviations)
 policy = App(name="policy", help="Policies: the Rego that judges every hop.")
 app.command(policy)
+app.command(dead)
 
 for verb in (approvals, approve, reject, budget, replay):
     app.command(verb)

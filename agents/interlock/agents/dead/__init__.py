@@ -1,0 +1,1 @@
+"""Dead letters: reading them, and putting them back once the cause is mended."""
