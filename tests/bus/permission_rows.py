@@ -126,6 +126,8 @@ def writing() -> Iterator[Row]:
 def management() -> Iterator[Row]:
     for verb in ("INFO", "CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN"):
         yield one(f"stream {verb.lower()}", f"$JS.API.STREAM.{verb}.HOPS")
+    for name in ("DEAD", "OBJ_bundles", "OBJ_artifacts"):
+        yield one(f"purge {name}", f"$JS.API.STREAM.PURGE.{name}")
     for verb in ("STREAM.LIST", "STREAM.NAMES", "INFO"):
         yield one(verb.lower(), f"$JS.API.{verb}")
     for verb in ("INFO", "CREATE", "DELETE", "PAUSE", "UNPIN", "LEADER.STEPDOWN"):

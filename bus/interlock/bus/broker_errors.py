@@ -10,7 +10,7 @@ from interlock.bus.errors import BusError, Conflict, NoMessage, NotFound, Refuse
 
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _NO_MESSAGE = 10037
-_STORE_FULL = (10023, 10047, 10077, 10110)
+_STORE_FULL = (10023, 10047, 10077)
 
 
 class ApiError(Struct):

@@ -281,6 +281,9 @@ class JetStreamTransport:
     async def after(self, stream: str, subject: str, sequence: int) -> Message | None:
         return await reading.after(self, stream, subject, sequence)
 
+    async def purge(self, stream: str, subject: str, before: int) -> int:
+        return await reading.purge(self, stream, subject, before)
+
     def read(
         self,
         stream: str,

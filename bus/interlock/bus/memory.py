@@ -124,6 +124,9 @@ class MemoryTransport:
         core = self.broker.stream(stream)
         return next(core.scan([subject], sequence, core.last_sequence), None)
 
+    async def purge(self, stream: str, subject: str, before: int) -> int:
+        return self.broker.stream(stream).purge(subject, before)
+
     def read(
         self,
         stream: str,

@@ -69,6 +69,15 @@ class MemoryStream:
                 break
             self._remove(first.sequence)
 
+    def purge(self, subject: str, before: int) -> int:
+        """Removes what is on the subject below a sequence. Raises Refused."""
+        if self.spec.deny_purge:
+            raise Refused(f"stream {self.spec.name} denies purges")
+        gone = [message.sequence for message in self.scan([subject], 1, before - 1)]
+        for sequence in gone:
+            self._remove(sequence)
+        return len(gone)
+
     def get(self, sequence: int) -> Message | None:
         return self._messages.get(sequence)
 

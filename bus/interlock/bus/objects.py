@@ -95,6 +95,22 @@ async def list_objects(transport: Transport, bucket: str) -> list[ObjectInfo]:
     return [ObjectInfo(meta.name, meta.size) for meta in found.values() if not meta.deleted]
 
 
+async def purge_objects(transport: Transport, bucket: str, prefix: str, before_ms: int, *, reader: Transport) -> int:
+    """Removes objects whose name begins so and that were stored before a time; answers how many. Content first: what is
+    interrupted is done again. reader: a connection that may read the bucket; who may purge need not.
+    """
+    stream, old = f"OBJ_{bucket}", list[tuple[str, int, ObjectMeta]]()
+    async with aclosing(reader.read(stream, [f"$O.{bucket}.M.>"])) as messages:
+        async for message in messages:
+            meta = msgspec.json.decode(message.data, type=ObjectMeta)
+            if meta.name.startswith(prefix) and message.stored_ms < before_ms and not meta.deleted:
+                old.append((message.subject, message.sequence, meta))
+    for subject, sequence, meta in old:
+        await transport.purge(stream, f"$O.{bucket}.C.{meta.nuid}", sequence)
+        await transport.purge(stream, subject, sequence + 1)
+    return len(old)
+
+
 def _meta_subject(bucket: str, name: str) -> str:
     return f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
 

@@ -144,6 +144,8 @@ ACCESS: dict[str, Access] = {
             "$JS.API.STREAM.CREATE.*",
             "$JS.API.STREAM.UPDATE.*",
             "$JS.API.STREAM.INFO.*",
+            "$JS.API.STREAM.PURGE.DEAD",
+            "$JS.API.STREAM.PURGE.OBJ_bundles",
             "$JS.API.CONSUMER.CREATE.>",
             "$JS.API.CONSUMER.INFO.*.*",
             "$KV.trust.{workspace}",

@@ -53,6 +53,11 @@ class _Found(Struct, frozen=True):
     hdrs: str = ""
 
 
+class _Purged(Struct):
+    purged: int = 0
+    error: ApiError | None = None
+
+
 class _MessageFound(Struct):
     message: _Found = _Found()
     error: ApiError | None = None
@@ -85,6 +90,12 @@ async def after(transport: JetStreamTransport, stream: str, subject: str, sequen
     head = base64.b64decode(found.hdrs).decode("utf-8", "surrogateescape").split("\r\n")[1:]
     headers = {name: value.strip() for name, colon, value in (line.partition(":") for line in head) if colon}
     return Message(found.subject, base64.b64decode(found.data), headers, found.seq, _stamp_ms(found.time))
+
+
+async def purge(transport: JetStreamTransport, stream: str, subject: str, before: int) -> int:
+    if before <= 1:  # the broker takes these for no bound at all
+        return 0
+    return (await transport.api(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": before}, _Purged)).purged
 
 
 async def read(

@@ -132,6 +132,11 @@ class Transport(Protocol):
         leader answers: whatever was stored before the call is seen.
         """
 
+    async def purge(self, stream: str, subject: str, before: int) -> int:
+        """Removes the messages on a subject (wildcards allowed) below a sequence, and answers how many. Raises Refused
+        where the stream denies it.
+        """
+
     def read(
         self,
         stream: str,

@@ -19,7 +19,16 @@ from interlock.agents.workspace.settings import load_settings
 
 VERBS = ["init", "run", "up", "agent", "submit", "goals", "status", "watch", "trace", "doctor", "flags"]
 VERBS += ["halt", "resume", "halts", "dead", "dead_list", "dead_show", "dead_redrive"]
-VERBS += ["audit", "audit_bundle", "audit_verify", "policy", "policy_check", "policy_test", "policy_explain"]
+VERBS += [
+    "audit",
+    "audit_bundle",
+    "audit_verify",
+    "audit_purge",
+    "policy",
+    "policy_check",
+    "policy_test",
+    "policy_explain",
+]
 VERBS += ["keys", "keys_new", "keys_list", "keys_rotate", "keys_revoke"]
 VERBS += ["approvals", "approve", "reject"]
 VERBS += ["contract", "contract_show", "contract_propose", "contract_sign", "contract_history", "contract_verify"]

@@ -29,6 +29,24 @@ async def test_a_published_message_is_stored_numbered_and_readable_at_once(bench
     assert [stored] == await bench.read()
 
 
+async def test_a_purge_removes_a_subject_below_a_sequence(bench: Bench) -> None:
+    name = await bench.stream()
+    for token in ("a.x", "b.x", "a.y", "a.x"):
+        await bench.transport.publish(bench.subject(token), token.encode())
+    for before, removed, left in ((0, 0, [1, 2, 3, 4]), (1, 0, [1, 2, 3, 4]), (4, 2, [2, 4]), (99, 1, [2])):
+        assert await bench.transport.purge(name, bench.subject("a.>"), before) == removed
+        assert [message.sequence for message in await bench.read()] == left
+    assert (await bench.transport.publish(bench.subject("a.x"), b"")).sequence == 5
+
+
+async def test_a_purge_is_refused_where_it_is_denied(bench: Bench) -> None:
+    name = await bench.stream(deny_purge=True)
+    await bench.publish(b"one", b"two")
+    with pytest.raises(Refused):
+        await bench.transport.purge(name, bench.subject(">"), 2)
+    assert len(await bench.read()) == 2
+
+
 async def test_messages_are_counted_by_subject(bench: Bench) -> None:
     name = await bench.stream()
     for token in ("a.x", "a.y", "a.x", "b.x"):

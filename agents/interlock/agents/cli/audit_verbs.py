@@ -74,3 +74,11 @@ def audit_verify(
     from interlock.agents.cli.auditing import verify_file
 
     return verify_file(Session(dir, "", json), file, root)
+
+
+@audit.command(name="purge")
+def audit_purge(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """Remove what the contract no longer asks to keep: dead letters, signature logs. The audit log says so and stays."""
+    from interlock.agents.cli.purging import purge
+
+    return anyio.run(purge, Session(dir, nats, json))

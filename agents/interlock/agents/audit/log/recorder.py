@@ -92,6 +92,22 @@ class Recorder:
         await self._catch_up()
         await self._run(self._write)
 
+    async def note(self, facts: dict[str, str], covered: tuple[str, int] | None = None) -> bool:
+        """Appends one record of something that no stream holds, beside a recorder that runs. covered: the log must have
+        recorded this stream up to this sequence. False if it has not, or another writer was first. Raises LogBroken, BusError.
+        """
+        await self._catch_up()
+        if covered is not None and self._chain.positions.get(covered[0], 0) < covered[1]:
+            return False
+        chain = self._chain.copy()
+        line = chain.noted(self._transport.clock.now_ms(), facts)
+        try:
+            ack = await self._transport.publish(log_subject(self._workspace), line, expected_sequence=self._last)
+        except Conflict:
+            return False
+        self._chain, self._last = chain, ack.sequence
+        return True
+
     async def watch(self) -> None:
         """Looks at every hop for ever and records nothing: for a log that is broken."""
         await self._run(self._only_look)

@@ -1,0 +1,48 @@
+"""`interlock audit purge`: what the contract no longer asks to keep."""
+
+from __future__ import annotations
+
+from interlock.agents.audit.log.purge import due_letters, note_purge, purge_letters
+from interlock.agents.audit.log.recorder import LogBroken, Recorder
+from interlock.agents.cli.session import Session
+from interlock.agents.contract.store import load_contract
+from interlock.agents.errors import UserError
+from interlock.agents.workspace.keys import load_key
+from interlock.bus.objects import purge_objects
+from interlock.bus.permissions import ADMIN
+from interlock.bus.streams import DAY_MS
+from interlock.bus.transport import Message
+
+AUDITOR = "auditor"
+
+
+async def purge(session: Session) -> int:
+    """Dead letters and signature logs older than contract.evidence says. Exit 0 done, 1 the log could not be written."""
+    evidence = load_contract(session.layout).head.contract.evidence
+    key = load_key(session.layout, AUDITOR)
+    async with (
+        session.connected(agent="human") as reader,
+        session.connected(agent=AUDITOR) as writer,
+        session.connected(agent=ADMIN) as admin,
+    ):
+        now_ms = reader.clock.now_ms()
+        due = await due_letters(reader, session.workspace, now_ms - evidence.decision_days * DAY_MS)
+        if due.letters:
+            recorder = Recorder(writer, session.workspace, key, observe=_unseen, memory=session.layout.checkpoint)
+            try:
+                await note_purge(recorder, due, AUDITOR)
+            except LogBroken as error:
+                raise UserError("log_broken", str(error), "`interlock audit check` shows where") from error
+            await purge_letters(admin, session.workspace, due)
+        before_ms = now_ms - evidence.signature_log_days * DAY_MS
+        logs = await purge_objects(admin, "bundles", f"signatures-{session.workspace}-", before_ms, reader=reader)
+    told = f"{due.letters} dead letters older than {evidence.decision_days} days"
+    session.say(
+        f"purged {told}, {logs} signature logs older than {evidence.signature_log_days} days",
+        {"deadLetters": due.letters, "before": due.before, "signatureLogs": logs},
+    )
+    return 0
+
+
+async def _unseen(message: Message) -> str:
+    return "not_judged"
