@@ -63,6 +63,6 @@ async def bury(
     await transport.publish(
         workspace_subject(workspace, "dead", role, reason),
         msgspec.json.encode(letter),
-        message_id=f"dead-{role}-{stream}-{message.sequence}",
+        message_id=f"dead-{workspace}-{role}-{stream}-{message.sequence}",
     )
     return letter
