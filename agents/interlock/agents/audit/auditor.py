@@ -22,6 +22,7 @@ from interlock.agents.audit.report import audit_report, compliance_log, judge_go
 from interlock.agents.audit.signature_log import signature_log
 from interlock.agents.deviations.detect import of_audit, of_hop
 from interlock.agents.deviations.fold import Detection
+from interlock.agents.deviations.incident import Incidents
 from interlock.agents.deviations.watch import DeviationWatch
 from interlock.agents.parts import Parts, receiving, tell_orchestrator, worker
 from interlock.agents.status import AuditStatus, read_audit, write_audit
@@ -105,7 +106,7 @@ class AuditorRole:
             raise Refusal(Reason.WRONG_PAYLOAD, f"an auditor does not handle {type(request).__name__}")
         goal_id = hop.envelope.goal_id
         self.heard.keep(hop.message)
-        audit = await self._audit(goal_id, hop.message.sequence)
+        audit = await self.audit(goal_id, hop.message.sequence)
         judged = judge_goal(request, audit)
         # As of the request, whenever this is done: a redelivery writes the same files.
         at = timestamp(hop.message.stored_ms)
@@ -170,7 +171,7 @@ class AuditorRole:
         """The goal has ended: its signature log, as of its completion. Only once: a copy of a completion adds nothing."""
         if await read_audit(self._transport, self._workspace, goal_id) is not None:
             return
-        audit = await self._audit(goal_id, completion.sequence)
+        audit = await self.audit(goal_id, completion.sequence)
         at = timestamp(completion.stored_ms)
         name = f"signatures-{self._workspace}-{goal_id}.json"
         written = signature_log(self._workspace, goal_id, audit, at)
@@ -194,7 +195,7 @@ class AuditorRole:
         self._memo.forget(audit.hops, self._trust.trust)
         self.heard.forget(goal_id)
 
-    async def _audit(self, goal_id: str, up_to: int) -> HopAudit:
+    async def audit(self, goal_id: str, up_to: int = 0) -> HopAudit:
         """Of what the stream gave this auditor, if that is all it has of the goal; else of what it gives now."""
         if await self._heard_all(goal_id):
             messages = self.heard.of(goal_id, up_to)
@@ -255,7 +256,8 @@ def is_truncated(messages: Sequence[Message], most: MostHops = MOST_HOPS) -> boo
 
 @asynccontextmanager
 async def auditor_running(parts: Parts) -> AsyncIterator[None]:
-    watch = DeviationWatch(parts.transport, parts.workspace, parts.seals)
+    incidents = Incidents(parts.transport, parts.workspace, parts.seals, audit=lambda goal_id: role.audit(goal_id))
+    watch = DeviationWatch(parts.transport, parts.workspace, parts.seals, incidents.respond)
     role = AuditorRole(parts.transport, parts.workspace, parts.sender, parts.trust, parts.limits, detect=watch.detect)
     recorder = Recorder(
         parts.transport,

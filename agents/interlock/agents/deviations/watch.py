@@ -35,15 +35,15 @@ TICK_MS = 1_000
 ATTEMPTS = 8
 MAX_PENDING = 256
 MAX_SCOPES = 1_024
-Respond = Callable[[Deviation], Awaitable[None]]
+Respond = Callable[[Deviation, State], Awaitable[None]]
 
 
-async def no_response(deviation: Deviation) -> None:
+async def no_response(deviation: Deviation, state: State) -> None:
     """Nothing besides the halt."""
 
 
 class DeviationWatch:
-    """respond: what else is done when a deviation opens, besides the halt; repeated until it succeeded."""
+    """respond: what else is done while a deviation is open, besides the halt; called with every tick."""
 
     def __init__(self, transport: Transport, workspace: str, seals: Seals, respond: Respond = no_response) -> None:
         self._transport = transport
@@ -117,6 +117,9 @@ class DeviationWatch:
                     await self._write(partial(_opening, found, self._now_ms()))
                     self._pending.popleft()
                 await self._do_what_is_due()
+                for one in self.state.values():
+                    if one.is_open and one.acted_ms:
+                        await self._respond(one, self.state)
             except BusError as error:
                 log.warning("deviations: %s", error)
 
@@ -138,7 +141,6 @@ class DeviationWatch:
         if deviation.halts:
             why = f"deviation {deviation.id}: {deviation.detail}"
             await give_order(self._transport, self._workspace, self._identity, "halt", deviation.halts, why)
-        await self._respond(deviation)
 
     async def _hear(self) -> None:
         """Statements since the last one looked at, in order."""
