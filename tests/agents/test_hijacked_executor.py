@@ -15,6 +15,8 @@ from interlock.agents.audit.auditor import goal_messages
 from interlock.agents.cli.deviating import deviations_of, resolve
 from interlock.agents.cli.session import Session, statuses
 from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
+from interlock.agents.deviations.fold import Deviation
+from interlock.agents.deviations.incident import incident_goal
 from interlock.agents.supervision.house import House, house
 from interlock.agents.workspace.broker import secure
 from interlock.agents.workspace.keys import ensure_keys, load_key, load_trust
@@ -69,9 +71,9 @@ async def first_task(place: House, goal_id: str) -> Message:
             await anyio.sleep(0.02)
 
 
-async def mended(place: House, session: Session, goal_id: str) -> dict[str, str]:
+async def mended(place: House, session: Session, goal_id: str) -> list[Deviation]:
     """Waits until the auditor has halted what the hijacker touched; then a human resolves it, so that the goal can end.
-    Gives what was halted, by kind of deviation.
+    Gives the deviations.
     """
     trust, human = load_trust(session.layout), Identity("human", load_key(session.layout, "human"))
     with anyio.fail_after(20):
@@ -80,10 +82,10 @@ async def mended(place: House, session: Session, goal_id: str) -> dict[str, str]
             if {"role:orchestrator", f"goal:{goal_id}"} <= {order.scope for order in halts.in_force}:
                 break
             await anyio.sleep(0.05)
-    found = (await deviations_of(place.transport, "default", trust, human)).values()
+    found = list((await deviations_of(place.transport, "default", trust, human)).values())
     for one in found:
         assert await resolve(session, one.id, "the executor's key is replaced", "human") == 0
-    return {one.kind: one.halts for one in found}
+    return found
 
 
 async def test_zero_effects_zero_overspend_and_named(tmp_path: Path) -> None:
@@ -109,7 +111,10 @@ async def test_zero_effects_zero_overspend_and_named(tmp_path: Path) -> None:
         known = await statuses(place.transport, "default")
         ledger = [one async for one in place.transport.read("LEDGER", ["interlock.default.ledger.>"])]
 
-    assert opened == {"signature_failure": "role:orchestrator", "cost_breach": f"goal:{goal_id}"}
+    assert {one.kind: one.halts for one in opened} == {
+        "signature_failure": "role:orchestrator",
+        "cost_breach": f"goal:{goal_id}",
+    }
     refused_by_broker = {name for name in hijacker.told if name.startswith(("publish", "api", "read"))}
     assert {hijacker.told[name] for name in refused_by_broker} <= {"broker_refused", "bus_unavailable"}
     assert len(refused_by_broker) == 16
@@ -122,7 +127,8 @@ async def test_zero_effects_zero_overspend_and_named(tmp_path: Path) -> None:
         "settle what was never reserved": "unknown_reservation",
     }
 
-    assert [one.goal_id for one in known] == [goal_id], "a goal came in that no human handed in"
+    incidents = {incident_goal(one) for one in opened}
+    assert {one.goal_id for one in known} - incidents == {goal_id}, "a goal came in that nobody handed in who may"
     lines = Counter((tmp_path / "lines.txt").read_text().splitlines())
     assert set(lines) <= {f"asked-{n}" for n in range(TASKS)}, "an effect nobody asked for"
     assert set(lines.values()) == {1}, "an effect was repeated"
