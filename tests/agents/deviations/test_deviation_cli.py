@@ -12,6 +12,7 @@ import pytest
 
 from interlock.agents.cli import run
 from interlock.agents.cli.budgeting import burn_per_hour
+from interlock.agents.cli.deviating import report_determinism
 from interlock.agents.cli.session import Session
 from interlock.agents.deviations.detect import of_balance
 from interlock.agents.deviations.watch import DeviationWatch
@@ -118,6 +119,26 @@ def test_budget_and_deviations_are_told_and_resolved(cli: Cli) -> None:
     assert cli("deviations") == []
     assert [entry["why"] for entry in cli("deviations", "--all")] == ["the limit was too low"]
     assert "unknown_deviation" in cli("deviations", "resolve", one["id"], "--why", "w", code=2)
+
+
+def test_a_replays_figure_is_stated_and_judged(cli: Cli) -> None:
+    async def stated(per_mille: int) -> list[str]:
+        session = Session(cli.directory, "", True)
+        trust = Trusted(load_trust(session.layout))
+        seals = Seals(Identity("auditor", load_key(session.layout, "auditor")), trust)
+        session.layout.store.mkdir(parents=True, exist_ok=True)
+        async with session.connected(offline=True) as transport:
+            await transport.declare(declarations((session.workspace,)))
+            await report_determinism(session, transport, new_id(clock_ms()), per_mille)
+            watch = DeviationWatch(transport, session.workspace, seals)
+            await watch.tick()
+            return [one.kind for one in watch.state.values()]
+
+    assert anyio.run(stated, 950) == []
+    assert anyio.run(stated, 949) == ["determinism"]
+    [one] = cli("deviations")
+    assert "949 of 1000" in one["detail"]
+    assert cli("deviations", "resolve", one["id"], "--why", "a clock was read")["resumed"] == ""
 
 
 def test_a_goal_that_is_none_has_no_budget(cli: Cli) -> None:

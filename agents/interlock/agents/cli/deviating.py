@@ -81,6 +81,21 @@ async def resolve(session: Session, name: str, why: str, by: str) -> int:
     return 0
 
 
+async def report_determinism(session: Session, transport: Transport, goal_id: str, per_mille: int) -> None:
+    """States in AUDIT, signed, how much of a replayed goal agreed; the auditor judges it. Raises UserError, BusError."""
+    data = sign_statement(
+        load_key(session.layout, "human"),
+        workspace=session.workspace,
+        verb="report",
+        subject=goal_id,
+        per_mille=per_mille,
+        why="a replay",
+        by="human",
+        at_ms=transport.clock.now_ms(),
+    )
+    await transport.publish(statement_subject(session.workspace), data)
+
+
 async def deviations_of(transport: Transport, workspace: str, trust: Trust, identity: Identity) -> State:
     """As the auditor wrote them, and as statements that it has not taken up yet leave them. Raises BusError."""
     book = Book(transport, workspace, Seals(Identity("auditor", identity.key), _Trusted(trust)))

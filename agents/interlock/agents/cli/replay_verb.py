@@ -21,6 +21,9 @@ def replay(
     ] = 0,
     from_time: Annotated[str, Parameter(help="All goals that entered at or after this time, RFC 3339 in UTC.")] = "",
     live: Annotated[bool, Parameter(negative="", help="Run the skills again too, and score their answers.")] = False,
+    report: Annotated[
+        bool, Parameter(negative="", help="State how much agreed, signed: below 950 of 1000 it is a deviation.")
+    ] = False,
     to: Annotated[str, Parameter(help="Tell the hops again under interlock-replay.<TO> instead.")] = "",
     pace: Annotated[
         Literal["original", "full"], Parameter(help="With --to: with the pauses they had, or none.")
@@ -41,6 +44,7 @@ def replay(
         from_sequence=from_sequence,
         from_time=from_time,
         live=live,
+        report=report,
         to=to,
         pace=pace,
         skills=skills,

@@ -45,6 +45,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     from_sequence: int = 0
     from_time: str = ""
     live: bool = False
+    report: bool = False
     to: str = ""
     pace: Literal["original", "full"] = "full"
     skills: tuple[Path, ...] = ()
@@ -159,6 +160,12 @@ async def _each(session: Session, wanted: Wanted, recordings: list[Recording], t
         live = await _live(session, recording, code, transport) if wanted.live else None
         good = good and report.first is None and (live is None or live.ok)
         _tell(session, report, live, round(report.hops / took_s))
+        if wanted.report and transport is not None:
+            from interlock.agents.cli.deviating import report_determinism
+
+            agreed = report.equal * 1000 // report.decisions if report.decisions else 1000
+            per_mille = min(agreed, 1000 if live is None else live.per_mille)
+            await report_determinism(session, transport, report.goal_id, per_mille)
     return 0 if good else 2
 
 
