@@ -139,7 +139,7 @@ async def test_zero_effects_zero_overspend_and_named(tmp_path: Path) -> None:
         assert (balance.used + balance.reserved).within(balance.limit)
         assert not balance.breached
 
-    assert status.outcome == "blocked"
+    assert status.outcome == "blocked", status.grounds
     assert audited is not None
     named = {entry.sequence: entry for entry in audited.refused}
     for name, sequence in places.items():

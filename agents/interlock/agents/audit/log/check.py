@@ -213,7 +213,9 @@ async def _messages(
             async for message in messages:
                 yield message
     except NotFound as error:
-        findings.add(LogFinding(kind="no_stream", detail=str(error)[:200], stream=stream))
+        gone = LogFinding(kind="no_stream", detail=str(error)[:200], stream=stream)
+        if gone not in findings.found:  # AUDIT holds the checkpoints and deviations: it is told once
+            findings.add(gone)
 
 
 def _finding(kind: str, detail: str, stream: str, sequence: int, record: int | None = None) -> LogFinding:
