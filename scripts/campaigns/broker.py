@@ -92,7 +92,14 @@ async def rounds(root: Path, durability: str, kills: int, dice: random.Random) -
 
 
 async def under_fire(
-    root: Path, layout: Layout, settings: Settings, url: str, strike: Callable[[], Awaitable[None]], replicas: int = 1
+    root: Path,
+    layout: Layout,
+    settings: Settings,
+    url: str,
+    strike: Callable[[], Awaitable[None]],
+    *,
+    replicas: int = 1,
+    roles_url: str = "",
 ) -> tuple[list[str], dict[str, float]]:
     """Goals and acknowledged messages while `strike` does its worst: what was lost, and figures."""
     chain = ensure_contract(layout, settings, config_dir())
@@ -101,7 +108,7 @@ async def under_fire(
         await publish_trust(transport, WORKSPACE, layout.trust.read_bytes(), load_roots(layout))
         await exchange(transport, layout, chain)
         load, written, stop = Load(transport, root), Written(transport), anyio.Event()
-        with crew(root, url, root / "points", SKILLS):
+        with crew(root, roles_url or url, root / "points", SKILLS):
             await all_answer(transport)
             async with anyio.create_task_group() as group:
                 group.start_soon(load.keep_up, stop, 4)
