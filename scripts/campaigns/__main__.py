@@ -33,6 +33,7 @@ CAMPAIGNS = {
     "cluster": (200, 2),
     "partition": (20, 1),
     "clocks": (5_000, 2_000),
+    "disk": (5, 1),
 }
 
 

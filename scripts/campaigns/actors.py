@@ -73,8 +73,9 @@ class Killer:
                 self._left += 1
             else:
                 self.killed[where] += 1
-            # Without its gateway nothing moves: it is given a little time.
-            await anyio.sleep(self._dice.uniform(0, 3 if agent == "gateway" else 0.3))
+            # What it had in hand comes again all at once: were the next point armed by then every time, the same hops would
+            # be in every death, and be given up.
+            await anyio.sleep(self._dice.uniform(0.5, 1.4 * ACK_WAIT_MS / 1000))
 
     async def _poison(self, agent: str) -> None:
         subject = f"interlock.{WORKSPACE}.role.{agent}.{new_id(self._transport.clock.now_ms())}.act"

@@ -133,8 +133,8 @@ class Actor:
         try:
             used = await self._excuses.attempts(message, self._attempts)
             outcome = await self._handled(hop) if used <= self._attempts else NEVER_ANSWERED
-            # Once: should reading it be what kills, the next delivery buries it unread.
-            if used == self._attempts + 1 and self._recognise is not None:
+            # A few times: should reading it be what kills, it is buried unread.
+            if self._attempts < used <= 4 * self._attempts and self._recognise is not None:
                 self._recognise(hop)
             if outcome.disposition is Disposition.RETRY and outcome.reason is Reason.HALTED:
                 return doing_of(self._agent, hop.envelope)

@@ -55,7 +55,7 @@ class JetStreamSettings(Struct, frozen=True, kw_only=True):
     """
 
     connect_timeout_ms: int = 5_000
-    publish_timeout_ms: int = 10_000
+    publish_timeout_ms: int = 4_500
     request_timeout_ms: int = 5_000
     no_stream_retry_ms: int = 10_000
     reconnect_wait_ms: int = 250

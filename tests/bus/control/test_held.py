@@ -100,7 +100,9 @@ class Place:
         return await self.answer(hop)
 
     @asynccontextmanager
-    async def working(self, concurrency: int = 2, **settings: Any) -> AsyncIterator[Actor]:
+    async def working(
+        self, concurrency: int = 2, *, on_dead: Any = None, recognise: Any = None, **settings: Any
+    ) -> AsyncIterator[Actor]:
         actor = Actor(
             self.transport,
             workspace=self.workspace,
@@ -111,6 +113,8 @@ class Place:
                 **({"concurrency": concurrency, "progress_ms": 40, "retry": Backoff(first_ms=1, cap_ms=2)} | settings)
             ),
             control=self.switch,
+            on_dead=on_dead,
+            recognise=recognise,
         )
         async with actor.running():
             yield actor
@@ -307,3 +311,29 @@ def test_inboxes_leave_room_for_halted_hops_and_for_the_deliveries_of_a_long_hal
     spec: ConsumerSpec = inbox_of("w", "executor")
     assert spec.max_ack_pending > 2 * ActorSettings().max_held
     assert spec.max_deliver > 10 * spec.attempts > 0
+
+
+async def test_whoever_waits_for_what_was_never_answered_is_told(place: Place) -> None:
+    """Found by a campaign: such a hop was not read, so nobody was told, and its goal waited for its deadline."""
+    await place.declare(attempts=1, max_deliver=50, ack_wait_ms=50)
+    await place.put()
+    told: list[str] = []
+
+    async def hang(hop: Hop) -> Outcome:
+        await anyio.sleep_forever()
+        return DONE
+
+    async def tell(hop: Hop, outcome: Outcome) -> None:
+        told.append(f"{outcome.reason} {hop.envelope.intent}")
+
+    def recognise(hop: Hop) -> None:
+        hop.parsed, hop.authentic = decode(hop.message.data).envelope, True
+
+    place.answer = hang
+    async with place.working():
+        await place.until(lambda: len(place.delivered) == 1)
+    async with place.working(on_dead=tell, recognise=recognise):
+        with anyio.fail_after(10):
+            while not await place.dead():
+                await anyio.sleep(0.005)
+    assert told == ["max_deliveries escalate"]

@@ -1,0 +1,124 @@
+"""A full disk: the store on a small tmpfs, filled while goals run. Needs the right to mount; says so where it has none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from crew import crew
+from load import SKILLS, WORKSPACE, Load, all_answer, audited, prepared
+from result import Result
+
+from interlock.agents.contract.exchange import exchange
+from interlock.agents.contract.generate import ensure_contract
+from interlock.agents.workspace.config_dir import config_dir
+from interlock.agents.workspace.keys import ensure_keys, load_roots
+from interlock.agents.workspace.trust_source import publish_trust
+from interlock.bus.errors import BusError
+from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.server import EmbeddedServer
+from interlock.bus.streams import declarations
+from interlock.bus.transport import Transport
+
+MUST_BE = "typed error <= 5 s, admission closed, all goes on after room is made and the broker restarted"
+SIZE_MB = 32
+TYPED_S = 5.0
+
+
+async def campaign(root: Path, times: int, seed: int) -> Result:
+    layout, settings = prepared(root, "fast")
+    ensure_keys(layout, settings.workspace)
+    chain = ensure_contract(layout, settings, config_dir())
+    small = root / "small"
+    small.mkdir()
+    failures: list[str] = []
+    slowest = 0.0
+    async with mounted(small) as problem:
+        if problem:
+            return Result(campaign="disk", skipped=f"no tmpfs can be mounted here: {problem}")
+        async with (
+            EmbeddedServer(small / "store", "fast") as server,
+            JetStreamTransport.connect(server.url, name="campaign") as transport,
+        ):
+            await transport.declare(declarations((WORKSPACE,)))
+            await publish_trust(transport, WORKSPACE, layout.trust.read_bytes(), load_roots(layout))
+            await exchange(transport, layout, chain)
+            load = Load(transport, root)
+            with crew(root, server.url, root / "points", SKILLS):
+                await all_answer(transport)
+                for number in range(times):
+                    await load.wait(await load.submit())
+                    goal_id, ballast = await load.submit(pause_ms=300), small / "ballast"
+                    fill(ballast)
+                    took, told = await until_refused(transport)
+                    slowest = max(slowest, took)
+                    if not told or took > TYPED_S:
+                        failures.append(f"time {number}: {told or 'no error'} after {took:.1f} s")
+                    if await admitted(transport, load, f"full-{number}"):
+                        failures.append(f"time {number}: a goal was let in while the disk was full")
+                    ballast.unlink()
+                    await server.restart()
+                    await load.wait(goal_id)
+                    await load.wait(await load.submit())
+                verdict = await audited(transport, layout)
+    failures += load.failures()
+    failures += [f"audit: {finding.kind} {finding.stream} {finding.sequence}" for finding in verdict.findings]
+    figures = load.figures() | {"slowest error s": round(slowest, 2)}
+    return Result(campaign="disk", amount=times, must_be=MUST_BE, figures=figures, failures=failures[:20])
+
+
+@asynccontextmanager
+async def mounted(place: Path) -> AsyncIterator[str]:
+    """A small tmpfs; why not, if it may not be."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs", str(place)]
+    try:
+        done = await anyio.run_process(command, check=False)
+    except OSError as error:
+        yield str(error)
+        return
+    if done.returncode:
+        yield done.stderr.decode().strip()[:120] or f"mount ended with {done.returncode}"
+        return
+    try:
+        yield ""
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.run_process(["umount", "-l", str(place)], check=False)
+
+
+def fill(ballast: Path) -> None:
+    try:
+        with ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    except OSError:
+        return
+
+
+async def until_refused(transport: Transport) -> tuple[float, str]:
+    """How long the publish took that was refused first, and how it was refused; some may still fit into open pages."""
+    for _ in range(64):
+        began = anyio.current_time()
+        try:
+            with anyio.fail_after(30):
+                await transport.publish(f"interlock.{WORKSPACE}.audit.witness", bytes(64 * 1024))
+        except BusError as error:
+            return anyio.current_time() - began, f"{error.reason}: {error}"
+        except TimeoutError:
+            return anyio.current_time() - began, ""
+    return 0.0, ""
+
+
+async def admitted(transport: Transport, load: Load, name: str) -> bool:
+    """Whether a goal is taken in now."""
+    from load import goal
+
+    try:
+        answer = await transport.request(
+            f"interlock.{WORKSPACE}.goal.submit", goal(load.place / "nowhere", name), timeout_ms=3_000
+        )
+    except BusError:
+        return False
+    return b'"goalId"' in answer.data
