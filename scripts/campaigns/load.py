@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -56,7 +57,8 @@ class Load:
         self.place = place
         self.accepted: dict[str, str] = {}  # goal id → name
         self.ended: dict[str, GoalStatus] = {}
-        self.refused: list[str] = []  # told to their submitter: neither lost nor acknowledged
+        self.refused: list[tuple[str, str]] = []  # told to their submitter: neither lost nor acknowledged
+        self.unanswered = 0
         self._number = 0
 
     async def submit(self, pause_ms: int = 0) -> str:
@@ -71,15 +73,26 @@ class Load:
                     f"interlock.{WORKSPACE}.goal.submit", data, timeout_ms=1_000, headers={MESSAGE_ID: goal_id}
                 )
             except BusError:
+                # The gateway that took it in may have died before it could answer, and then nobody will.
+                if await self._is_known(goal_id):
+                    self.accepted[goal_id] = name
+                    return goal_id
                 await anyio.sleep(0.1)
                 continue
             told = msgspec.json.decode(answer.data)
             if "goalId" not in told:
-                self.refused.append(f"{name}: {told}")
+                self.refused.append((name, str(told)[:200]))
                 return ""
             self.accepted[told["goalId"]] = name
             return str(told["goalId"])
-        raise RuntimeError(f"goal {name} was never acknowledged")
+        self.unanswered += 1
+        return ""
+
+    async def _is_known(self, goal_id: str) -> bool:
+        try:
+            return await read_status(self.transport, WORKSPACE, goal_id) is not None
+        except BusError:
+            return False
 
     async def wait(self, goal_id: str, within_s: float = 240) -> bool:
         """Whether it ended in time."""
@@ -110,9 +123,17 @@ class Load:
 
     def failures(self, *, released: bool = True) -> list[str]:
         """What was lost or done twice. released: every goal must also have succeeded."""
-        lines = Counter((self.place / "lines.txt").read_text().splitlines())
+        lines = self.lines()
         found = [f"goal {name} never ended" for goal_id, name in self.accepted.items() if goal_id not in self.ended]
+        for name, why in self.refused[:3]:
+            print(f"goal {name} refused: {why}", file=sys.stderr)
         found += [f"line {line} was left {count} times" for line, count in lines.items() if count > 1]
+        found += [
+            f"goal {name} was refused, yet left line {line}: {why}"
+            for name, why in self.refused
+            for line in lines
+            if line.startswith(f"{name}-")
+        ]
         for goal_id, status in self.ended.items():
             name = self.accepted[goal_id]
             if status.outcome == "released":
@@ -122,11 +143,16 @@ class Load:
                 found.append(f"goal {name} ended {status.outcome} ({why})")
         return found
 
+    def lines(self) -> Counter[str]:
+        path = self.place / "lines.txt"
+        return Counter(path.read_text().splitlines() if path.exists() else ())
+
     def figures(self) -> dict[str, float]:
-        lines = Counter((self.place / "lines.txt").read_text().splitlines())
+        lines = self.lines()
         return {
             "goals": len(self.accepted),
             "refused": len(self.refused),
+            "unanswered": self.unanswered,
             "ended": len(self.ended),
             "released": sum(one.outcome == "released" for one in self.ended.values()),
             "effects": lines.total(),

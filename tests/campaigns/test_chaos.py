@@ -11,12 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SEED = "20261121"
+ONLY = "actors,broker,poison,store,bundles,clocks"  # the rest of --quick takes a minute more
 
 
 @pytest.mark.process
 def test_nothing_is_lost_or_done_twice_and_every_change_is_found(tmp_path: Path) -> None:
     out = tmp_path / "chaos.json"
-    command = [sys.executable, "scripts/campaigns", "--quick", "--seed", SEED, "--out", str(out)]
+    command = [sys.executable, "scripts/campaigns", "--quick", "--only", ONLY, "--seed", SEED, "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-2_000:]
     told = json.loads(out.read_text())

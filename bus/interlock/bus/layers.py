@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from interlock.bus.breaker import Breakers
+from interlock.bus.errors import BusError
 from interlock.bus.hop import Disposition, Handler, Hop, Middleware, Outcome, Postpone
 from interlock.bus.rates import Buckets
 from interlock.envelope.verdict import Reason
@@ -45,6 +46,8 @@ def breaker_layer(breakers: Breakers, key_of: KeyOf) -> Middleware:
             except Exception as error:
                 if isinstance(error, Postpone) and error.reason is Reason.HALTED:
                     raise  # whoever was halted did not fail
+                if isinstance(error, BusError) and error.retryable:
+                    raise  # the broker was away: that says nothing of the skill
                 breakers.report(key, succeeded=False, now_ms=hop.now_ms)
                 raise
             breakers.report(key, succeeded=True, now_ms=hop.now_ms)
