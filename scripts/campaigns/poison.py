@@ -16,10 +16,13 @@ from msgspec.structs import replace
 from result import Result
 
 from interlock.agents.supervision.house import AGENTS, house
-from interlock.agents.workspace.keys import load_key
+from interlock.agents.workspace.keys import load_key, load_trust
 from interlock.agents.workspace.layout import Layout
+from interlock.bus.control.giving import give_order, halts_of
 from interlock.bus.deadletters import DeadLetter
+from interlock.bus.sender import Identity
 from interlock.bus.streams import DEAD, WORKER_ROLES
+from interlock.bus.tasks import background
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import clock_ms, time_ms, timestamp
 from interlock.envelope.canonical import canonical
@@ -147,7 +150,9 @@ async def campaign(root: Path, amount: int, seed: int) -> Result:
             sent = await spread(transport, poisoner, amount)
             letters = await letters_of(transport, set(sent))
             await all_answer(transport)
-            await load.wait(await load.submit())
+            async with background() as group:
+                group.start_soon(on_call, transport, layout)
+                await load.wait(await load.submit())
     failures, late, by_kind = [], [], dict.fromkeys(poisoner.kinds, 0)
     for sequence, one in sent.items():
         letter = letters.get(sequence)
@@ -165,6 +170,15 @@ async def campaign(root: Path, amount: int, seed: int) -> Result:
     figures = {"kinds": len(by_kind), "buried": len(letters)}
     figures |= {"median ms": statistics.median(late), "latest ms": max(late)} if late else {}
     return Result(campaign="poison", amount=len(sent), must_be=MUST_BE, figures=figures, failures=failures[:20])
+
+
+async def on_call(transport: Transport, layout: Layout) -> None:
+    """A human who resumes what is halted: a broken signature in a trusted name halts the orchestrator, as it must."""
+    human, trust = Identity("human", load_key(layout, "human")), load_trust(layout)
+    while True:
+        for order in (await halts_of(transport, WORKSPACE, trust)).in_force:
+            await give_order(transport, WORKSPACE, human, "resume", order.scope, "the poison is known")
+        await anyio.sleep(0.2)
 
 
 async def context_of(load: Load) -> PolicyContext:

@@ -32,7 +32,7 @@ def open_key(place: str) -> Signer:
     errors = (failures.GoogleAPICallError, failures.RetryError, auth.GoogleAuthError)
     try:
         client = _local_client(kms, local[1]) if local else kms.KeyManagementServiceClient()
-        public = client.get_public_key(request={"name": name}, timeout=TIMEOUT_S)
+        public = client.get_public_key(request={"name": name}, timeout=TIMEOUT_S, retry=None)
     except errors as error:
         raise _unusable(error) from error
     if public.pem_crc32c is not None and public.pem_crc32c != crc.value(public.pem.encode()):
@@ -48,7 +48,7 @@ def open_key(place: str) -> Signer:
             "digest_crc32c": crc.value(digest),
         }
         try:
-            answer = client.asymmetric_sign(request=request, timeout=TIMEOUT_S)
+            answer = client.asymmetric_sign(request=request, timeout=TIMEOUT_S, retry=None)
         except errors as error:
             raise _unusable(error) from error
         signature: bytes = answer.signature
