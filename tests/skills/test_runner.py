@@ -205,7 +205,9 @@ async def test_a_lost_host_is_told_and_replaced(runner: SkillRunner, tmp_path: P
         family = await family_of(first, idle, 3)
         os.kill(first, signal.SIGKILL)
     assert outcomes == ["host_lost"]
-    assert (await runner.run(request_for(tmp_path, "nothing"))).outcome == "done"
+    again = [(await runner.run(request_for(tmp_path, "nothing"))).outcome for _ in range(2)]
+    assert again[0] in ("done", "host_lost")
+    assert again[1] == "done"
     assert runner.host_pid != first
     wait_gone(family)
 
@@ -216,7 +218,10 @@ async def test_a_host_that_hangs_is_ended(runner: SkillRunner, tmp_path: Path) -
     with anyio.move_on_after(0.1):
         await runner.run(request_for(tmp_path, "nothing"))
     wait_gone([first])
-    assert (await runner.run(request_for(tmp_path, "nothing"))).outcome == "done"
+    # A run handed over before the loop has heard of the end is told so; the one after it has a new host.
+    outcomes = [(await runner.run(request_for(tmp_path, "nothing"))).outcome for _ in range(2)]
+    assert outcomes[0] in ("done", "host_lost")
+    assert outcomes[1] == "done"
 
 
 async def test_nothing_remains_of_a_runner(tmp_path: Path) -> None:
