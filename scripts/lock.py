@@ -22,5 +22,5 @@ def lock(name: str, extras: list[str]) -> None:
 
 if __name__ == "__main__":
     (ROOT / "requirements" / "build.in").write_text(BUILD)
-    lock("run", [])
+    lock("run", ["kubernetes", "telemetry", "console", "plots"])
     lock("dev", ["dev"])
