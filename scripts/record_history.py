@@ -19,7 +19,7 @@ import anyio
 from interlock.agents.audit.bundle import make_bundle
 from interlock.agents.wiring import running
 from interlock.bus.clock import SystemClock
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import declarations
 from interlock.envelope.keys import SigningKey
 from tests.agents.approvals.humans import asked, decide

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.server.embedded import EmbeddedServer
 
 # The same examples on every machine: a red build is one that anybody can repeat. No deadline: shared machines pause.
 # To look for new ones: pytest --hypothesis-profile=search

@@ -21,7 +21,7 @@ from interlock.bus.breaker import Breakers, BreakerSettings
 from interlock.bus.clock import SystemClock
 from interlock.bus.gates import Receiver, receiving_gates
 from interlock.bus.hop import DONE, Hop, Outcome
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.layers import breaker_layer, rate_layer
 from interlock.bus.ledger.client import Lease, goal_scope, open_goal
 from interlock.bus.ledger.stage import Charge, lease_layer
@@ -32,7 +32,7 @@ from interlock.bus.policy.service import policy_service
 from interlock.bus.policy.stage import HopFactsSource, policy_layer
 from interlock.bus.rates import Buckets, RateLimit
 from interlock.bus.sender import Identity, Sender
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations, inbox_of
 from interlock.envelope.amounts import Amount, Budget, clock_ms, timestamp
 from interlock.envelope.children import Draft, Origin

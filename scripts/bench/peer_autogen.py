@@ -7,7 +7,7 @@ import hops
 from autogen_core import AgentId, MessageContext, RoutedAgent, message_handler
 from autogen_core._serialization import try_get_known_serializers_for_type
 from autogen_ext.runtimes.grpc import GrpcWorkerAgentRuntime, GrpcWorkerAgentRuntimeHost
-from peers import pump
+from pump import pump
 
 
 @dataclass

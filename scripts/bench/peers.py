@@ -6,42 +6,25 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import hops
 import uvloop
+from pump import pump
 
 from interlock.bus.actor import Actor, ActorSettings
 from interlock.bus.gates import Receiver, receiving_gates
 from interlock.bus.hop import DONE, Hop, Outcome
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.middleware import gates_stage, onion
 from interlock.bus.sender import Identity, Sender
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import inbox_of
 from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.ids import new_id
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.verification import Limits
-
-WINDOW = 128
-Publish = Callable[[int], Awaitable[Any]]
-
-
-async def pump(count: int, publish: Publish, done: asyncio.Event) -> float:
-    """Messages per second from the first publish to the last handled."""
-    began = time.perf_counter()
-
-    async def worker(numbers: range) -> None:
-        for number in numbers:
-            await publish(number)
-
-    await asyncio.gather(*(worker(range(start, count, WINDOW)) for start in range(WINDOW)))
-    await asyncio.wait_for(done.wait(), 120)
-    return count / (time.perf_counter() - began)
 
 
 async def governed(url: str, count: int) -> float:

@@ -16,7 +16,7 @@ from interlock.agents.replay.decide import replay
 from interlock.agents.replay.recording import from_bundle
 from interlock.agents.wiring import running
 from interlock.bus.clock import SystemClock
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import declarations
 from tests.agents.conftest import CONFIG, HERE, ROLES, InProcess, Keys
 

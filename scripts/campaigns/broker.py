@@ -19,8 +19,8 @@ from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings
 from interlock.agents.workspace.trust_source import publish_trust
 from interlock.bus.errors import BusError
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations
 from interlock.bus.transport import Transport
 

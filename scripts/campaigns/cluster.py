@@ -13,8 +13,8 @@ from load import prepared
 from result import Result
 
 from interlock.agents.workspace.keys import ensure_keys
-from interlock.bus.cluster import embedded_cluster, urls_of
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.server.cluster import embedded_cluster, urls_of
+from interlock.bus.server.embedded import EmbeddedServer
 
 MUST_BE = "0 acknowledged messages lost, publishing back <= 10 s, 0 effects twice, every goal ends"
 BACK_S = 10.0

@@ -17,8 +17,8 @@ from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import ensure_keys, load_roots
 from interlock.agents.workspace.trust_source import publish_trust
 from interlock.bus.errors import BusError
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations
 from interlock.bus.transport import Transport
 

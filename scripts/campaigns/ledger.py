@@ -24,12 +24,12 @@ import anyio
 from anyio.abc import Process
 from msgspec import Struct
 
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.ledger.balance import Answer, Balance
 from interlock.bus.ledger.client import Lease, LedgerClient, goal_scope, open_goal
 from interlock.bus.ledger.stored import stored_balance
 from interlock.bus.ledger.writer import EXPIRE_EVERY_MS, LedgerWriter
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import LEDGER, Declarations
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import Amount, clock_ms

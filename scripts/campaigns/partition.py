@@ -14,7 +14,7 @@ from load import prepared
 from result import Result
 
 from interlock.agents.workspace.keys import ensure_keys
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.server.embedded import EmbeddedServer
 
 MUST_BE = "no effect begins once the control lease ran out, recovery, 0 lost, 0 effects twice"
 # The control lease, and the grace that a run has which a halt finds at work.

@@ -21,8 +21,8 @@ from interlock.agents.supervision.house import house
 from interlock.agents.workspace.keys import load_trust
 from interlock.agents.workspace.layout import Layout
 from interlock.bus.errors import BusError
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.transport import Transport
 from interlock.envelope.checkpoint import open_checkpoint
 

@@ -20,10 +20,10 @@ from interlock.agents.status import AuditStatus, GoalStatus, read_audit, read_st
 from interlock.agents.wiring import running
 from interlock.agents.workspace.keys import CAPABILITIES, TRUST_LEVELS
 from interlock.bus.clock import SystemClock
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.sender import Identity
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations
 from interlock.bus.transport import MESSAGE_ID, Message, Transport
 from interlock.envelope.amounts import Amount, clock_ms, timestamp

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from interlock.bus.errors import BusError
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.ledger.balance import Answer, Request
 from interlock.bus.relays import ASKED
 from interlock.bus.transport import MESSAGE_ID, Message

@@ -22,9 +22,10 @@ from interlock.agents.workspace.broker import secure
 from interlock.agents.workspace.keys import ensure_keys, load_key, load_trust
 from interlock.agents.workspace.layout import Layout
 from interlock.bus.control.giving import halts_of
-from interlock.bus.jetstream import JetStreamSettings, JetStreamTransport
+from interlock.bus.jetstream.connection import JetStreamSettings
+from interlock.bus.jetstream.login import Login
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.ledger.balance import Balance
-from interlock.bus.login import Login
 from interlock.bus.sender import Identity
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import clock_ms, timestamp

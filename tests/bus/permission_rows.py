@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from interlock.bus.login import inbox_prefix
+from interlock.bus.jetstream.login import inbox_prefix
 from interlock.bus.permissions import USER_ROLES
 from interlock.bus.streams import BUCKETS, STREAMS, WORKER_ROLES, consumers_of
 from interlock.envelope.subjects import INTENTS, ROLES

@@ -7,9 +7,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from interlock.bus.cluster import embedded_cluster, free_ports, route_config, urls_of
 from interlock.bus.errors import BusError, Refused
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.server.cluster import embedded_cluster, free_ports, route_config, urls_of
 from interlock.bus.streams import Declarations, StreamSpec
 
 STREAM = StreamSpec(name="S", subjects=("s.>",), max_bytes=1 << 20)

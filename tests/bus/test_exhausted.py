@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from interlock.bus.clock import SystemClock
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.exhausted import AdvisoryWatch
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import (
     ADVISORIES,
     DEAD,

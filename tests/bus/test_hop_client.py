@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
-from interlock.bus.hop_client import HopClient, header_block, plain_headers
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.jetstream.hop_client import HopClient, header_block, plain_headers
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.server.embedded import EmbeddedServer
 
 NAMES = st.text(string.ascii_letters + string.digits + "-_ :\r\n\x1cé", min_size=0, max_size=12)
 VALUES = st.text(string.printable + "\x1cé€", max_size=30)

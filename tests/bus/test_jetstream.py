@@ -10,10 +10,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from interlock.bus import pull
 from interlock.bus.errors import NotFound, Refused, Unavailable
-from interlock.bus.jetstream import JetStreamSettings, JetStreamTransport
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.jetstream import pull
+from interlock.bus.jetstream.connection import JetStreamSettings
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import ConsumerSpec, Declarations, StreamSpec
 from interlock.bus.transport import Incoming
 

@@ -9,7 +9,7 @@ import pytest
 
 from interlock.bus.clock import Clock, ManualClock, SystemClock
 from interlock.bus.errors import Unavailable
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import ConsumerSpec, Declarations, StreamSpec, declarations, inbox_of
 from interlock.bus.transport import Incoming, Message
 

@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from interlock.bus.clock import ManualClock
 from interlock.bus.errors import Conflict, Refused, StoreFull
-from interlock.bus.memory import MemoryTransport
-from interlock.bus.memory_stream import MemoryStream, size_of
+from interlock.bus.memory.stream import MemoryStream, size_of
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import Declarations, StreamSpec
 from interlock.bus.subject_filter import matches
 from interlock.bus.transport import EXPECTED_SEQUENCE, MESSAGE_ID

@@ -15,11 +15,12 @@ import pytest
 
 from interlock.bus.authority import AUTHORITY
 from interlock.bus.errors import LoginRefused, Refused, Unavailable
-from interlock.bus.jetstream import JetStreamSettings, JetStreamTransport
-from interlock.bus.login import Login
+from interlock.bus.jetstream.connection import JetStreamSettings
+from interlock.bus.jetstream.login import Login
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.permissions import RUNNING_ROLES, USER_ROLES, grants
-from interlock.bus.server import EmbeddedServer
-from interlock.bus.server_users import User, users_config
+from interlock.bus.server.embedded import EmbeddedServer
+from interlock.bus.server.users import User, users_config
 from interlock.bus.streams import BUCKETS, Declarations, declarations
 from interlock.envelope.keys import SigningKey
 from tests.bus.forgeries import ATTEMPTS, ROLES, refusals

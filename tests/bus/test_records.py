@@ -9,7 +9,7 @@ from interlock.bus.errors import Conflict
 from interlock.bus.journal import append, journal_subject, read_journal
 from interlock.bus.ledger.balance import Request
 from interlock.bus.ledger.writer import LedgerWriter
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.records import SEAL, Seals, last_sealed
 from interlock.bus.relays import ASKED
 from interlock.bus.sender import Identity

@@ -6,7 +6,7 @@ import pytest
 
 from interlock.bus.clock import ManualClock
 from interlock.bus.errors import IdTaken
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.streams import declarations
 from interlock.envelope.children import Draft, root

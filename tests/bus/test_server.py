@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import anyio
 import pytest
 
-from interlock.bus import server_binary
 from interlock.bus.child import BoundChild
 from interlock.bus.errors import ServerFailed
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.server import EmbeddedServer, health_problem
-from interlock.bus.store_lock import StoreLock
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.server import binary as server_binary
+from interlock.bus.server.embedded import EmbeddedServer, health_problem
+from interlock.bus.server.store_lock import StoreLock
 from interlock.bus.streams import Declarations, StreamSpec
 
 pytestmark = [pytest.mark.anyio, pytest.mark.nats, pytest.mark.process]
@@ -176,7 +176,7 @@ async def test_waiting_for_its_death_can_be_cancelled_and_repeated(tmp_path: Pat
 
 OWNER = """
     import sys, threading, time
-    from interlock.bus.server import EmbeddedServer
+    from interlock.bus.server.embedded import EmbeddedServer
     server = EmbeddedServer(sys.argv[1])
     thread = threading.Thread(target=server.start)  # the thread that starts it ends at once
     thread.start()
@@ -257,8 +257,8 @@ async def test_a_server_that_never_gets_healthy_is_given_up(tmp_path: Path, monk
     binary = script(
         tmp_path / "nats-server", 'case "$1" in --version) echo "nats-server: v2.15.1";; *) exec sleep 60;; esac'
     )
-    monkeypatch.setattr("interlock.bus.server.find_server", lambda: binary)
-    monkeypatch.setattr("interlock.bus.server._ENV_KEPT", ("PATH",))
+    monkeypatch.setattr("interlock.bus.server.embedded.find_server", lambda: binary)
+    monkeypatch.setattr("interlock.bus.server.embedded._ENV_KEPT", ("PATH",))
     before = children()
     with pytest.raises(ServerFailed, match="not healthy after 50 ms: it has not opened its ports"):
         async with EmbeddedServer(tmp_path / "store", start_timeout_ms=50):

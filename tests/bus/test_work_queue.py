@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.bus.work_queue import WorkQueue
+from interlock.bus.jetstream.work_queue import WorkQueue
 
 Handler = Callable[[int], Awaitable[None]]
 

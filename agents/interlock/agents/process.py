@@ -34,7 +34,7 @@ from interlock.agents.workspace.webhook import webhook_of
 from interlock.bus.child import bind_to_parent
 from interlock.bus.control.holder import ControlHolder
 from interlock.bus.errors import BusError, LoginRefused
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.sender import Identity
 from interlock.bus.tasks import background
 from interlock.bus.transport import Message

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from interlock.bus.authority import AUTHORITY
-from interlock.bus.login import inbox_prefix
+from interlock.bus.jetstream.login import inbox_prefix
 from interlock.bus.streams import (
     AUDIT,
     BUCKETS,

@@ -14,10 +14,10 @@ from interlock.agents.status import read_status
 from interlock.agents.wiring import running
 from interlock.bus.clock import ManualClock, SystemClock
 from interlock.bus.errors import Unavailable
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.schedules import SCHEDULE, due_subject
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations
 from interlock.envelope.amounts import clock_ms, time_ms
 from interlock.envelope.approval import ApprovalTerms

@@ -20,7 +20,7 @@ from interlock.bus.clock import ManualClock
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.gates import Receiver, receiving_gates
 from interlock.bus.hop import DONE, Handler, Hop, Outcome
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.middleware import gates_stage, onion
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.streams import declarations, inbox_of

@@ -25,7 +25,7 @@ from interlock.agents.status import AuditStatus, GoalStatus, write_audit, write_
 from interlock.bus.clock import ManualClock
 from interlock.bus.deadletters import bury
 from interlock.bus.journal import append, journal_subject
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import HOPS, declarations
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical

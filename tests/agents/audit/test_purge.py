@@ -13,7 +13,7 @@ from interlock.agents.audit.log.purge import due_letters, note_purge, purge_lett
 from interlock.agents.audit.log.recorder import Recorder
 from interlock.agents.errors import UserError
 from interlock.bus.errors import NotFound, Refused
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.objects import purge_objects
 from interlock.bus.streams import declarations
 from interlock.envelope.amounts import clock_ms

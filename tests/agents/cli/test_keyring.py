@@ -21,8 +21,8 @@ from interlock.agents.workspace.broker import login_of, secure
 from interlock.agents.workspace.keys import ensure_keys, load_key, load_trust
 from interlock.agents.workspace.layout import Layout
 from interlock.bus.errors import LoginRefused, Unavailable
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.login import Login
+from interlock.bus.jetstream.login import Login
+from interlock.bus.jetstream.transport import JetStreamTransport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
 SKILLS = Path(__file__).parents[1] / "skills"

@@ -19,7 +19,7 @@ from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import DayLimit, Settings
 from interlock.bus.clock import ManualClock
 from interlock.bus.kv import kv_put
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import declarations
 from interlock.bus.tasks import background
 from interlock.envelope.amounts import clock_ms

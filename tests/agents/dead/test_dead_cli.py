@@ -14,7 +14,7 @@ from interlock.agents.cli import run
 from interlock.agents.workspace.keys import ensure_keys
 from interlock.agents.workspace.layout import Layout
 from interlock.bus.deadletters import bury
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.streams import HOPS, declarations
 from interlock.bus.transport import Message
 

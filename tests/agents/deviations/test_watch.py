@@ -26,7 +26,7 @@ from interlock.bus.control.halts import Doing
 from interlock.bus.ledger.balance import Request
 from interlock.bus.ledger.client import goal_scope, open_goal
 from interlock.bus.ledger.writer import LedgerWriter
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.records import SEAL, Seals
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.streams import declarations

@@ -24,9 +24,9 @@ from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import load_settings
 from interlock.bus.control.giving import give_order
 from interlock.bus.control.holder import ControlHolder, ControlSettings
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.sender import Identity
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.tasks import background
 from interlock.envelope.amounts import clock_ms
 from interlock.envelope.ids import new_id

@@ -21,7 +21,7 @@ from interlock.agents.wiring import running
 from interlock.bus.clock import ManualClock
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.errors import Unavailable
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import GOALS, declarations
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, OnIncoming, PubAck
 from interlock.envelope.amounts import Amount, clock_ms, time_ms, timestamp

@@ -12,7 +12,7 @@ from interlock.agents.learning.knowledge import knowledge_pack, learn
 from interlock.agents.learning.synthesizer import SynthesizerRole
 from interlock.bus.clock import ManualClock
 from interlock.bus.hop import DONE, Hop, Refusal
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.streams import declarations
 from interlock.envelope.amounts import Budget

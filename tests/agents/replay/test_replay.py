@@ -23,7 +23,7 @@ from interlock.agents.replay.live import Grants, replay_live
 from interlock.agents.replay.recording import Recording, RecordingError, Refused, from_bundle, from_stream
 from interlock.agents.replay.sandbox import SEQUENCE, is_prefix, republish, sandbox_subject
 from interlock.bus.clock import ManualClock
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.transport import Message
 from interlock.envelope.payloads import ArtefactRef
 from interlock.skills.runner import RunnerSettings

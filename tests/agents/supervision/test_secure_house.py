@@ -14,8 +14,8 @@ from interlock.agents.workspace.keys import ensure_keys
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings
 from interlock.bus.errors import LoginRefused
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.login import Login
+from interlock.bus.jetstream.login import Login
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.streams import declarations
 from interlock.envelope.keys import SigningKey
 

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from interlock.bus.clock import ManualClock
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import BucketSpec, ConsumerSpec, Declarations, StreamSpec
 from interlock.bus.transport import Incoming, Message, Transport
 

@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from interlock.bus.jetstream import JetStreamSettings, JetStreamTransport
+from interlock.bus.jetstream.connection import JetStreamSettings
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.transport import Transport
 from tests.bus.conformance.bench import Bench, MemoryBench, RunningBench
 

@@ -18,8 +18,8 @@ from interlock.bus.control.excuses import Excuses
 from interlock.bus.control.halts import Doing, halted
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.hop import DONE, Disposition, Hop, Outcome, Postpone
-from interlock.bus.jetstream import JetStreamTransport
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import ConsumerSpec, declarations, inbox_of
 from interlock.bus.transport import Message, Transport
 from interlock.envelope.amounts import ZERO, clock_ms

@@ -14,9 +14,9 @@ from interlock.bus.control.halts import Doing
 from interlock.bus.control.holder import ANNOUNCED, BUCKET, ControlHolder, ControlSettings
 from interlock.bus.control.orders import scope_key, sign_order
 from interlock.bus.errors import NotFound, Unavailable
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.kv import kv_put
-from interlock.bus.memory import MemoryTransport
+from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.sender import Identity
 from interlock.bus.streams import declarations
 from interlock.bus.tasks import background

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from interlock.bus.clock import SystemClock
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.ledger.balance import Answer, Balance, Request
 from interlock.bus.ledger.client import Lease, LedgerClient, day_scope, goal_scope, open_goal
 from interlock.bus.ledger.writer import LedgerWriter, request_subject
-from interlock.bus.memory import MemoryTransport
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.memory.transport import MemoryTransport
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import LEDGER, Declarations
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import Amount, clock_ms

@@ -65,7 +65,7 @@ def python() -> Finding:
 
 
 def server() -> Finding:
-    from interlock.bus.server_binary import find_server, server_version
+    from interlock.bus.server.binary import find_server, server_version
 
     try:
         binary = find_server()

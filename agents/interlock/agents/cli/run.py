@@ -18,7 +18,7 @@ from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_f
 from interlock.agents.errors import UserError
 from interlock.agents.process import until_signalled
 from interlock.agents.supervision.house import house
-from interlock.bus.cluster import SIZES
+from interlock.bus.server.cluster import SIZES
 from interlock.bus.tasks import background
 
 

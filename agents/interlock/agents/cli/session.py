@@ -15,7 +15,7 @@ from interlock.agents.status import BUCKET, GoalStatus, decoded
 from interlock.agents.workspace.broker import login_of, server_include
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings, load_settings
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.kv import kv_entries
 from interlock.bus.transport import Transport
 
@@ -48,7 +48,7 @@ class Session:
             if not url:
                 if not offline or not self.layout.store.is_dir():
                     raise UserError("no_broker", "no Interlock runs here", "Run `interlock up`, or give --nats URL")
-                from interlock.bus.server import EmbeddedServer
+                from interlock.bus.server.embedded import EmbeddedServer
 
                 server = await stack.enter_async_context(
                     EmbeddedServer(self.layout.store, self.settings.durability, server_include(self.layout))

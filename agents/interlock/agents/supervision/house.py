@@ -25,11 +25,11 @@ from interlock.agents.workspace.layout import Layout, Running, process_began
 from interlock.agents.workspace.policies import policy_bundle
 from interlock.agents.workspace.settings import Settings, check_directories
 from interlock.agents.workspace.trust_source import publish_trust
-from interlock.bus.cluster import embedded_cluster, urls_of
 from interlock.bus.errors import ServerFailed, Unavailable
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.permissions import ADMIN
-from interlock.bus.server import EmbeddedServer
+from interlock.bus.server.cluster import embedded_cluster, urls_of
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations
 from interlock.bus.tasks import background
 from interlock.bus.transport import Transport

@@ -9,9 +9,9 @@ import signal
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.keys import load_key, load_trust, made_key, write_private
 from interlock.agents.workspace.layout import Layout
-from interlock.bus.login import Login
+from interlock.bus.jetstream.login import Login
 from interlock.bus.permissions import ADMIN, USER_ROLES
-from interlock.bus.server_users import User, server_config, users_config
+from interlock.bus.server.users import User, server_config, users_config
 from interlock.envelope.amounts import clock_ms, time_ms
 from interlock.envelope.ids import role_of
 from interlock.envelope.keys import SigningKey

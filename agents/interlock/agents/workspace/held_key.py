@@ -10,7 +10,7 @@ from interlock.agents.errors import UserError
 from interlock.agents.workspace.keys import load_key
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.trust_source import TrustHolder
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.envelope.amounts import clock_ms
 from interlock.envelope.keys import HeldKey
 from interlock.envelope.trust_changes import good_keys

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from interlock.bus.child import BoundChild
 from interlock.bus.errors import ServerFailed
-from interlock.bus.server_binary import find_server
-from interlock.bus.store_lock import StoreLock
+from interlock.bus.server.binary import find_server
+from interlock.bus.server.store_lock import StoreLock
 
 Durability = Literal["fast", "safe"]
 MAX_PAYLOAD_BYTES = 1 << 20

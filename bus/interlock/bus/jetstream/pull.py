@@ -16,14 +16,14 @@ import anyio
 import msgspec
 import nats.errors
 
+from interlock.bus.jetstream.work_queue import WorkQueue
 from interlock.bus.transport import NO_HEADERS, Message, OnIncoming
-from interlock.bus.work_queue import WorkQueue
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-    from interlock.bus.hop_client import HopClient
+    from interlock.bus.jetstream.hop_client import HopClient
     from interlock.bus.streams import ConsumerSpec
 
 EXPIRES_S = 30

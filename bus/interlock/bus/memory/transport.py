@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from interlock.bus.clock import Clock
 from interlock.bus.errors import NotFound
-from interlock.bus.memory_broker import MemoryBroker
+from interlock.bus.memory.broker import MemoryBroker
 from interlock.bus.streams import ConsumerSpec, Declarations
 from interlock.bus.tasks import background
 from interlock.bus.transport import (

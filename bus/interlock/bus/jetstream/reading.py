@@ -17,15 +17,14 @@ import msgspec
 import nats.errors
 from msgspec import Struct
 
-from interlock.bus.broker_errors import ApiError
 from interlock.bus.errors import NoMessage, NotFound, Refused, Unavailable
+from interlock.bus.jetstream.broker_errors import ApiError
+from interlock.bus.jetstream.connection import Connection
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import time_ms, timestamp
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
-
-    from interlock.bus.jetstream import JetStreamTransport
 
 # What a direct get adds to the headers of the stored message.
 _DIRECT_GET_HEADERS = frozenset(
@@ -63,24 +62,24 @@ class _MessageFound(Struct):
     error: ApiError | None = None
 
 
-async def last(transport: JetStreamTransport, stream: str, subject: str) -> Message | None:
+async def last(transport: Connection, stream: str, subject: str) -> Message | None:
     message = await _direct_get(transport, f"$JS.API.DIRECT.GET.{stream}.{subject}", b"")
     # The broker reads a wildcard in a subject that came from data as one, and answers with another's message.
     return message if message is not None and message.subject == subject else None
 
 
-async def get(transport: JetStreamTransport, stream: str, sequence: int) -> Message | None:
+async def get(transport: Connection, stream: str, sequence: int) -> Message | None:
     return await _direct_get(transport, f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode({"seq": sequence}))
 
 
-async def count(transport: JetStreamTransport, stream: str, subject: str) -> int:
+async def count(transport: Connection, stream: str, subject: str) -> int:
     """By a batch of one: the broker tells with it how many of its kind are still to come (NATS ADR-31)."""
     asked = msgspec.json.encode({"seq": 1, "batch": 1, "next_by_subj": subject})
     first = await _direct_answer(transport, f"$JS.API.DIRECT.GET.{stream}", asked)
     return 0 if first is None else 1 + int((first.headers or {})["Nats-Num-Pending"])
 
 
-async def after(transport: JetStreamTransport, stream: str, subject: str, sequence: int) -> Message | None:
+async def after(transport: Connection, stream: str, subject: str, sequence: int) -> Message | None:
     """By the API that only the leader answers: a replica that is behind would answer a direct get as well."""
     wanted = {"seq": max(sequence, 1), "next_by_subj": subject}
     try:
@@ -92,14 +91,14 @@ async def after(transport: JetStreamTransport, stream: str, subject: str, sequen
     return Message(found.subject, base64.b64decode(found.data), headers, found.seq, _stamp_ms(found.time))
 
 
-async def purge(transport: JetStreamTransport, stream: str, subject: str, before: int) -> int:
+async def purge(transport: Connection, stream: str, subject: str, before: int) -> int:
     if before <= 1:  # the broker takes these for no bound at all
         return 0
     return (await transport.api(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": before}, _Purged)).purged
 
 
 async def read(
-    transport: JetStreamTransport,
+    transport: Connection,
     stream: str,
     subjects: Sequence[str],
     from_sequence: int,
@@ -146,7 +145,7 @@ async def _wait(reader: _Reader, wake: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _woken(transport: JetStreamTransport, subjects: Sequence[str]) -> AsyncIterator[asyncio.Event]:
+async def _woken(transport: Connection, subjects: Sequence[str]) -> AsyncIterator[asyncio.Event]:
     """An event that is set by every plain message on the subjects, and by a new connection."""
     wake = asyncio.Event()
 
@@ -166,7 +165,7 @@ class _Reader:
 
     def __init__(
         self,
-        transport: JetStreamTransport,
+        transport: Connection,
         stream: str,
         subjects: Sequence[str],
         from_sequence: int,
@@ -270,12 +269,12 @@ class _Reader:
         self.began = True
 
 
-async def _direct_get(transport: JetStreamTransport, subject: str, data: bytes) -> Message | None:
+async def _direct_get(transport: Connection, subject: str, data: bytes) -> Message | None:
     answer = await _direct_answer(transport, subject, data)
     return None if answer is None else _message(answer)
 
 
-async def _direct_answer(transport: JetStreamTransport, subject: str, data: bytes) -> Msg | None:
+async def _direct_answer(transport: Connection, subject: str, data: bytes) -> Msg | None:
     try:
         answer = await transport.client.request(subject, data, timeout=transport.settings.request_timeout_ms / 1000)
     except nats.errors.NoRespondersError as error:

@@ -13,12 +13,12 @@ from msgspec import Struct
 
 from interlock.bus.clock import Clock
 from interlock.bus.errors import BusError, NotFound, Refused, Unavailable
-from interlock.bus.memory_consumer import Exhausted, MemoryConsumer
-from interlock.bus.memory_delivery import Durable, Subscription
-from interlock.bus.memory_objects import MemoryObjects
-from interlock.bus.memory_refusals import check_consumer, check_stream, check_subject
-from interlock.bus.memory_schedules import Planned, planned
-from interlock.bus.memory_stream import MemoryStream
+from interlock.bus.memory.consumer import Exhausted, MemoryConsumer
+from interlock.bus.memory.delivery import Durable, Subscription
+from interlock.bus.memory.objects import MemoryObjects
+from interlock.bus.memory.refusals import check_consumer, check_stream, check_subject
+from interlock.bus.memory.schedules import Planned, planned
+from interlock.bus.memory.stream import MemoryStream
 from interlock.bus.streams import BucketSpec, ConsumerSpec, Declarations, StreamSpec, kv_stream, kv_subject
 from interlock.bus.subject_filter import any_of, matches, overlap
 from interlock.bus.timers import Timers

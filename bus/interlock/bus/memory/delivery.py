@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from interlock.bus.clock import Clock
-from interlock.bus.memory_consumer import Exhausted, MemoryConsumer
+from interlock.bus.memory.consumer import Exhausted, MemoryConsumer
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
 from interlock.bus.timers import Timers

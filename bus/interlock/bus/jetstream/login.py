@@ -11,7 +11,7 @@ import re
 
 from msgspec import Struct
 
-from interlock.bus.hop_client import HopClient
+from interlock.bus.jetstream.hop_client import HopClient
 from interlock.envelope.keys import SigningKey
 
 _FORBIDDEN = re.compile(r"permissions violation for (?:publish|subscription) (?:to|for)? ?\"([^\"]+)\"", re.IGNORECASE)

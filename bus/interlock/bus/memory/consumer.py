@@ -7,7 +7,7 @@ from collections import deque
 
 from msgspec import Struct
 
-from interlock.bus.memory_stream import MemoryStream
+from interlock.bus.memory.stream import MemoryStream
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.subject_filter import any_of
 from interlock.bus.transport import Message

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import anyio
 
-from interlock.bus.server import Durability, EmbeddedServer
+from interlock.bus.server.embedded import Durability, EmbeddedServer
 
 NAME = "interlock"
 SIZES = (3, 5)

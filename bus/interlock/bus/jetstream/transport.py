@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import msgspec
 import nats.errors
-from msgspec import Struct
 
-from interlock.bus import reading
-from interlock.bus.broker_errors import api_error, client_error
 from interlock.bus.clock import Clock, SystemClock
-from interlock.bus.endings import close, unsubscribe
 from interlock.bus.errors import LoginRefused, Refused, Unavailable
-from interlock.bus.hop_client import HopClient
-from interlock.bus.login import Login, client_for, forbidden_subject, inbox_prefix, is_login_refused
-from interlock.bus.publish_ack import pub_ack
-from interlock.bus.pull import Pull
-from interlock.bus.server_contact import check_url, confirm
+from interlock.bus.jetstream import reading
+from interlock.bus.jetstream.broker_errors import api_error, client_error
+from interlock.bus.jetstream.connection import JetStreamSettings
+from interlock.bus.jetstream.contact import check_url, confirm
+from interlock.bus.jetstream.endings import close, unsubscribe
+from interlock.bus.jetstream.hop_client import HopClient
+from interlock.bus.jetstream.login import Login, client_for, forbidden_subject, inbox_prefix, is_login_refused
+from interlock.bus.jetstream.publish_ack import pub_ack
+from interlock.bus.jetstream.pull import Pull
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
 from interlock.bus.transport import (
@@ -46,20 +46,6 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from interlock.bus.streams import Declarations
-
-
-class JetStreamSettings(Struct, frozen=True, kw_only=True):
-    """Timeouts in ms. no_stream_retry_ms: how long a publish waits for a stream leader to be elected (0: not at all);
-    a cluster that lost a node needs up to 10 s (measured). ping_ms: how often a server is asked whether it is there; one
-    that owes two answers is left for another, since a stopped server holds its connections open and says nothing.
-    """
-
-    connect_timeout_ms: int = 5_000
-    publish_timeout_ms: int = 4_500
-    request_timeout_ms: int = 5_000
-    no_stream_retry_ms: int = 10_000
-    reconnect_wait_ms: int = 250
-    ping_ms: int = 1_500
 
 
 log = logging.getLogger("interlock.bus")
@@ -397,7 +383,7 @@ class JetStreamTransport:
         return await list_objects(self, bucket)
 
     async def declare(self, declarations: Declarations, *, bind_only: bool = False) -> None:
-        from interlock.bus.provision import provision
+        from interlock.bus.jetstream.provision import provision
 
         await provision(self, declarations, bind_only=bind_only)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from interlock.bus.broker_errors import ApiError, api_error
 from interlock.bus.errors import Refused
+from interlock.bus.jetstream.broker_errors import ApiError, api_error
 from interlock.bus.transport import PubAck
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from interlock.bus.broker_errors import Answer
 from interlock.bus.errors import NotFound
+from interlock.bus.jetstream.broker_errors import Answer
+from interlock.bus.jetstream.connection import Connection
 from interlock.bus.streams import BucketSpec, ConsumerSpec, Declarations, StreamSpec
 from interlock.bus.tasks import together
-
-if TYPE_CHECKING:
-    from interlock.bus.jetstream import JetStreamTransport
 
 _NS_PER_MS = 1_000_000
 _DEDUPE_MS = 120_000  # NATS's default; a window beyond the age of what is kept is refused
 
 
-async def provision(transport: JetStreamTransport, declarations: Declarations, *, bind_only: bool) -> None:
+async def provision(transport: Connection, declarations: Declarations, *, bind_only: bool) -> None:
     """Creates or updates all; with bind_only raises NotFound, naming what is missing."""
     streams = {spec.name: stream_config(spec, declarations.replicas) for spec in declarations.streams}
     streams |= {
@@ -31,14 +29,12 @@ async def provision(transport: JetStreamTransport, declarations: Declarations, *
     await _each(transport, consumers, bind_only)
 
 
-async def _each(
-    transport: JetStreamTransport, wanted: list[tuple[str, str, str, dict[str, Any]]], bind_only: bool
-) -> None:
+async def _each(transport: Connection, wanted: list[tuple[str, str, str, dict[str, Any]]], bind_only: bool) -> None:
     await together(partial(_one, transport, *what, bind_only) for what in wanted)
 
 
 async def _one(
-    transport: JetStreamTransport, kind: str, path: str, stream: str, config: dict[str, Any], bind_only: bool
+    transport: Connection, kind: str, path: str, stream: str, config: dict[str, Any], bind_only: bool
 ) -> None:
     if bind_only:
         await transport.api(f"{kind}.INFO.{path}", None, Answer)

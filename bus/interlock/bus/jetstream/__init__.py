@@ -1,0 +1,1 @@
+"""The transport in earnest: NATS JetStream through nats-py, and what its client leaves open closed here."""
