@@ -103,6 +103,10 @@ def failed(verdict: BundleVerdict) -> list[str]:
     return [check.name for check in verdict.checks if not check.ok]
 
 
+def reason(verdict: BundleVerdict) -> str:
+    return next(check.reason for check in verdict.checks if not check.ok)
+
+
 async def test_a_bundle_holds_what_happened(tmp_path: Path) -> None:
     history = goal_history(2)
     transport = await stored(history)
@@ -198,12 +202,17 @@ async def test_a_signature_log_that_says_otherwise_is_found(sections: dict[str, 
 
 
 async def test_who_may_sign_a_bundle(sections: dict[str, Any]) -> None:
-    assert failed(checked(sections, SigningKey.generate())) == ["signer"]
-    assert failed(checked(sections, at=timestamp(NOW + 10**10))) == ["signer"], "the key had expired by then"
+    stranger = checked(sections, SigningKey.generate())
+    assert (failed(stranger), reason(stranger)) == (["signer"], "unknown_key")
+    late = checked(sections, at=timestamp(NOW + 10**10))
+    assert (failed(late), reason(late)) == (["signer"], "key_expired")
+    for agent in ("gateway", "orchestrator", "evaluator", "executor", "synthesizer"):
+        verdict = checked(sections, KEYS[agent])
+        assert (failed(verdict), reason(verdict)) == (["signer"], "signer_not_allowed"), agent
     revoked = signed_trust(auditor={"revoked_at": timestamp(NOW + 9_000)}).decode()
-    late = sections | {"trust": sections["trust"] | {"store": revoked}}
-    assert failed(checked(late)) == ["signer"]
-    assert checked(late, KEYS["evaluator"]).valid
+    after = sections | {"trust": sections["trust"] | {"store": revoked}}
+    assert (failed(checked(after)), reason(checked(after))) == (["signer"], "key_revoked")
+    assert checked(after, KEYS["human"]).valid
 
 
 async def test_roots_are_those_that_are_pinned(sections: dict[str, Any]) -> None:

@@ -6,8 +6,9 @@ from msgspec import Struct
 
 
 class Check(Struct, frozen=True):
-    """One thing that was checked."""
+    """One thing that was checked. reason: a code, for refusals that have one."""
 
     name: str
     ok: bool
     detail: str
+    reason: str = ""

@@ -22,7 +22,7 @@ from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.amounts import time_ms
 from interlock.envelope.canonical import canonical
 from interlock.envelope.contract_chain import Chain, Signers
-from interlock.envelope.ids import sha256_hex
+from interlock.envelope.ids import role_of, sha256_hex
 from interlock.envelope.keys import from_base64url
 from interlock.envelope.payloads import Completion
 from interlock.envelope.signing import BUNDLE_DOMAIN, is_valid_attestation, pre_auth
@@ -32,6 +32,8 @@ from interlock.envelope.verification import Limits
 
 __all__ = ["MAX_BYTES", "SECTIONS", "BundleVerdict", "Check", "verify_bundle"]
 VERSION = 1
+BUNDLERS = ("auditor", "human")
+NOT_ALLOWED = "signer_not_allowed"
 SECTIONS = (
     "goal",
     "trust",
@@ -163,19 +165,27 @@ def _check_trust(section: dict[str, Any], roots: Sequence[str], checks: list[Che
 
 
 def _check_signer(manifest: dict[str, Any], trust: Trust, chain: Chain | None, checks: list[Check]) -> None:
-    """Whoever made the bundle must be somebody the roots know, with a key that was good when it was made, or the key
-    that the contract in force names for bundles.
+    """Whoever made the bundle must be the auditor or a human, with a key that the roots know and that was good when it was
+    made, or the key that the contract in force names for bundles. Any other agent's key vouches for its own hops only.
     """
-    if chain is not None and chain.head.contract.kms_key_ref == f"{manifest['scheme']}:{manifest['keyId']}":
+    name = str(manifest["keyId"])
+    if chain is not None and chain.head.contract.kms_key_ref == f"{manifest['scheme']}:{name}":
         checks.append(Check("signer", True, "the key that the contract names"))
         return
-    key = trust.find(str(manifest["keyId"]))
+    key = trust.find(name)
     if key is None:
-        checks.append(Check("signer", False, "its key is neither enrolled nor the contract's kmsKeyRef"))
+        told = "its key is neither enrolled nor the contract's kmsKeyRef"
+        checks.append(Check("signer", False, told, Reason.UNKNOWN_KEY))
+        return
+    if role_of(key.agent) not in BUNDLERS:
+        told = f"{key.agent} makes no bundles: the auditor does, a human, or the key that is the contract's kmsKeyRef"
+        checks.append(Check("signer", False, told, NOT_ALLOWED))
         return
     made_ms = time_ms(str(manifest["madeAt"]))
-    reason = trust.judge_key(str(manifest["keyId"]), key.agent, made_ms, made_ms)
-    checks.append(Check("signer", reason is Reason.OK, f"key of {key.agent}: {reason}"))
+    reason = trust.judge_key(name, key.agent, made_ms, made_ms)
+    checks.append(
+        Check("signer", reason is Reason.OK, f"key of {key.agent}: {reason}", "" if reason is Reason.OK else reason)
+    )
 
 
 def _check_hops(sections: dict[str, Any], trust: Trust, chain: Chain | None, checks: list[Check]) -> int:
