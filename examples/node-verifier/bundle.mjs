@@ -4,8 +4,11 @@ import { createHash, createPublicKey, verify as isSigned } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
-import { authenticity, canonical, freshness, isSignedBy, publicKey, route, shape, timeMs } from "./verify.mjs";
+import { authenticity, canonical, freshness, isSignedBy, route, shape, timeMs } from "./verify.mjs";
+import { believedChain } from "./contract.mjs";
 import { checkpointOf, checkLog } from "./log.mjs";
+import { isGoodCopy } from "./redrive.mjs";
+import { believedTrust, demand, holds, judge, roleOf, sha256 } from "./trust.mjs";
 
 const MAX_BYTES = 256 << 20;
 const HEADER = Buffer.from("1f8b08040000000002ff2400494c2000", "hex");
@@ -29,16 +32,8 @@ const AUTHORITY = {
   "human orchestrator observe": ["decision"],
 };
 for (const role of ["evaluator", "executor", "auditor", "synthesizer"]) AUTHORITY[`${role} orchestrator escalate`] = ["escalation"];
+const BUNDLERS = ["auditor", "human"];
 const INSIDE = ["bad_signature", "key_not_for_agent", "key_revoked"];
-
-export const sha256 = (data) => createHash("sha256").update(data).digest("hex");
-const roleOf = (agent) => agent.split(".")[0];
-const holds = (held, wanted) => held.some((one) => one === wanted || (one.endsWith("*") && wanted.startsWith(one.slice(0, -1))));
-
-export class Broken extends Error {
-  constructor(check, detail) { super(detail); this.check = check; }
-}
-function demand(truth, check, detail) { if (!truth) throw new Broken(check, detail); }
 
 // Answers { valid, logged, check, detail }: the first check that failed, if one did. Never throws.
 export function verifyBundle(data, roots = []) {
@@ -72,7 +67,10 @@ function checkAll({ manifest, sections, signature }, given) {
   const chain = believedChain(sections.contract, roots, trust);
   const named = chain.length > 0 && chain.at(-1).contract.kmsKeyRef === `${manifest.scheme}:${manifest.keyId}`;
   const signer = trust.keys.find((key) => key.keyId === manifest.keyId);
-  demand(named || (signer && judge(trust, manifest.keyId, signer.agent, timeMs(manifest.madeAt), timeMs(manifest.madeAt)) === "ok"), "signer", "not a key that may sign bundles");
+  demand(named || signer, "signer", "unknown_key: neither enrolled nor the contract's kmsKeyRef");
+  demand(named || BUNDLERS.includes(roleOf(signer.agent)), "signer", `signer_not_allowed: ${signer?.agent} makes no bundles`);
+  const judged = named ? "ok" : judge(trust, manifest.keyId, signer.agent, timeMs(manifest.madeAt), timeMs(manifest.madeAt));
+  demand(judged === "ok", "signer", `${judged}: the key was not good when the bundle was made`);
   const hops = checkHops(sections, trust);
   checkMandate(hops, chain);
   checkAttestations(hops, trust);
@@ -105,49 +103,6 @@ function checkSignature(manifest, signature) {
   demand(raw.toString("base64url") === signature && isSigned("sha256", message, key, raw), "signature", "the manifest is not signed");
 }
 
-function believedTrust(text, roots) {
-  const { store, signatures } = JSON.parse(text);
-  demand(canonical({ store, signatures }) === text, "trust", "not canonical");
-  const good = signatures.some((one) => roots.includes(one.keyId) && isSignedBy(one.keyId, "interlock-trust-v1", canonical(store), one.signature));
-  demand(good, "trust", "not signed by a root that is trusted");
-  const keys = store.agents.flatMap((record) => record.keys.map((key) => ({ ...key, agent: record.agent, capabilities: record.capabilities })));
-  const points = keys.map((key) => publicKey(key.keyId).export({ format: "jwk" }).x);
-  demand(new Set(points).size === points.length, "trust", "a key is enrolled twice");
-  return { workspace: store.workspace, keys };
-}
-
-// As authenticity in verify.mjs, for what is no envelope.
-function judge(trust, keyId, agent, createdMs, seenMs) {
-  const key = trust.keys.find((entry) => entry.keyId === keyId);
-  if (!key || (key.agent !== agent && key.agent !== roleOf(agent))) return "unknown_key";
-  if (key.revokedAt && seenMs >= timeMs(key.revokedAt)) return "key_revoked";
-  return createdMs >= timeMs(key.notBefore) && Math.max(createdMs, seenMs) < timeMs(key.notAfter) ? "ok" : "key_expired";
-}
-
-function believedChain(stored, roots, trust) {
-  const chain = [];
-  for (const text of stored) {
-    const { contract, signatures } = JSON.parse(text), before = chain.at(-1), issued = timeMs(contract.issuedAt);
-    demand(canonical({ contract, signatures }) === text, "contract", "not canonical");
-    demand(contract.workspace === trust.workspace && contract.contractVersion === chain.length + 1, "contract", "not the next version");
-    demand(contract.previousContractRef === (before ? before.ref : null), "contract", "the chain is broken");
-    const signers = new Set();
-    for (const { keyId, signature } of signatures) {
-      demand(isSignedBy(keyId, "interlock-contract-v1", canonical(contract), signature), "contract", "a bad signature");
-      const key = trust.keys.find((entry) => entry.keyId === keyId);
-      const human = key && roleOf(key.agent) === "human" && holds(key.capabilities, "contract:sign") && judge(trust, keyId, key.agent, issued, issued) === "ok";
-      demand(roots.includes(keyId) || human, "contract", `${keyId} may not sign contracts`);
-      signers.add(keyId);
-    }
-    if (before) {
-      demand(issued >= timeMs(before.contract.issuedAt), "contract", "issued before the version before it");
-      demand(signers.size >= before.contract.signing.threshold, "contract", "too few signatures");
-    } else demand([...signers].some((keyId) => roots.includes(keyId)), "contract", "version 1 is not signed by a root");
-    chain.push({ contract, ref: sha256(text) });
-  }
-  return chain;
-}
-
 function checkHops(sections, trust) {
   const { limits } = sections.goal, seen = {}, byId = {}, granted = {};
   const bounds = { maxBytes: limits.max_bytes, maxTtlMs: limits.max_ttl_ms, skewMs: limits.skew_ms };
@@ -158,7 +113,11 @@ function checkHops(sections, trust) {
     const bytes = Buffer.from(stored.wire, stored.encoding === "base64" ? "base64" : "utf8"), [formed, envelope] = stored.encoding === "utf-8" ? shape(stored.wire, bounds) : ["malformed"];
     const hop = { ...stored, envelope, digest: sha256(bytes), reason: formed, authentic: false };
     if (envelope) hop.reason = alone(hop, envelope, trust, bounds, seen);
-    if (hop.reason === "ok") {
+    hop.redriven &&= hop.reason === "ok";
+    if (hop.reason === "ok" && hop.redriven) {
+      // A copy stands where the hop stands that it repeats, and takes nothing of its parent's budget again.
+      if (byId[envelope.id]?.digest !== hop.digest) hop.reason = "bad_parent: the hop that it repeats is not before it";
+    } else if (hop.reason === "ok") {
       hop.reason = placed(hop, envelope, byId, granted) || "ok";
       byId[envelope.id] = hop;
     }
@@ -179,12 +138,14 @@ function alone(hop, envelope, trust, bounds, seen) {
   if (!hop.authentic) return signed;
   const routed = route(envelope, context);
   if (routed !== "ok") return routed;
-  if (hop.messageId !== envelope.id) return "wrong_message_id";
+  hop.redriven = hop.messageId !== envelope.id;
+  if (hop.redriven && !hop.redrive) return "wrong_message_id";
+  if (hop.redriven && !isGoodCopy(hop, trust)) return "replayed";
   if (envelope.spanId !== `${sha256(envelope.id).slice(0, 15)}1`) return "trace_mismatch";
   const allowed = [envelope.to].flat().every((to) => AUTHORITY[`${roleOf(envelope.from)} ${roleOf(to)} ${envelope.intent}`]?.includes(envelope.payload.type));
   if (!allowed) return "policy_denied";
-  const fresh = freshness(envelope, context, bounds);
-  if (fresh === "ok") seen[envelope.id] = hop.sequence;
+  const fresh = freshness(envelope, hop.redriven ? { ...context, seen: {} } : context, bounds);
+  if (fresh === "ok" && !hop.redriven) seen[envelope.id] = hop.sequence;
   return fresh;
 }
 
@@ -245,8 +206,8 @@ function checkSignatureLog({ signatures: written, goal }, hops) {
   demand(written.workspace === goal.workspace && written.goalId === goal.goalId, "signature log", "of another goal");
   demand(summary.totalOperations === operations.length && summary.signaturesVerified === good, "signature log", "its sums are wrong");
   operations.forEach((said, index) => {
-    const { sequence, subject, verified, digest, envelope } = hops[index] ?? {};
-    const same = said.sequence === sequence && said.subject === subject?.slice(0, 256) && said.verified === verified && (!verified || said.digest === digest);
+    const { sequence, subject, verified, digest, envelope, redriven } = hops[index] ?? {};
+    const same = said.sequence === sequence && Boolean(said.redriven) === Boolean(redriven) && said.subject === subject?.slice(0, 256) && said.verified === verified && (!verified || said.digest === digest);
     demand(same && (!verified || said.signature === envelope.signature), "signature log", `step ${said.step} is not as verified here`);
   });
 }
