@@ -27,6 +27,7 @@ from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Disposition, Handler, Hop, Outcome, Postpone, Refusal
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
+from interlock.bus.telemetry.watching import HopWatch
 from interlock.bus.transport import Incoming, Transport
 from interlock.envelope.verdict import Reason
 
@@ -58,7 +59,7 @@ class Actor:
     """Feeds the hops of a consumer through the onion. handler: the onion, ending in the role. on_dead: told of true
     hops that are given up, so that whoever waits for them can be answered. recognise: decodes a hop and finds whether it
     is authentic, for one that is given up because no handler came to its end. agent: who it is to the halts of control;
-    the role when not given.
+    the role when not given. watch: told of every hop.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class Actor:
         control: ControlSource = NO_CONTROL,
         agent: str = "",
         recognise: Recognise | None = None,
+        watch: HopWatch | None = None,
     ) -> None:
+        self._watch = watch
         self._recognise = recognise
         self._transport = transport
         self._workspace = workspace
@@ -129,6 +132,8 @@ class Actor:
         """Handles and answers. What a halt forbids is told, and then nothing was answered."""
         message = incoming.message
         hop = Hop(message, self._transport.clock.now_ms(), again=again)
+        watched = None if self._watch is None else self._watch.begin(hop)
+        answered: Outcome | None = None
         failpoint("hop_received")
         try:
             used = await self._excuses.attempts(message, self._attempts)
@@ -139,7 +144,7 @@ class Actor:
             if outcome.disposition is Disposition.RETRY and outcome.reason is Reason.HALTED:
                 return doing_of(self._agent, hop.envelope)
             failpoint("hop_handled")
-            await self._answer(incoming, hop, outcome, used)
+            answered = await self._answer(incoming, hop, outcome, used)
             failpoint("hop_answered")
         except (BusError, Postpone) as error:
             if isinstance(error, Postpone) and error.reason is Reason.HALTED:
@@ -147,6 +152,9 @@ class Actor:
             # The broker is away or full: it will deliver again once it is back.
             log.warning("hop %s not answered: %s", message.sequence, error)
             await incoming.retry(delay_ms(self._settings.retry, message.delivered, str(message.sequence)))
+        finally:
+            if watched is not None:
+                watched.end(answered)
         return None
 
     def _begin_to_hold(self, incoming: Incoming, doing: Doing) -> bool:
@@ -191,7 +199,8 @@ class Actor:
             log.exception("handler of %s failed on hop %s", self._role, hop.message.sequence)
             return Outcome(Disposition.RETRY, Reason.HANDLER_FAILED, f"{type(error).__name__}: {error}")
 
-    async def _answer(self, incoming: Incoming, hop: Hop, outcome: Outcome, used: int) -> None:
+    async def _answer(self, incoming: Incoming, hop: Hop, outcome: Outcome, used: int) -> Outcome:
+        """Answers, and says what the answer was."""
         message = incoming.message
         if outcome.disposition is Disposition.RETRY and used >= self._attempts:
             detail = f"{outcome.reason}: {outcome.detail} ({message.delivered} deliveries)"
@@ -221,6 +230,7 @@ class Actor:
                 observe(hop, outcome)
             except Exception:
                 log.exception("an observer failed; the hop is not harmed")
+        return outcome
 
     async def _show_progress(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from interlock.bus.control.halts import doing_of
 from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.hop import Disposition, Hop
 from interlock.bus.redriving import check_copy, is_redriven
+from interlock.bus.telemetry.propagation import TRACEPARENT
 from interlock.bus.transport import MESSAGE_ID
 from interlock.envelope.contract_chain import Chain
 from interlock.envelope.contract_gate import check_contract
@@ -32,8 +33,6 @@ from interlock.envelope.verification import (
     check_signature,
     decode,
 )
-
-TRACEPARENT = "traceparent"
 
 # What happens to a message refused for a reason: to the dead letters at once, or tried again with backoff first.
 CONSEQUENCE: dict[Reason, Disposition] = {

@@ -12,9 +12,11 @@ from interlock.bus.control.halts import Doing
 from interlock.bus.control.source import NO_CONTROL, ControlSource, proceed
 from interlock.bus.errors import IdTaken, Refused
 from interlock.bus.failpoints import failpoint
-from interlock.bus.gates import TRACEPARENT
 from interlock.bus.streams import HOPS
-from interlock.bus.transport import Transport
+from interlock.bus.telemetry.hops import begin_sending
+from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, carried
+from interlock.bus.telemetry.spans import Tracing
+from interlock.bus.transport import PubAck, Transport
 from interlock.envelope.amounts import ZERO, Amount
 from interlock.envelope.children import Draft, Origin, derive
 from interlock.envelope.keys import SigningKey
@@ -43,8 +45,10 @@ class Sender:
         identity: Identity,
         limits: Limits | None = None,
         control: ControlSource = NO_CONTROL,
+        tracer: Tracing | None = None,
     ) -> None:
         self.identity = identity
+        self._tracer = tracer
         self._control = control
         self._transport = transport
         self._limits = limits or Limits()
@@ -95,16 +99,30 @@ class Sender:
         if envelope.intent != "escalate":
             proceed(self._control, Doing(agent=self.identity.agent, goal=envelope.goal_id))
         failpoint("child_signed")
-        ack = await self._transport.publish(
-            envelope.subject,
-            child.wire,
-            message_id=envelope.id,
-            headers={TRACEPARENT: f"00-{envelope.trace_id}-{envelope.span_id}-01"},
-        )
+        ack = await (self._stored(child, "01") if self._tracer is None else self._traced(self._tracer, child))
         failpoint("child_stored")
         if ack.duplicate:
             await self._check_ours(envelope, ack.sequence)
         return ack.sequence
+
+    async def _traced(self, tracer: Tracing, child: Sealed) -> PubAck:
+        span = begin_sending(tracer, child.envelope, len(child.wire))
+        try:
+            ack = await self._stored(child, tracer.flags(span.trace_id), carried())
+        except Exception as error:
+            span.fail(f"{type(error).__name__}: {error}"[:300])
+            tracer.end(span)
+            raise
+        if not ack.duplicate:  # else it was sent, and told of, before
+            tracer.end(span)
+        return ack
+
+    async def _stored(self, child: Sealed, flags: str, baggage: str = "") -> PubAck:
+        envelope = child.envelope
+        headers = {TRACEPARENT: f"00-{envelope.trace_id}-{envelope.span_id}-{flags}"}
+        if baggage:
+            headers[BAGGAGE] = baggage
+        return await self._transport.publish(envelope.subject, child.wire, message_id=envelope.id, headers=headers)
 
     async def _check_ours(self, envelope: Envelope, sequence: int) -> None:
         # Nobody but auditor and humans may read HOPS by sequence: a role sees the last of what may be sent where it sends.

@@ -18,10 +18,10 @@ from interlock.agents.dead.letters import PUT_BACK, Entry, Note
 from interlock.agents.errors import UserError
 from interlock.agents.status import read_status
 from interlock.bus.errors import Unavailable
-from interlock.bus.gates import TRACEPARENT
 from interlock.bus.redriving import REDRIVE
 from interlock.bus.sender import Identity
 from interlock.bus.streams import GOALS, HOPS
+from interlock.bus.telemetry.propagation import TRACEPARENT
 from interlock.bus.transport import MESSAGE_ID, Message, Transport
 from interlock.envelope.ids import new_id, role_of, sha256_hex
 from interlock.envelope.model import Envelope

@@ -1,0 +1,221 @@
+"""Spans, cheap to make (OPS-01): plain values while a hop is handled; OpenTelemetry sees only those that are exported.
+
+Code under a hop says `with span("reserve"):`. Where nobody traces that is one look at a context variable.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Literal, Protocol
+
+Kind = Literal["internal", "server", "client", "producer", "consumer"]
+Value = str | int | float | bool
+Link = tuple[str, str]
+_numbers = itertools.count(1)
+_PREFIX = os.urandom(4).hex()
+
+
+class Span:
+    """One timed piece of work. Times in ns since 1970 UTC; trace_id 32 and span_id 16 hex digits (W3C); problem: what went
+    wrong, empty if nothing did.
+    """
+
+    __slots__ = (
+        "attributes",
+        "end_ns",
+        "kind",
+        "links",
+        "name",
+        "parent_id",
+        "problem",
+        "span_id",
+        "start_ns",
+        "trace_id",
+        "tracer",
+    )
+
+    def __init__(
+        self,
+        tracer: Tracing,
+        name: str,
+        kind: Kind,
+        trace_id: str,
+        span_id: str,
+        parent_id: str,
+        start_ns: int,
+        attributes: dict[str, Value],
+    ) -> None:
+        self.tracer = tracer
+        self.name = name
+        self.kind = kind
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.parent_id = parent_id
+        self.start_ns = start_ns
+        self.end_ns = 0
+        self.attributes = attributes
+        self.problem = ""
+        self.links: tuple[Link, ...] = ()
+
+    def set(self, name: str, value: Value) -> None:
+        self.attributes[name] = value
+
+    def fail(self, problem: str) -> None:
+        self.problem = problem or "failed"
+
+
+class Tracing(Protocol):
+    """Who begins spans and hands on those that have ended."""
+
+    def begin(
+        self,
+        name: str,
+        *,
+        kind: Kind,
+        trace_id: str,
+        parent_id: str,
+        span_id: str = "",
+        attributes: dict[str, Value] | None = None,
+    ) -> Span: ...
+
+    def end(self, span: Span) -> None: ...
+
+    def ended(self, span: Span) -> None: ...
+
+    def keep(self, trace_id: str, why: str) -> None: ...
+
+    def flags(self, trace_id: str) -> str: ...
+
+
+class Tracer:
+    """hand_on: gets every span that has ended; must not wait. keep: told of traces that are wanted whole. flags: the W3C
+    trace flags of a trace. clock_ns: the machine's time.
+    """
+
+    def __init__(
+        self,
+        hand_on: Callable[[Span], None],
+        keep: Callable[[str, str], None],
+        is_sampled: Callable[[str], bool],
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._hand_on = hand_on
+        self._keep = keep
+        self._is_sampled = is_sampled
+        self._clock_ns = clock_ns
+
+    def begin(
+        self,
+        name: str,
+        *,
+        kind: Kind,
+        trace_id: str,
+        parent_id: str,
+        span_id: str = "",
+        attributes: dict[str, Value] | None = None,
+    ) -> Span:
+        return Span(self, name, kind, trace_id, span_id or new_span_id(), parent_id, self._clock_ns(), attributes or {})
+
+    def end(self, span: Span) -> None:
+        span.end_ns = max(self._clock_ns(), span.start_ns)
+        self._hand_on(span)
+
+    def ended(self, span: Span) -> None:
+        """A span whose end is known already."""
+        self._hand_on(span)
+
+    def keep(self, trace_id: str, why: str) -> None:
+        """The trace is to be kept whole, whatever the sampling says."""
+        self._keep(trace_id, why)
+
+    def flags(self, trace_id: str) -> str:
+        return "01" if self._is_sampled(trace_id) else "00"
+
+
+def new_span_id() -> str:
+    """Unique in a trace: a random part per process, and a number."""
+    return f"{_PREFIX}{next(_numbers) & 0xFFFF_FFFF:08x}"
+
+
+def new_trace_id() -> str:
+    """For what belongs to no goal."""
+    return os.urandom(16).hex()
+
+
+_active: ContextVar[Span | None] = ContextVar("interlock_span", default=None)
+
+
+def active() -> Span | None:
+    """The span under which this runs, if anybody traces."""
+    return _active.get()
+
+
+def enter(entered: Span) -> Token[Span | None]:
+    return _active.set(entered)
+
+
+def leave(token: Token[Span | None]) -> None:
+    _active.reset(token)
+
+
+class _Nothing:
+    """What `span` gives where nobody traces."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> _Nothing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def set(self, name: str, value: Value) -> None:
+        """Nobody looks."""
+
+    def fail(self, problem: str) -> None:
+        """Nobody looks."""
+
+
+NOTHING = _Nothing()
+
+
+class _Entered:
+    """A span for as long as a `with` lasts, the active one meanwhile."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, entered: Span) -> None:
+        self._span = entered
+
+    def __enter__(self) -> Span:
+        self._token = _active.set(self._span)
+        return self._span
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        _active.reset(self._token)
+        if error is not None and not self._span.problem:
+            self._span.fail(f"{type(error).__name__}: {error}"[:300])
+        self._span.tracer.end(self._span)
+
+
+def span(name: str, attributes: dict[str, Value] | None = None, *, kind: Kind = "internal") -> _Entered | _Nothing:
+    """A child of the active span; nothing where there is none."""
+    parent = _active.get()
+    if parent is None:
+        return NOTHING
+    child = parent.tracer.begin(
+        name, kind=kind, trace_id=parent.trace_id, parent_id=parent.span_id, attributes=attributes
+    )
+    return _Entered(child)
+
+
+def moment(name: str, attributes: dict[str, Value], *, problem: str = "") -> None:
+    """A child span without length: something that was decided."""
+    with span(name, attributes) as decided:
+        if problem:
+            decided.fail(problem)
