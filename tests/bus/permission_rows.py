@@ -47,6 +47,8 @@ def messages() -> Iterator[Row]:
     yield one("submit a goal", f"{W}.goal.submit")
     yield one("ask the ledger", f"{W}.request.ledger")
     yield one("ask an agent whether it is there", f"{W}.request.ping.executor")
+    yield one("ask which services there are", "$SRV.PING")
+    yield one("say which trace is to be kept", f"{W}.telemetry.keep")
     yield one("announce a halt", f"{W}.control.halt")
     yield one("announce a resume", f"{W}.control.resume")
     for role in USER_ROLES:
@@ -59,6 +61,7 @@ def messages() -> Iterator[Row]:
 def consumers() -> Iterator[Row]:
     for spec in consumers_of("w"):
         yield one(f"pull from {spec.name}", f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{spec.name}")
+        yield one(f"ask how many wait for {spec.name}", f"$JS.API.CONSUMER.INFO.{spec.stream}.{spec.name}")
         yield one(f"acknowledge for {spec.name}", f"$JS.ACK.{spec.stream}.{spec.name}.1.1.1.1.1")
 
 
@@ -78,7 +81,9 @@ def listening() -> Iterator[Row]:
         ("pose as the ledger", f"{W}.request.ledger"),
         ("hear the broker's own events", "$SYS.>"),
         ("hear advisories", "$JS.EVENT.>"),
+        ("hear which traces are kept", f"{W}.telemetry.keep"),
         *((f"answer pings as {role}", f"{W}.request.ping.{role}") for role in ROLES),
+        *((f"be discovered as {role}", f"$SRV.INFO.interlock-{role}") for role in ROLES),
     ):
         yield one(title, subject, "sub")
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from interlock.agents.approvals.notify import Webhook
 from interlock.agents.planning.model_settings import ModelPlanner
+from interlock.agents.telemetry.telemetry import OFF, Telemetry
 from interlock.bus.actor import Actor, ActorSettings, OnDead
 from interlock.bus.breaker import BreakerSettings
 from interlock.bus.control.source import NO_CONTROL, ControlSource
@@ -41,7 +42,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     approvals: what is asked of them; webhook: where people are told of them. model_planner: a model that drafts plans of
     free-text goals, if any. log_memory: where the auditor remembers its last checkpoint, outside the broker. secured:
     the broker knows its users. control: which halts are in force. halt_grace_ms: how long a running skill may go on
-    after a halt.
+    after a halt. telemetry: what the role shows itself by.
     """
 
     transport: Transport
@@ -71,6 +72,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     log_memory: Path | None = None
     control: ControlSource = NO_CONTROL
     halt_grace_ms: int = 2_000
+    telemetry: Telemetry = OFF
 
     @property
     def seals(self) -> Seals:
@@ -78,7 +80,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     @property
     def sender(self) -> Sender:
-        return Sender(self.transport, self.identity, self.limits, self.control)
+        return Sender(self.transport, self.identity, self.limits, self.control, self.telemetry.tracer)
 
 
 def receiving(
@@ -117,18 +119,20 @@ def tell_orchestrator(parts: Parts) -> Callable[[Hop, Outcome], Awaitable[None]]
 
 def worker(parts: Parts, handler: Handler, *, concurrency: int = 64, on_dead: OnDead | None = None) -> Actor:
     """An actor on the role's inbox."""
-    role = parts.identity.role
+    role, agent = parts.identity.role, parts.identity.agent
+    consumer = inbox_of(parts.workspace, role)
     return Actor(
         parts.transport,
         workspace=parts.workspace,
         role=role,
-        consumer=inbox_of(parts.workspace, role),
+        consumer=consumer,
         handler=handler,
         settings=ActorSettings(concurrency=concurrency),
         on_dead=on_dead,
         control=parts.control,
-        agent=parts.identity.agent,
+        agent=agent,
         recognise=recognising(parts),
+        watch=parts.telemetry.watch(agent, consumer.name),
     )
 
 

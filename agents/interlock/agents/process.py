@@ -22,6 +22,7 @@ from interlock.agents.contract.holder import ContractHolder
 from interlock.agents.contract.store import load_contract
 from interlock.agents.errors import UserError, one_line
 from interlock.agents.parts import Parts
+from interlock.agents.telemetry.showing import showing
 from interlock.agents.wiring import ROLES, running
 from interlock.agents.workspace.broker import login_of
 from interlock.agents.workspace.config_dir import config_dir
@@ -65,6 +66,7 @@ class Options(argparse.Namespace):
     grant: list[Path]
     skills: list[Path]
     parent: int
+    metrics_port: int | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,6 +83,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--grant", type=Path, action="append", default=[], help="a directory skills may read")
     parser.add_argument("--skills", type=Path, action="append", default=[])
     parser.add_argument("--parent", type=int, default=0, help="end when this process does")
+    parser.add_argument("--metrics-port", type=int, default=None, help="instead of telemetry.metrics_port")
     return parser.parse_args(arguments, namespace=Options())
 
 
@@ -108,7 +111,7 @@ def run_role(options: Options) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     layout = Layout((options.dir or Path()).resolve())
     try:
-        run_loop(serve(options.agent, layout, options.nats, options.grant, options.skills))
+        run_loop(serve(options.agent, layout, options.nats, options.grant, options.skills, options.metrics_port))
     except YamlError as error:
         raise UserError("bad_config", str(error), "See `interlock doctor`", 2) from error
 
@@ -123,7 +126,14 @@ def run_loop(main_coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run(main_coroutine)
 
 
-async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], skills: Sequence[Path]) -> None:
+async def serve(
+    agent: str,
+    layout: Layout,
+    url: str,
+    grants: Sequence[Path],
+    skills: Sequence[Path],
+    metrics_port: int | None = None,
+) -> None:
     """Runs the role until SIGTERM or SIGINT. Raises UserError or BusError."""
     role = role_of(agent)
     if not is_agent_id(agent) or role not in ROLES:
@@ -172,6 +182,7 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
             log_memory=layout.checkpoint,
             control=control,
             halt_grace_ms=settings.control.grace_ms,
+            telemetry=shown.telemetry,
         )
 
         async def pong(message: Message) -> None:
@@ -179,26 +190,34 @@ async def serve(agent: str, layout: Layout, url: str, grants: Sequence[Path], sk
             await transport.send(message.reply, msgspec.json.encode(known))
 
         ping = transport.subscribe(ping_subject(settings.workspace, agent), pong)
-        async with background() as group, running(role, parts), ping:
+        shown.knows_trust = holder.trust.version > 0
+        async with background() as group, running(role, parts), ping, shown.connected(transport):
             group.start_soon(holder.follow, transport)
             group.start_soon(contract.follow, transport)
             group.start_soon(keep_current, layout, agent, key, holder, transport)
             group.start_soon(control.follow, transport)
             await until_signalled()
 
-    was_in = False
-    while True:
-        try:
-            async with JetStreamTransport.connect(url, name=agent, login=login_of(layout, agent, key)) as transport:
-                was_in = True
-                await work(transport)
-            return
-        except LoginRefused as error:
-            if not was_in:
-                raise
-            log.warning("%s; it waits for a key that is let in", error)
-            await anyio.sleep(PUT_OUT_S)
-            key.become(load_key(layout, agent))
+    async def work_while_let_in() -> None:
+        was_in = False
+        while True:
+            try:
+                async with JetStreamTransport.connect(url, name=agent, login=login_of(layout, agent, key)) as transport:
+                    was_in = True
+                    await work(transport)
+                return
+            except LoginRefused as error:
+                if not was_in:
+                    raise
+                log.warning("%s; it waits for a key that is let in", error)
+                await anyio.sleep(PUT_OUT_S)
+                key.become(load_key(layout, agent))
+
+    shows = settings.telemetry
+    if metrics_port is not None:
+        shows = msgspec.structs.replace(shows, metrics_port=metrics_port)
+    async with showing(agent, settings.workspace, layout, shows) as shown:
+        await work_while_let_in()
 
 
 class Presence(Struct, frozen=True, rename="camel"):

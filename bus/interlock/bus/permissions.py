@@ -80,6 +80,9 @@ _FOLLOWED = Access(
     reads=_kv("trust", "control", "contracts"),
     hears=("$KV.trust.>", "$KV.control.>", "$KV.contracts.>", "control.>"),
 )
+# Discovery as NATS services have it (ADR-32), and which traces are to be kept whole (docs/telemetry.md).
+_KEEP = "telemetry.keep"
+_DISCOVER = ("$SRV.PING.>", "$SRV.INFO.>", "$SRV.STATS.>", "$SRV.PING", "$SRV.INFO", "$SRV.STATS")
 # Where people tell recorded hops again; no role listens there and no stream stores it (`interlock replay --to`).
 SANDBOX = "interlock-replay.>"
 ACCESS: dict[str, Access] = {
@@ -128,6 +131,7 @@ ACCESS: dict[str, Access] = {
             *_ROUTES,
             "dead.human.redriven",
             "request.ping.>",
+            *_DISCOVER,
             "control.*",
             "$KV.control.{workspace}.>",
             "$KV.control._all.{workspace}",
@@ -173,16 +177,26 @@ def grants(user: str, workspace: str, users: Iterable[str] = USER_ROLES) -> Gran
         publish |= {held, f"{_GET}.{JOURNAL.name}.{held}"}
     for route in routes(role):
         publish |= {place(route), f"{_GET}.{HOPS.name}.{place(route)}"}
-    for consumer in consumers_of(workspace):
-        if consumer.name.removesuffix(f"-{workspace}") in (role, *access.pulls):
-            publish |= set(_pulling(consumer))
+    for consumer in pulled_by(role, workspace):
+        publish |= set(_pulling(consumer))
     answered = {*access.answers, *(("human", ADMIN) if role in RUNNING_ROLES else ())}
     publish |= {f"{inbox_prefix(other)}.>" for other in users if role_of(other) in answered}
     if role in RUNNING_ROLES:
         publish.add(place(f"dead.{role}.*"))
         subscribe |= {place(f"request.ping.{role}"), place(f"request.ping.{role}.*")}
+        for verb in ("PING", "INFO", "STATS"):
+            subscribe |= {f"$SRV.{verb}", f"$SRV.{verb}.interlock-{role}", f"$SRV.{verb}.interlock-{role}.*"}
+        publish.add(place(_KEEP))
+        subscribe.add(place(_KEEP))
     subscribe.add(f"{inbox_prefix(user)}.>")
     return Grants(tuple(sorted(publish)), tuple(sorted(subscribe)))
+
+
+def pulled_by(role: str, workspace: str) -> list[ConsumerSpec]:
+    """The durables on which a role works, its own inbox first."""
+    names = (role, *ACCESS[role].pulls)
+    found = {consumer.name.removesuffix(f"-{workspace}"): consumer for consumer in consumers_of(workspace)}
+    return [found[name] for name in names if name in found]
 
 
 def routes(role: str) -> list[str]:
@@ -197,10 +211,11 @@ def _placed(workspace: str, subject: str) -> str:
 
 
 def _pulling(consumer: ConsumerSpec) -> tuple[str, ...]:
-    """To ask a durable for messages and to answer them; acknowledgements have two forms (NATS ADR-15)."""
+    """To ask a durable for messages and how many wait, and to answer them; acknowledgements have two forms (NATS ADR-15)."""
     stream, name = consumer.stream, consumer.name
     return (
         f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}",
+        f"$JS.API.CONSUMER.INFO.{stream}.{name}",
         f"$JS.ACK.{stream}.{name}.>",
         f"$JS.ACK.*.*.{stream}.{name}.>",
     )

@@ -74,6 +74,11 @@ def span_of(uuid7: str) -> str:
     return hashlib.sha256(uuid7.encode()).hexdigest()[:15] + "1"
 
 
+def trace_of(goal_id: str) -> str:
+    """The trace id (W3C, 32 hex) that belongs to a goal."""
+    return hashlib.sha256(goal_id.encode()).hexdigest()[:32]
+
+
 def sha256_hex(data: bytes) -> str:
     """SHA-256 as 64 lower-case hex digits."""
     return hashlib.sha256(data).hexdigest()

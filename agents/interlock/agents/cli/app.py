@@ -17,11 +17,12 @@ from interlock.agents.cli.governance_verbs import budget, deviations
 from interlock.agents.cli.parameters import Dir, Json, Nats, Out
 from interlock.agents.cli.replay_verb import replay
 from interlock.agents.cli.session import Session
+from interlock.agents.version import VERSION
 
 app = App(
     name="interlock",
     help="Governed agents over NATS: run them, watch them, stop them, prove what they did.",
-    version="0.1.0",
+    version=VERSION,
 )
 app.command(audit)
 keys = App(name="keys", help="Who may sign and log in: new keys, rotation, revocation.")

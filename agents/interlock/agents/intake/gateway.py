@@ -43,7 +43,7 @@ from interlock.bus.transport import MESSAGE_ID, Incoming, Message, Transport
 from interlock.envelope.amounts import Amount, time_ms
 from interlock.envelope.capability_token import first_grant
 from interlock.envelope.children import Draft, root
-from interlock.envelope.ids import is_uuid7, new_id
+from interlock.envelope.ids import is_uuid7, new_id, trace_of
 from interlock.envelope.model import Envelope, PolicyContext
 from interlock.envelope.payloads import Intake
 from interlock.envelope.subjects import role_subject, workspace_subject
@@ -260,7 +260,7 @@ class GatewayRole:
             draft,
             goal_id=goal_id,
             workspace=self._workspace,
-            trace_id=hashlib.sha256(goal_id.encode()).hexdigest()[:32],
+            trace_id=trace_of(goal_id),
             sender=self._sender.identity.agent,
             key_id=self._sender.identity.key.key_id,
             now_ms=began_ms,

@@ -94,7 +94,11 @@ async def house(
             url, server_pid = server.url, server.pid
             group = await stack.enter_async_context(background())
             group.start_soon(keep_server, server, layout)
-        programs = [role_program(agent, layout.root, url, grants, skills) for agent in agents]
+        ports = metrics_ports(settings, len(agents))
+        programs = [
+            role_program(agent, layout.root, url, grants, skills, port)
+            for agent, port in zip(agents, ports, strict=True)
+        ]
         supervisor = Supervisor(programs, layout.run)
         # The roles start while the streams are made: they need far longer to import than that takes.
         await stack.enter_async_context(supervisor.running())
@@ -107,6 +111,12 @@ async def house(
         stack.callback(layout.server.unlink, missing_ok=True)
         await ready(transport, settings.workspace, agents, supervisor)
         yield House(url, transport, supervisor)
+
+
+def metrics_ports(settings: Settings, count: int) -> list[int | None]:
+    """One for each of so many processes on this machine: in a row from the configured one; any, or none, as it says."""
+    first = settings.telemetry.metrics_port
+    return [None if first in (0, "off") else int(first) + index for index in range(count)]
 
 
 def write_running(layout: Layout, url: str, server_pid: int) -> None:

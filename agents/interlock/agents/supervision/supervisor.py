@@ -78,7 +78,7 @@ class Supervisor:
         path = self.log_of(program.name)
         if path.exists() and path.stat().st_size > self._settings.max_log_bytes:
             path.replace(path.with_suffix(".log.1"))
-        env = {name: os.environ[name] for name in ENV_KEPT if name in os.environ}
+        env = {name: value for name, value in os.environ.items() if name in ENV_KEPT or name.startswith("OTEL_")}
         self._children[program.name] = BoundChild(
             program.command, env=env, output=path, binds_itself=program.binds_itself
         )
@@ -120,10 +120,14 @@ class Supervisor:
             child.stop(self._settings.grace_ms)
 
 
-def role_program(agent: str, root: Path, url: str, grants: Sequence[Path], skills: Sequence[Path]) -> Program:
-    """The command line of a role's process."""
+def role_program(
+    agent: str, root: Path, url: str, grants: Sequence[Path], skills: Sequence[Path], metrics_port: int | None = None
+) -> Program:
+    """The command line of a role's process. metrics_port: its own, None: as the settings say."""
     command = [sys.executable, "-m", "interlock.agents.process", agent, "--dir", str(root), "--nats", url]
     for flag, paths in (("--grant", grants), ("--skills", skills)):
         for path in paths:
             command += [flag, str(path)]
+    if metrics_port is not None:
+        command += ["--metrics-port", str(metrics_port)]
     return Program(agent, [*command, "--parent", str(os.getpid())], binds_itself=True)

@@ -109,6 +109,11 @@ class Layout(Struct, frozen=True):
     def server(self) -> Path:
         return self.run / "server.json"
 
+    @property
+    def metrics(self) -> Path:
+        """A file per running role: where its metrics are, as Prometheus reads such files (file_sd_configs)."""
+        return self.run / "metrics"
+
     def running(self) -> Running | None:
         """What run/server.json says, if the process that wrote it is alive."""
         import os

@@ -120,6 +120,17 @@ class Approvals(_Part, frozen=True, kw_only=True):
         return ApprovalTerms(needed=self.needed, timeout_ms=self.timeout_ms, age_ms=self.age_ms)
 
 
+class TelemetrySettings(_Part, frozen=True, kw_only=True):
+    """metrics_port: where a role's process serves /metrics, /health and /ready; 0: any free port; under `up` each role has
+    the next port after the one before. slow_goal_ms: how old a goal is when its trace is kept whole, 0: never.
+    """
+
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Meta(ge=0, le=65_500)] | Literal["off"] = 0
+    slow_goal_ms: Annotated[int, Meta(ge=0, le=2**31)] = 30_000
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
 class Settings(_Part, frozen=True, kw_only=True):
     """nats: a server's url; empty: an embedded one. durability: fast or safe, see docs/architecture/bus.md. isolation:
     strict refuses to run skills where the kernel cannot isolate. concurrency: skill runs at a time of one executor.
@@ -145,6 +156,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     breaker: Breakers = field(default_factory=Breakers)
     control: Control = field(default_factory=Control)
     approvals: Approvals = field(default_factory=Approvals)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     model: ModelPlanner | None = None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Gauge
 
-from interlock.bus.jetstream import JetStreamTransport
+from interlock.bus.jetstream.connection import Connection
 from interlock.bus.streams import ConsumerSpec
 
 
@@ -27,7 +27,7 @@ class ConsumerState(Struct, frozen=True):
     error: _Problem | None = None
 
 
-async def consumer_state(transport: JetStreamTransport, spec: ConsumerSpec) -> ConsumerState:
+async def consumer_state(transport: Connection, spec: ConsumerSpec) -> ConsumerState:
     """Raises BusError."""
     return await transport.api(f"CONSUMER.INFO.{spec.stream}.{spec.name}", None, ConsumerState)
 
@@ -52,7 +52,7 @@ class ConsumerMetrics:
             registry=registry,
         )
 
-    async def refresh(self, transport: JetStreamTransport) -> None:
+    async def refresh(self, transport: Connection) -> None:
         """Raises BusError."""
         self.clear()
         for spec in self._consumers:

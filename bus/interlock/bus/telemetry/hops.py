@@ -45,12 +45,37 @@ def gates_done(hop: Hop, refused_by: str = "") -> None:
                 entered.attributes[f"interlock.baggage.{name}"] = value
 
 
+class HopCounts:
+    """What a process has handled, for whoever asks it directly. busy_ns: time spent on hops, waiting included."""
+
+    __slots__ = ("busy_ns", "handled", "last_problem", "not_done")
+
+    def __init__(self) -> None:
+        self.handled = self.not_done = self.busy_ns = 0
+        self.last_problem = ""
+
+    def ended(self, outcome: Outcome | None, seconds: float) -> None:
+        self.handled += 1
+        self.busy_ns += int(seconds * 1e9)
+        if outcome is not None and outcome.disposition is not Disposition.DONE:
+            self.not_done += 1
+            self.last_problem = str(outcome.reason)
+
+
 class HopTelemetry:
     """Watches the hops of one actor. slow_ms: how old a goal is when its trace is kept whole, 0: never."""
 
     def __init__(
-        self, agent: str, consumer: str, *, tracer: Tracing | None, metrics: HopMetrics | None, slow_ms: int = 0
+        self,
+        agent: str,
+        consumer: str,
+        *,
+        counts: HopCounts,
+        tracer: Tracing | None = None,
+        metrics: HopMetrics | None = None,
+        slow_ms: int = 0,
     ) -> None:
+        self._counts = counts
         self._agent = agent
         self._role = role_of(agent)
         self._consumer = consumer
@@ -79,9 +104,10 @@ class HopTelemetry:
         return WatchedHop(self, hop, span, token)
 
     def ended(self, watched: WatchedHop, outcome: Outcome | None) -> None:
-        hop = watched.hop
+        hop, seconds = watched.hop, time.perf_counter() - watched.began_s
+        self._counts.ended(outcome, seconds)
         if self._metrics is not None:
-            self._metrics.ended(self._role, hop, outcome, time.perf_counter() - watched.began_s)
+            self._metrics.ended(self._role, hop, outcome, seconds)
         if self._tracer is not None and watched.span is not None:
             self._told(self._tracer, hop, watched.span, outcome)
 

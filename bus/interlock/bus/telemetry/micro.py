@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from interlock.bus.errors import BusError
+from interlock.bus.telemetry.hops import HopCounts
 from interlock.bus.transport import Message, Transport
 
 VERBS = ("PING", "INFO", "STATS")
@@ -52,6 +53,20 @@ class Service(Struct, frozen=True, kw_only=True):
 
 
 Count = Callable[[ServiceEndpoint], EndpointStats]
+
+
+def endpoint_stats(endpoint: ServiceEndpoint, counts: HopCounts) -> EndpointStats:
+    """The counts of an endpoint's hops."""
+    return EndpointStats(
+        name=endpoint.name,
+        subject=endpoint.subject,
+        queue_group=endpoint.queue_group,
+        num_requests=counts.handled,
+        num_errors=counts.not_done,
+        last_error=counts.last_problem,
+        processing_time=counts.busy_ns,
+        average_processing_time=counts.busy_ns // max(counts.handled, 1),
+    )
 
 
 def subjects(name: str, instance: str) -> list[str]:
