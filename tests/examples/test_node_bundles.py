@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
 from msgspec.structs import replace
 
 from interlock.agents.audit import verify_bundle as verifying
@@ -226,7 +225,7 @@ def test_copies_that_were_put_back_are_known_by_their_order_to_both(tmp_path: Pa
             data = logged(sections, as_verified=as_verified)
             verdicts += [verify_bundle(data, [ROOT.key_id]).valid, *node(written(tmp_path, [data]))]
         told[name] = verdicts
-    assert told == dict.fromkeys(COPIES, [True, True, False, False])
+    assert told == {name: [True, True, False, False] for name in COPIES}
 
 
 def test_a_copy_of_changed_bytes_is_found_by_both(tmp_path: Path) -> None:

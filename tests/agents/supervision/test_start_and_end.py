@@ -101,19 +101,38 @@ async def test_a_broker_that_dies_again_and_again_is_given_up(tmp_path: Path) ->
 ENDINGS = [
     (["run", "goal.json"], signal.SIGINT, 130),
     (["run", "goal.json"], signal.SIGTERM, 143),
+    (["run", "goal.json", "&"], signal.SIGTERM, 143),
     (["up"], signal.SIGINT, 0),
     (["up"], signal.SIGTERM, 0),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "number", "code"), ENDINGS, ids=[f"{c[0][0]} {c[1].name}" for c in ENDINGS])
+@pytest.mark.parametrize(
+    ("arguments", "number", "code"), ENDINGS, ids=[f"{c[0][0]}{c[0][2:]} {c[1].name}" for c in ENDINGS]
+)
 def test_what_is_interrupted_leaves_nobody_behind(
     arguments: list[str], number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
     (tmp_path / "goal.json").write_bytes(goal(tmp_path, "x", 4, 3_000))
     (tmp_path / "interlock.yaml").write_text(f"write_roots: ['{tmp_path}']\nskills: ['{SKILLS}']\n")
     command = [sys.executable, "-m", "interlock.agents"]
-    children = [subprocess.Popen([*command, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)]
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(*verb: str, interrupt: signal.Handlers = signal.SIG_DFL) -> None:
+        """As from a terminal, whatever these tests were started from; with & a shell has SIGINT ignored."""
+        children.append(
+            subprocess.Popen(
+                [*command, *verb],
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, interrupt),
+            )
+        )
+
+    in_background = arguments[-1] == "&"
+    arguments = arguments[:-1] if in_background else arguments
+    start(*arguments, interrupt=signal.SIG_IGN if in_background else signal.SIG_DFL)
     try:
         first = children[0]
         assert first.stdout is not None
@@ -121,11 +140,8 @@ def test_what_is_interrupted_leaves_nobody_behind(
         wait_for(lambda: awaited in first.stdout.readline(), 30)  # type: ignore[union-attr]
         family = descendants(first.pid)
         if arguments == ["up"]:
-            others = [["submit", "goal.json", "--wait"], ["submit", "goal.json", "--wait", "--json"]]
-            children += [
-                subprocess.Popen([*command, *other], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-                for other in others
-            ]
+            start("submit", "goal.json", "--wait")
+            start("submit", "goal.json", "--wait", "--json")
             wait_for(lambda: len(list((tmp_path / ".interlock" / "run").glob("server.json"))) == 1, 10)
             listed = subprocess.run([*command, "goals", "--json"], cwd=tmp_path, capture_output=True, timeout=30)
             assert listed.returncode == 0, listed.stderr

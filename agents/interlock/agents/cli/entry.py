@@ -17,17 +17,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def end(number: int, frame: FrameType | None) -> None:
         """SIGTERM ends what Ctrl-C ends, and as cleanly: the roles, the server, their files."""
         ended.append(number)
-        on_interrupt = signal.getsignal(
-            signal.SIGINT
-        )  # asyncio's while it runs; ignored where a shell started us with &
+        on_interrupt = signal.getsignal(signal.SIGINT)  # asyncio's while it runs
         (on_interrupt if callable(on_interrupt) else signal.default_int_handler)(signal.SIGINT, frame)
 
     try:
+        _heed_no_interrupt_of_others()
         signal.signal(signal.SIGTERM, end)
         code = run(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:  # before or after what `run` watches over
         code = 130
     sys.exit(143 if ended and code == 130 else code)
+
+
+def _heed_no_interrupt_of_others() -> None:
+    """A shell that starts us with & has SIGINT ignored, so that a Ctrl-C meant for another does not end us. It stays so,
+    but blocked: asyncio ends its tasks in order only where the interpreter's own handler stands.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run(arguments: list[str]) -> int:
