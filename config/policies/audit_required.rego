@@ -3,6 +3,10 @@ package interlock.audit_required
 
 import rego.v1
 
+default applies := false
+
+applies if input.task.operation == "task.release"
+
 cost_limit_usd := 100
 
 reasons contains "risk" if input.hop.riskTier in {"high", "systemic"}

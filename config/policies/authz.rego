@@ -15,9 +15,17 @@ allow if {
 	ai_act_met
 }
 
-ordinary_tiers := {"minimal", "limited"}
+default ordinary_tier := false
 
-tiers := {"minimal", "limited", "high", "systemic"}
+ordinary_tier if input.hop.riskTier == "minimal"
+
+ordinary_tier if input.hop.riskTier == "limited"
+
+default risky_tier := false
+
+risky_tier if input.hop.riskTier == "high"
+
+risky_tier if input.hop.riskTier == "systemic"
 
 # What the sender must hold for what it says; payloads that are not listed need nothing beyond the authority table.
 sender_needs := {"decision": "approve:", "audit_report": "audit:"}
@@ -46,8 +54,10 @@ capability_held if {
 }
 
 capability_held if {
+	starts_work == false
+	needed := sender_needs[input.hop.payload]
 	some held in input.agent.capabilities
-	startswith(held, sender_needs[input.hop.payload])
+	startswith(held, needed)
 }
 
 capability_held if {
@@ -71,12 +81,13 @@ needed_trust := object.get(min_trust, input.hop.payload, default_min_trust)
 default trust_sufficient := false
 
 trust_sufficient if {
-	input.agent.trustLevel >= needed_trust
 	starts_work == false
+	input.agent.trustLevel >= needed_trust
 }
 
 trust_sufficient if {
-	input.agent.trustLevel >= needed_trust
+	starts_work
+	input.agent.trustLevel >= default_min_trust
 	input.performer.trustLevel >= default_min_trust
 }
 
@@ -97,27 +108,27 @@ budget_respected if input.budget.withinGrant == true
 # High risk: no work starts without an approval that is not older than an hour.
 default risk_approved := false
 
+risk_approved if ordinary_tier
+
 risk_approved if {
+	risky_tier
 	starts_work == false
-	input.hop.riskTier in tiers
 }
 
-risk_approved if input.hop.riskTier in ordinary_tiers
-
 risk_approved if {
-	input.hop.riskTier in tiers
+	risky_tier
 	approval.valid
 }
 
 # EU AI Act: high risk needs human oversight and transparency; systemic risk never goes without approval.
 default ai_act_met := false
 
-ai_act_met if {
-	starts_work == false
-	input.hop.riskTier in tiers
-}
+ai_act_met if ordinary_tier
 
-ai_act_met if input.hop.riskTier in ordinary_tiers
+ai_act_met if {
+	risky_tier
+	starts_work == false
+}
 
 ai_act_met if {
 	input.hop.riskTier == "high"
@@ -187,7 +198,9 @@ deny contains {
 
 default known_tier := false
 
-known_tier if input.hop.riskTier in tiers
+known_tier if ordinary_tier
+
+known_tier if risky_tier
 
 needs_approval contains {
 	"code": "risk_tier",

@@ -6,6 +6,15 @@ import rego.v1
 
 classes := {"data:public", "data:internal", "data:confidential", "data:restricted"}
 
+default applies := false
+
+applies if {
+	input.hop.payload == "task"
+	classified == false
+}
+
+applies if input.task.effects == "external"
+
 default classified := false
 
 classified if {

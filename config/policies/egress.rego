@@ -4,7 +4,18 @@ package interlock.egress
 import data.interlock.approval
 import rego.v1
 
+default applies := false
+
+applies if count(unknown) > 0
+
+applies if input.task.network == true
+
 roles := {"gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer", "human"}
+
+unknown contains name if {
+	some name in input.hop.to
+	not split(name, ".")[0] in roles
+}
 
 deny contains {
 	"code": "unknown_recipient",
@@ -12,8 +23,7 @@ deny contains {
 	"message": sprintf("%s is none of the roles", [name]),
 	"instead": concat(", ", [known | some known in roles]),
 } if {
-	some name in input.hop.to
-	not split(name, ".")[0] in roles
+	some name in unknown
 }
 
 deny contains {

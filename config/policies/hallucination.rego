@@ -6,6 +6,10 @@ import rego.v1
 
 threshold_per_mille := 850
 
+default applies := false
+
+applies if input.hop.confidence < threshold_per_mille
+
 default verified := false
 
 verified if "sources:verified" in input.hop.tags

@@ -4,6 +4,12 @@ package interlock.models
 import data.interlock.approval
 import rego.v1
 
+default applies := false
+
+applies if input.model.name != ""
+
+applies if input.model.hosting == "remote"
+
 hostings := {"local", "remote"}
 
 default known_hosting := false

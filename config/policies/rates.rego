@@ -4,6 +4,13 @@ package interlock.rates
 
 import rego.v1
 
+# Counts below a hundred come as 0, and no limit is that low.
+default applies := false
+
+applies if input.rates.agentPerMinute > 0
+
+applies if input.rates.workspacePerMinute > 0
+
 agent_limit := {"minimal": 600000, "limited": 600000, "high": 6000, "systemic": 600}
 
 workspace_limit := {"minimal": 2000000, "limited": 2000000, "high": 20000, "systemic": 2000}

@@ -4,13 +4,29 @@ package interlock.tools
 import data.interlock.approval
 import rego.v1
 
+default applies := false
+
+applies if {
+	input.hop.payload == "task"
+	task_described == false
+}
+
+applies if {
+	input.hop.payload == "task"
+	for_executors == false
+}
+
+applies if input.task.effects == "external"
+
 operations := {"task.run", "task.release"}
+
+effects := {"none", "external"}
 
 default task_described := false
 
 task_described if {
 	input.task.operation in operations
-	input.task.effects in {"none", "external"}
+	input.task.effects in effects
 	input.task.skill != ""
 }
 

@@ -103,9 +103,32 @@ GROUND = {"code": "c", "rule": "r", "message": "m", "instead": "i"}
     ],
 )
 def test_what_is_told_where_allow_is_not_true_is_never_an_allow(told: Any, decision: Decision, code: str) -> None:
-    verdict = verdict_of([told])
+    verdict = verdict_of([{"grounds": told}])
     assert (verdict.decision, verdict.grounds[0].code) == (decision, code)
 
 
 def test_two_answers_are_none() -> None:
-    assert verdict_of([{"denied": [GROUND], "asked": []}] * 2).grounds[0].code == "policy_error"
+    answer = {"grounds": {"denied": [GROUND], "asked": []}}
+    for expressions in ([answer] * 2, [], [True], ["grounds"], [{}]):
+        assert verdict_of(expressions).grounds[0].code == "policy_error"
+
+
+@pytest.mark.parametrize("told", ["true", '{"denied": [], "asked": [], "allow": true}', '"true"'])
+def test_grounds_that_say_allow_are_no_allow(tmp_path: Path, told: str) -> None:
+    verdict = engine_of(tmp_path, f"default allow := false\n\ngrounds := {told}").judge(TASK)
+    assert (verdict.decision, verdict.grounds[0].code in ("policy_error", "policy_undefined")) == (Decision.DENY, True)
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, -(2**70), float("nan"), (1,), {1: 2}])
+def test_what_is_no_value_of_json_is_not_cut_to_size(value: Any) -> None:
+    engine = Engine(load_bundle(POLICIES).modules)
+    verdict = engine.judge(changed("rates", agentPerMinute=value))
+    assert (verdict.decision, verdict.grounds[0].code) == (Decision.DENY, "policy_stale_input")
+
+
+def test_a_policy_that_prints_the_bytes_of_an_allow_allows_nothing(tmp_path: Path) -> None:
+    """The engine does not escape what it prints, so a policy's own text can close the answer and write another."""
+    text = '"x\\"}],\\"asked\\":[]}}],\\"expressions\\":[true],\\"rest\\":[{\\"a\\":\\"b"'
+    rules = f'default allow := false\n\ngrounds := {{"denied": [{{"code": {text}}}], "asked": []}}'
+    verdict = engine_of(tmp_path, rules).judge(TASK)
+    assert verdict.decision is Decision.DENY

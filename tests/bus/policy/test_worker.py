@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
@@ -102,7 +103,8 @@ def test_it_inherits_no_secrets_and_may_write_nothing(made: Made, monkeypatch: p
     assert "hunter2" not in (place / "environ").read_text()
     limits = {line[:26].strip(): line[26:].split()[0] for line in (place / "limits").read_text().splitlines()[1:]}
     assert (limits["Max file size"], limits["Max open files"], limits["Max core file size"]) == ("0", "0", "0")
-    assert int(limits["Max address space"]) == 1 << 30
+    addresses = int((place / "statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < int(limits["Max address space"]) - addresses <= 1 << 30
     assert worker.judge(ORDINARY).allowed
 
 
@@ -122,6 +124,15 @@ def test_what_makes_the_engine_abort_denies(made: Made) -> None:
     assert (verdict.decision, verdict.grounds[0].code) == (Decision.DENY, "policy_unavailable")
 
 
+def test_large_inputs_are_judged_by_the_same_child(made: Made) -> None:
+    worker = made(load_bundle(POLICIES))
+    for size in (60_000, 250_000, 1_000_000, 100):
+        assert worker.judge(msgspec.json.encode(changed("hop", tags=["data:internal", "x" * size]))).allowed
+    many = [f"tag-{number}" for number in range(5_000)]
+    assert worker.judge(msgspec.json.encode(changed("hop", tags=["data:internal", *many]))).allowed
+    assert worker.starts == 1
+
+
 @pytest.mark.parametrize("data", [b"not json", b"", b'{"hop":'])
 def test_what_is_no_json_is_denied(made: Made, data: bytes) -> None:
     worker = made(load_bundle(POLICIES))
@@ -129,6 +140,50 @@ def test_what_is_no_json_is_denied(made: Made, data: bytes) -> None:
     assert verdict.decision is Decision.DENY
     assert verdict.grounds[0].code in ("policy_error", "policy_unavailable")
     assert worker.judge(ORDINARY).allowed
+
+
+@pytest.mark.anyio
+async def test_the_event_loop_goes_on_while_a_policy_loops_and_is_killed(made: Made, tmp_path: Path) -> None:
+    worker = made(of_main(tmp_path, LOOPS), timeout_ms=400)
+    assert (await worker.judge_soon(ORDINARY)).allowed
+    first, turns, verdicts = worker.pid, 0, []
+
+    async def ask() -> None:
+        verdicts.append(await worker.judge_soon(SLOW))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        while not verdicts:
+            await anyio.sleep(0.01)
+            turns += 1
+    assert verdicts[0].grounds[0].code == "policy_timeout"
+    assert turns > 5 and first is not None and gone(first)
+    assert (await worker.judge_soon(ORDINARY)).allowed
+
+
+@pytest.mark.anyio
+async def test_an_answer_to_a_question_that_was_cancelled_is_nobody_elses(made: Made, tmp_path: Path) -> None:
+    worker = made(of_main(tmp_path, LOOPS), timeout_ms=400)
+    assert worker.start() is None
+    for document in (ORDINARY, SLOW):
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.judge_soon, document)
+            await anyio.sleep(0)
+            group.cancel_scope.cancel()
+    assert (await worker.judge_soon(msgspec.json.encode(changed("hop", confidence=7)))).decision is Decision.DENY
+    assert (await worker.judge_soon(ORDINARY)).allowed
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_was_killed_while_it_was_asked_denies_once(made: Made) -> None:
+    worker = made(load_bundle(POLICIES))
+    large = msgspec.json.encode(changed("hop", tags=["data:internal", "x" * 400_000]))
+    assert (await worker.judge_soon(ORDINARY)).allowed
+    assert (await worker.judge_soon(large)).allowed, "longer than the socket takes at once"
+    assert worker.pid is not None
+    os.kill(worker.pid, 9)
+    assert (await worker.judge_soon(ORDINARY)).grounds[0].code == "policy_unavailable"
+    assert (await worker.judge_soon(ORDINARY)).allowed
 
 
 @pytest.mark.anyio
@@ -150,18 +205,16 @@ async def test_a_decision_is_remembered_by_its_input_and_a_timeout_is_not(tmp_pa
 
 @pytest.mark.anyio
 async def test_hops_that_are_alike_are_judged_once(tmp_path: Path) -> None:
-    import anyio
-
     service = PolicyService(of_main(tmp_path, LOOPS), WorkerSettings(timeout_ms=300))
     task, slow = msgspec.convert(TASK, Facts), msgspec.convert(changed("hop", confidence=1), Facts)
     judged: list[bytes] = []
-    judge = service.worker.judge
+    judge = service.worker.judge_soon
 
-    def counted(document: bytes) -> Verdict:
+    async def counted(document: bytes) -> Verdict:
         judged.append(document)
-        return judge(document)
+        return await judge(document)
 
-    service.worker.judge = counted  # type: ignore[method-assign]
+    service.worker.judge_soon = counted  # type: ignore[method-assign]
     verdicts: list[Verdict] = []
 
     async def ask(facts: Facts) -> None:

@@ -1,6 +1,6 @@
 """The Rego engine: a compiled bundle, and one verdict per input (library-facts.md, Rego). Runs in the worker child only.
 
-Nothing but exactly [true] from `interlock.main.allow` is an allow. Undefined, error, conflict and an input that could not
+Nothing but exactly true from `interlock.main.allow` is an allow. Undefined, error, conflict and an input that could not
 be set are denials with codes of their own; the engine's own words never decide.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from interlock.bus.policy.errors import PolicyError
+from interlock.bus.policy.rego_input import InputSetter, UnsafeText
 from interlock.bus.policy.rego_source import Module
 from interlock.envelope.verdict import ALLOW, Decision, Ground, Verdict, deny
 
@@ -19,15 +20,29 @@ GROUNDS_ENTRY = "interlock/main/grounds"
 UNDEFINED, ERROR, CONFLICT = "policy_undefined", "policy_error", "policy_conflict"
 STALE_INPUT, UNSAFE_INPUT = "policy_stale_input", "policy_unsafe_input"
 MAX_GROUNDS = 50
-_ESCAPED = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')
+# One question gathers both, so that nothing is evaluated twice. What is told beside `allow` stands in an object: whatever
+# a policy or an input makes the engine print there, it cannot come out as these bytes.
+_ANSWER_ENTRY = "interlock_engine/answer"
+_ALLOWED = '{"expressions":[true]}'
+_ANSWER = Module(
+    "engine.rego",
+    """package interlock_engine
+
+import rego.v1
+
+answer := true if data.interlock.main.allow == true
+
+answer := {"grounds": data.interlock.main.grounds} if not data.interlock.main.allow == true
+""",
+)
 _ERROR = re.compile(r"\(error \d+:(?P<name>[^|]+)\|(?P<offset>\d+)\|.*?\(errormsg \d+:(?P<what>[^)]*)\)", re.DOTALL)
 
 
 class Engine:
     """One interpreter with one compiled bundle."""
 
-    def __init__(self, modules: Sequence[Module], entries: Sequence[str] = (ALLOW_ENTRY, GROUNDS_ENTRY)) -> None:
-        """Compiles. Raises PolicyError (policy_compile)."""
+    def __init__(self, modules: Sequence[Module], entries: Sequence[str] = ()) -> None:
+        """Compiles. entries: what else may be asked of it with `value`. Raises PolicyError (policy_compile)."""
         from regopy import Interpreter, RegoError  # 20 MB: only where it is used
         from regopy.rego_shared import LogLevel
 
@@ -35,10 +50,11 @@ class Engine:
         build: Any = Interpreter  # it has no types
         self._interpreter = build()
         self._interpreter.log_level = LogLevel.NONE
+        self._input = InputSetter(self._interpreter)
         try:
-            for module in modules:
+            for module in (*modules, _ANSWER):
                 self._interpreter.add_module(module.name, module.text)
-            self._bundle = self._interpreter.build(None, list(entries))
+            self._bundle = self._interpreter.build(None, [_ANSWER_ENTRY, *entries])
         except self._failures as error:
             raise PolicyError("policy_compile", f"the policies do not compile: {_where(error, modules)}") from error
         if not self._bundle.ok():
@@ -50,52 +66,49 @@ class Engine:
 
     def judge(self, document: Any) -> Verdict:
         """The verdict on an input document of plain JSON values."""
-        unsafe = _unprintable(document)
-        if unsafe:
-            return deny(UNSAFE_INPUT, f"the input holds {unsafe!r:.80}", rule="input", instead="plain text")
         problem = self._set(document)
         if problem is not None:
             return problem
-        allow = self.ask(ALLOW_ENTRY)
-        if isinstance(allow, Verdict):
-            return allow
-        if _exactly_true(allow):
+        output = self._query(_ANSWER_ENTRY)
+        if isinstance(output, Verdict):
+            return output
+        if str(output) == _ALLOWED:
             return ALLOW
-        grounds = self.ask(GROUNDS_ENTRY)
-        return grounds if isinstance(grounds, Verdict) else verdict_of(grounds)
+        answer = _expressions(output, ALLOW_ENTRY)
+        return answer if isinstance(answer, Verdict) else verdict_of(answer)
 
     def value(self, document: Any, entry: str) -> Any | Verdict:
         """What one entrypoint says of an input, or the denial that stands for its absence."""
-        problem = self._set(document)
-        answer = problem or self.ask(entry)
+        output = self._set(document) or self._query(entry)
+        answer = output if isinstance(output, Verdict) else _expressions(output, entry)
         return answer[0] if isinstance(answer, list) else answer
 
-    def ask(self, entry: str) -> list[Any] | Verdict:
-        """The expressions of an entrypoint, or the denial that stands for their absence."""
+    def _query(self, entry: str) -> Any | Verdict:
+        """The output for the input that is set, or the denial that stands for its absence."""
         try:
             output = self._interpreter.query_bundle_entrypoint(self._bundle, entry)
             if not output.ok():
                 # Two values for one rule end here, and errors of builtins made strict.
                 return deny(CONFLICT, f"{entry}: the rules contradict each other or fail", rule=entry)
-            expressions = [list(result.expressions) for result in output.results]
         except self._failures as error:
             return deny(ERROR, f"{entry}: {_brief(error)}", rule=entry)
-        if len(expressions) != 1 or not expressions[0]:
-            return deny(UNDEFINED, f"{entry} is undefined for this input", rule=entry)
-        return expressions[0]
+        return output
 
     def _set(self, document: Any) -> Verdict | None:
         """After a failed set_input the engine would judge the input before it: nothing is asked then."""
         try:
-            self._interpreter.set_input(document)
+            self._input.set(document)
+        except UnsafeText as error:
+            return deny(UNSAFE_INPUT, f"the input holds {error.args[0]!r:.80}", rule="input", instead="plain text")
         except self._failures as error:
             return deny(STALE_INPUT, f"the input cannot be judged: {_brief(error)}", rule="input")
         return None
 
 
 def verdict_of(expressions: Sequence[Any]) -> Verdict:
-    """The verdict where `allow` is not true, from `interlock.main.grounds`. It can never be an allow."""
-    told = expressions[0] if len(expressions) == 1 else None
+    """The verdict where `allow` is not true, from {"grounds": `interlock.main.grounds`}. It can never be an allow."""
+    answer = expressions[0] if len(expressions) == 1 else None
+    told = answer.get("grounds") if isinstance(answer, dict) else None
     if (
         not isinstance(told, dict)
         or not isinstance(told.get("denied"), list)
@@ -110,18 +123,11 @@ def verdict_of(expressions: Sequence[Any]) -> Verdict:
     return deny(UNDEFINED, "no policy allows this", rule=ALLOW_ENTRY)
 
 
-def _unprintable(value: Any) -> str:
-    """The first text that has to be escaped in JSON. This engine does not escape what it prints, so such a text could
-    write the rest of an answer.
-    """
-    if isinstance(value, str):
-        return value if _ESCAPED.search(value) else ""
-    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-    return next((found for part in parts if (found := _unprintable(part))), "")
-
-
-def _exactly_true(expressions: Sequence[Any]) -> bool:
-    return len(expressions) == 1 and expressions[0] is True
+def _expressions(output: Any, entry: str) -> list[Any] | Verdict:
+    told = [list(result.expressions) for result in output.results]
+    if len(told) != 1 or not told[0]:
+        return deny(UNDEFINED, f"{entry} is undefined for this input", rule=entry)
+    return told[0]
 
 
 def _grounds(value: list[Any]) -> tuple[Ground, ...]:

@@ -1,7 +1,7 @@
 """The input document of every policy, built from what the gates have verified (docs/policies.md). Pure.
 
 It varies as little as the rules allow, because decisions are memoised by it: costs, rates and ages come in steps, and no
-clock or id is in it.
+clock or id is in it. What rules ask for most stands first: the engine looks for a field from the front.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ class _Facts(Struct, frozen=True, kw_only=True, rename="camel"):
 class HopFacts(_Facts, frozen=True, kw_only=True):
     """What travels. sender, from_role: who signed it; confidence: parts per thousand; tags: as signed."""
 
-    sender: str = field(name="from")
-    from_role: str
-    to: list[str]
-    intent: str
     payload: str
     risk_tier: str
     tags: list[str]
+    to: list[str]
     confidence: int
+    sender: str = field(name="from")
+    from_role: str
+    intent: str
 
 
 class AgentFacts(_Facts, frozen=True, kw_only=True):
     """An agent as the trust store has it. trust_level: 0 to 100."""
 
-    capabilities: list[str]
     trust_level: int
     revoked: bool
+    capabilities: list[str]
 
 
 class TaskFacts(_Facts, frozen=True, kw_only=True):
@@ -51,11 +51,11 @@ class TaskFacts(_Facts, frozen=True, kw_only=True):
     resource it acts on, empty if it names none; audited: whether the audit report is among what is released.
     """
 
-    skill: str
-    capability: str
     effects: str = "none"
-    network: bool = False
     operation: str = "task.run"
+    network: bool = False
+    capability: str
+    skill: str
     target: str = ""
     audited: bool = False
 
@@ -103,14 +103,14 @@ class Facts(_Facts, frozen=True, kw_only=True):
     """
 
     hop: HopFacts
+    task: TaskFacts | None = None
     agent: AgentFacts
     performer: AgentFacts
-    budget: BudgetFacts
-    goal: GoalFacts
     rates: RateFacts = RateFacts()
-    task: TaskFacts | None = None
     approval: ApprovalFacts | None = None
     model: ModelFacts | None = None
+    budget: BudgetFacts
+    goal: GoalFacts
 
 
 NO_RATES = RateFacts()

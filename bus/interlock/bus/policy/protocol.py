@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import anyio
 from msgspec import Raw, Struct
 
 from interlock.bus.policy.rego_source import Module
@@ -47,10 +48,33 @@ def receive_frame(connection: socket.socket) -> bytes | None:
     head = _receive(connection, 4)
     if head is None:
         return None
-    size = int.from_bytes(head, "big")
+    return _receive(connection, _size_of(head))
+
+
+async def ask_frame(connection: socket.socket, data: bytes) -> bytes | None:
+    """Sends one frame and waits for one without blocking the event loop. None at the end of the connection. Raises OSError."""
+    connection.setblocking(False)
+    rest = memoryview(len(data).to_bytes(4, "big") + data)
+    while rest:
+        try:
+            rest = rest[connection.send(rest) :]
+        except BlockingIOError:
+            await anyio.wait_writable(connection)
+    received = bytearray()
+    while len(received) < 4 or len(received) < 4 + _size_of(received):
+        await anyio.wait_readable(connection)
+        part = connection.recv(1 << 16)
+        if not part:
+            return None
+        received += part
+    return bytes(received[4:])
+
+
+def _size_of(received: bytes | bytearray) -> int:
+    size = int.from_bytes(received[:4], "big")
     if size > MAX_FRAME_BYTES:
         raise OSError(f"a frame of {size} bytes")
-    return _receive(connection, size)
+    return size
 
 
 def _receive(connection: socket.socket, size: int) -> bytes | None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 import msgspec
 
 from interlock.bus.policy.bundle import PolicyBundle, load_bundle
@@ -47,7 +46,7 @@ class PolicyService:
             await asked.wait()  # another hop like this one is being judged
         answered = self._asked[document] = anyio.Event()
         try:
-            verdict = await anyio.to_thread.run_sync(self.worker.judge, document)
+            verdict = await self.worker.judge_soon(document)
             self._memo.keep(document, verdict)
         finally:
             del self._asked[document]

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct, field
 
 from interlock.bus.policy.bundle import PolicyBundle, load_bundle, read_tests
-from interlock.bus.policy.engine import ALLOW_ENTRY, GROUNDS_ENTRY, Engine
+from interlock.bus.policy.engine import Engine
 from interlock.bus.policy.errors import PolicyError
 from interlock.bus.policy.rego_source import Module, Source
 from interlock.envelope.verdict import Verdict
@@ -72,7 +72,7 @@ def run_tests(bundle: PolicyBundle) -> list[RegoTest]:
     entries = {source.name: "/".join((*source.package, CASES)) for source in sources if CASES in source.heads}
     texts = {module.name: module.text for module in bundle.tests}
     tests = [Module(source.name, without_tests(texts[source.name], source)) for source in sources]
-    engine = Engine([*bundle.modules, *tests], [ALLOW_ENTRY, GROUNDS_ENTRY, *entries.values()])
+    engine = Engine([*bundle.modules, *tests], list(entries.values()))
     outcomes = []
     for name, entry in entries.items():
         for case, told in _cases(engine, name, entry).items():

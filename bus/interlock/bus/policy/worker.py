@@ -1,6 +1,6 @@
 """The policy worker as its role sees it: started when first asked, killed when it takes too long, started again then.
 
-Blocking, one question at a time; `service` calls it from a thread. Every failure is a denial with its own code.
+One question at a time. Every failure is a denial with its own code.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import msgspec
 from msgspec import Struct
 
 from interlock.bus.child import BoundChild
-from interlock.bus.policy.protocol import Answer, Ask, Start, Started, receive_frame, send_frame
+from interlock.bus.policy.protocol import Answer, Ask, Start, Started, ask_frame, receive_frame, send_frame
 from interlock.bus.policy.rego_source import Module
 from interlock.envelope.verdict import Verdict, deny
 
@@ -44,6 +46,7 @@ class PolicyWorker:
         self._modules = tuple(modules)
         self._settings = settings or WorkerSettings()
         self._lock = threading.Lock()
+        self._turn = anyio.Lock()
         self._running: _Running | None = None
         self._number = 0
         self.starts = 0
@@ -64,24 +67,45 @@ class PolicyWorker:
         return None
 
     def judge(self, document: bytes) -> Verdict:
-        """The verdict on an input, which is JSON."""
+        """The verdict on an input, which is JSON. Blocks."""
         with self._lock:
             try:
                 running = self._started()
-                return self._asked(running, document)
+                running.connection.settimeout(self._settings.timeout_ms / 1000)
+                send_frame(running.connection, self._ask(document))
+                return self._answered(receive_frame(running.connection))
             except (OSError, msgspec.MsgspecError) as error:
                 return self._failed(error)
+
+    async def judge_soon(self, document: bytes) -> Verdict:
+        """The same in an event loop, which goes on meanwhile. A thread in between would cost as much as a simple policy, and
+        waits for its turn twice. Cancelled, it waits for the answer first: an answer that nobody reads would be the next one's.
+        """
+        async with self._turn:
+            if self._running is None or not self._lock.acquire(blocking=False):
+                return await anyio.to_thread.run_sync(self.judge, document)
+            try:
+                frame = None
+                with anyio.fail_after(self._settings.timeout_ms / 1000, shield=True):
+                    frame = await ask_frame(self._running.connection, self._ask(document))
+                return self._answered(frame)
+            except (OSError, msgspec.MsgspecError) as error:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._end)
+                return self._failed(error)
+            finally:
+                self._lock.release()
 
     def close(self) -> None:
         """Ends the child, if there is one. It is started again when asked again."""
         with self._lock:
             self._end()
 
-    def _asked(self, running: _Running, document: bytes) -> Verdict:
+    def _ask(self, document: bytes) -> bytes:
         self._number += 1
-        running.connection.settimeout(self._settings.timeout_ms / 1000)
-        send_frame(running.connection, msgspec.json.encode(Ask(self._number, msgspec.Raw(document))))
-        frame = receive_frame(running.connection)
+        return msgspec.json.encode(Ask(self._number, msgspec.Raw(document)))
+
+    def _answered(self, frame: bytes | None) -> Verdict:
         if frame is None:
             raise ConnectionError("the policy worker ended")
         answer = msgspec.json.decode(frame, type=Answer)

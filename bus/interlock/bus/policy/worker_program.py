@@ -7,6 +7,7 @@ from __future__ import annotations
 import resource
 import socket
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -52,11 +53,16 @@ def serve(connection: socket.socket) -> int:
 
 
 def confine() -> None:
-    """No files, no further descriptors, no core, and only so much memory."""
+    """No files, no further descriptors, no core, and only so much memory.
+
+    The engine's allocator has reserved 256 GiB of addresses by now: a limit below that bounds nothing of what it takes, and
+    fails the next allocation of everything else. What the engine itself can take is bounded by the time of a decision.
+    """
+    addresses = MEMORY_BYTES + int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
 
 if __name__ == "__main__":
