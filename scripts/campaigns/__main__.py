@@ -31,6 +31,7 @@ CAMPAIGNS = {
     "store": (100, 10),
     "bundles": (10_000, 150),
     "cluster": (200, 2),
+    "power": (20, 1),
     "partition": (20, 1),
     "clocks": (5_000, 2_000),
     "disk": (5, 1),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import anyio
@@ -18,7 +20,8 @@ from interlock.agents.workspace.keys import ensure_keys, load_roots
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings
 from interlock.agents.workspace.trust_source import publish_trust
-from interlock.bus.errors import BusError
+from interlock.bus.errors import BusError, NoStream
+from interlock.bus.jetstream.connection import JetStreamSettings
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations
@@ -28,38 +31,59 @@ MUST_BE = "0 acknowledged messages lost, 0 effects twice, every goal ends, the a
 
 
 class Written:
-    """Messages published as fast as they are acknowledged, each with its own bytes; what was acknowledged is kept."""
+    """Messages published to AUDIT and LEDGER in turn, each with its own bytes; what was acknowledged is kept. A publish
+    that is not answered within a second is given up for the next, so that a gap is the broker's and not this writer's.
+    """
+
+    SUBJECTS = (f"interlock.{WORKSPACE}.audit.witness", f"interlock.{WORKSPACE}.ledger.witness")
+    SETTINGS = JetStreamSettings(publish_timeout_ms=1_000, no_stream_retry_ms=0, reconnect_wait_ms=50)
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self.acknowledged: dict[int, bytes] = {}
+        self._number = 0
+        self._acknowledged = anyio.Event()
+        self.acknowledged: dict[tuple[str, int], bytes] = {}
         self.longest_gap_s = 0.0
 
     async def run(self) -> None:
-        number, last = 0, anyio.current_time()
+        last = anyio.current_time()
         while True:
-            number += 1
-            data = f"witness {number}".encode()
+            self._number += 1
+            data = f"witness {self._number}".encode()
             try:
-                ack = await self._transport.publish(f"interlock.{WORKSPACE}.audit.witness", data)
+                ack = await self._transport.publish(self.SUBJECTS[self._number % 2], data)
             except BusError:
                 await anyio.sleep(0.02)
                 continue
-            self.acknowledged[ack.sequence] = data
+            self.acknowledged[ack.stream, ack.sequence] = data
             now = anyio.current_time()
             self.longest_gap_s, last = max(self.longest_gap_s, now - last), now
+            acknowledged, self._acknowledged = self._acknowledged, anyio.Event()
+            acknowledged.set()
             await anyio.sleep(0.005)
 
-    async def lost(self) -> list[str]:
-        held = {
-            message.sequence: message.data
-            async for message in self._transport.read("AUDIT", [f"interlock.{WORKSPACE}.audit.witness"])
-        }
+    async def another(self, within_s: float = 60) -> None:
+        """Returns when a message was acknowledged that was published after this call."""
+        number = self._number
+        with anyio.move_on_after(within_s):
+            while not self.acknowledged or int(next(reversed(self.acknowledged.values())).split()[1]) <= number:
+                await self._acknowledged.wait()
+
+    async def lost(self, transport: Transport, until: int = 0) -> list[str]:
+        """until: how many of what was acknowledged first must be there; all of it, if none is given."""
+        held: dict[tuple[str, int], bytes] = {}
+        for stream, subject in zip(("AUDIT", "LEDGER"), self.SUBJECTS, strict=True):
+            with suppress(NoStream):  # it is lost as a whole
+                async for message in transport.read(stream, [subject]):
+                    held[stream, message.sequence] = message.data
         return [
-            f"acknowledged message {sequence} is lost or another"
-            for sequence, data in self.acknowledged.items()
-            if held.get(sequence) != data
+            f"acknowledged message {sequence} of {stream} is lost or another"
+            for (stream, sequence), data in islice(self.acknowledged.items(), until or None)
+            if held.get((stream, sequence)) != data
         ]
+
+
+Strike = Callable[[Written], Awaitable[None]]
 
 
 async def campaign(root: Path, kills: int, seed: int) -> Result:
@@ -81,9 +105,10 @@ async def rounds(root: Path, durability: str, kills: int, dice: random.Random) -
     ensure_keys(layout, settings.workspace)
     async with EmbeddedServer(layout.store, settings.durability) as server:
 
-        async def kill() -> None:
+        async def kill(written: Written) -> None:
             for _ in range(kills):
-                await anyio.sleep(dice.uniform(0.2, 1.2))
+                await written.another()
+                await anyio.sleep(dice.uniform(0.1, 1.0))
                 server.kill()
                 await server.wait_died()
                 await server.restart()
@@ -96,30 +121,33 @@ async def under_fire(
     layout: Layout,
     settings: Settings,
     url: str,
-    strike: Callable[[], Awaitable[None]],
+    strike: Strike,
     *,
     replicas: int = 1,
     roles_url: str = "",
 ) -> tuple[list[str], dict[str, float]]:
     """Goals and acknowledged messages while `strike` does its worst: what was lost, and figures."""
     chain = ensure_contract(layout, settings, config_dir())
-    async with JetStreamTransport.connect(url, name="campaign") as transport:
+    async with (
+        JetStreamTransport.connect(url, name="campaign") as transport,
+        JetStreamTransport.connect(url, name="witness", settings=Written.SETTINGS) as writing,
+    ):
         await transport.declare(declarations((WORKSPACE,), replicas))
         await publish_trust(transport, WORKSPACE, layout.trust.read_bytes(), load_roots(layout))
         await exchange(transport, layout, chain)
-        load, written, stop = Load(transport, root), Written(transport), anyio.Event()
+        load, written, stop = Load(transport, root), Written(writing), anyio.Event()
         with crew(root, roles_url or url, root / "points", SKILLS):
             await all_answer(transport)
             async with anyio.create_task_group() as group:
                 group.start_soon(load.keep_up, stop, 4)
-                async with anyio.create_task_group() as writing:
-                    writing.start_soon(written.run)
-                    await strike()
-                    await anyio.sleep(0.5)
-                    writing.cancel_scope.cancel()
+                async with anyio.create_task_group() as witness:
+                    witness.start_soon(written.run)
+                    await strike(written)
+                    await written.another()
+                    witness.cancel_scope.cancel()
                 stop.set()
             verdict = await audited(transport, layout)
-        failures = await written.lost() + load.failures()
+        failures = await written.lost(transport) + load.failures()
         failures += [f"audit: {finding.kind} {finding.stream} {finding.sequence}" for finding in verdict.findings]
         failures += [f"audit: {stream} has {count} unrecorded" for stream, count in verdict.pending.items()]
         acknowledged = {"acknowledged": len(written.acknowledged), "longest gap s": round(written.longest_gap_s, 2)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 from anyio.abc import SocketStream
-from broker import under_fire
+from broker import Written, under_fire
 from load import prepared
 from result import Result
 
@@ -88,10 +88,11 @@ async def campaign(root: Path, times: int, seed: int) -> Result:
         proxy = Proxy(int(server.url.rpartition(":")[2]))
         async with proxy.running():
 
-            async def strike() -> None:
+            async def strike(written: Written) -> None:
                 nonlocal late
                 for number in range(times):
-                    await anyio.sleep(dice.uniform(1, 3))
+                    await written.another()
+                    await anyio.sleep(dice.uniform(0.5, 1.5))
                     await proxy.close(silent=bool(number % 2))
                     await anyio.sleep(LEASE_S)
                     before = effects()

@@ -56,6 +56,12 @@ class NotFound(BusError):
     reason = "not_found"
 
 
+class NoStream(NotFound):
+    """Nobody has such a stream now: it was never made, or its servers are just electing who leads it."""
+
+    retryable = True
+
+
 class NoMessage(NotFound):
     """The stream is there, but no message such as was asked for."""
 

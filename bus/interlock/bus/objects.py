@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct, field
 
+from interlock.bus.catching_up import caught_up
 from interlock.bus.errors import Conflict, NotFound
 from interlock.bus.transport import ObjectInfo
 
@@ -74,15 +75,22 @@ class _Known(Struct):
 
 async def get_object(transport: Transport, bucket: str, name: str) -> bytes:
     """Its content, whose digest is that of its metadata. Raises NotFound."""
+    found = await caught_up(transport, lambda: _look(transport, bucket, name), lambda found: not isinstance(found, str))
+    if isinstance(found, str):
+        raise NotFound(found)
+    return found
+
+
+async def _look(transport: Transport, bucket: str, name: str) -> bytes | str:
+    """The content, or why there is none."""
     stored = await transport.last(f"OBJ_{bucket}", _meta_subject(bucket, name))
     meta = None if stored is None else msgspec.json.decode(stored.data, type=ObjectMeta)
     if meta is None or meta.deleted:
-        raise NotFound(f"no object {name} in {bucket}")
+        return f"no object {name} in {bucket}"
     async with aclosing(transport.read(f"OBJ_{bucket}", [f"$O.{bucket}.C.{meta.nuid}"])) as chunks:
         data = b"".join([chunk.data async for chunk in chunks])
-    if _digest(data) != meta.digest:
-        raise NotFound(f"object {name} in {bucket} is damaged: its bytes are not those of its digest")
-    return data
+    same = _digest(data) == meta.digest
+    return data if same else f"object {name} in {bucket} is damaged: its bytes are not those of its digest"
 
 
 async def list_objects(transport: Transport, bucket: str) -> list[ObjectInfo]:

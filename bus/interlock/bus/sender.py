@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from interlock.bus.authority import judge
+from interlock.bus.catching_up import caught_up
 from interlock.bus.control.halts import Doing
 from interlock.bus.control.source import NO_CONTROL, ControlSource, proceed
 from interlock.bus.errors import IdTaken, Refused
@@ -127,7 +128,11 @@ class Sender:
     async def _check_ours(self, envelope: Envelope, sequence: int) -> None:
         # Nobody but auditor and humans may read HOPS by sequence: a role sees the last of what may be sent where it sends.
         # Below that its own is hidden by later ones on the subject, and is taken for what it wrote; the auditor reads all.
-        stored = await self._transport.last(HOPS.name, envelope.subject)
+        stored = await caught_up(
+            self._transport,
+            lambda: self._transport.last(HOPS.name, envelope.subject),
+            lambda last: last is not None and last.sequence >= sequence,
+        )
         if stored is not None and stored.sequence > sequence:
             return
         if stored is not None and stored.sequence < sequence:

@@ -85,6 +85,10 @@ class Transport(Protocol):
     @property
     def clock(self) -> Clock: ...
 
+    @property
+    def lag_ms(self) -> int:
+        """How far a read may be behind what was acknowledged: 0 but for a cluster, whose replicas answer reads."""
+
     async def declare(self, declarations: Declarations, *, bind_only: bool = False) -> None:
         """Creates or updates streams, consumers and buckets; bind_only: only checks that they are there (NotFound)."""
 

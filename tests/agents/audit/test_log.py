@@ -197,6 +197,8 @@ async def test_a_stream_that_is_gone_is_a_finding_and_the_rest_is_checked(quiet_
         await recorded(quiet_house, 8)
 
     class Without:
+        lag_ms = 0
+
         def __init__(self, stream: str) -> None:
             self._stream = stream
 

@@ -18,7 +18,9 @@ from interlock.agents.contract.configuration import configuration_digests
 from interlock.agents.intake.gateway import NEVER_ANSWERED, goal_id_of, stored_bytes
 from interlock.agents.intake.replies import MAX_WAITING, WAIT_MS, Replies, may_answer
 from interlock.agents.wiring import running
-from interlock.bus.clock import ManualClock
+from interlock.bus.clock import ManualClock, SystemClock
+from interlock.bus.control.halts import Doing
+from interlock.bus.control.source import NoControl
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.errors import Unavailable
 from interlock.bus.memory.transport import MemoryTransport
@@ -28,6 +30,7 @@ from interlock.envelope.amounts import Amount, clock_ms, time_ms, timestamp
 from interlock.envelope.ids import id_time_ms, is_uuid7, new_id
 from interlock.envelope.model import Envelope
 from interlock.envelope.signing import has_valid_signature
+from interlock.envelope.verdict import ALLOW, Verdict, deny
 from tests.agents.conftest import CONFIG, InProcess, Keys
 
 pytestmark = pytest.mark.anyio
@@ -414,3 +417,63 @@ def test_all_who_asked_for_one_id_are_answered_at_once() -> None:
         replies.ask(Message("s", b"x", {MESSAGE_ID: "1"}, reply=f"inbox.{number}"), number * 30_000)
     assert replies.take(Message("s", b"x", {MESSAGE_ID: "1"}), 60_001) == ["inbox.1", "inbox.2"]
     assert replies.take(Message("s", b"x", {MESSAGE_ID: "1"}), 60_001) == []
+
+
+class Switch(NoControl):
+    """Halts everything while it is off."""
+
+    off = False
+
+    def verdict(self, doing: Doing) -> Verdict:
+        return deny("halted", "all is halted") if self.off else ALLOW
+
+    async def until_allowed(self, doing: Doing) -> None:
+        while self.off:
+            await anyio.sleep(0.01)
+
+
+async def test_who_asks_again_during_a_halt_is_not_told_that_a_goal_which_runs_was_refused(
+    quiet_house: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a campaign: a broker was away, the answer was lost, the lease of control ran out, the repeat was refused."""
+    monkeypatch.setattr("interlock.agents.intake.gateway.REFUSE_AFTER_MS", 50)
+    house, control = quiet_house, Switch()
+    goal, goal_id = house.goal(TASKS), new_id(clock_ms())
+    async with running("gateway", house.parts("gateway", control=control)):
+        assert (await house.submit(goal, goal_id))["goalId"] == goal_id
+        await anyio.sleep(GOALS.dedupe_ms / 1000 * 1.5)  # the broker's own memory of ids: no event tells of its end
+        control.off = True
+        assert (await house.submit(goal, goal_id)).get("goalId") == goal_id
+        assert "halted" in (await house.submit(goal))["errors"][0]["message"]
+        control.off = False
+    assert len(await roots(house)) == 1
+
+
+class Slow(MemoryTransport):
+    """A connection that takes its time over the first envelope of a goal."""
+
+    begun = 0
+
+    async def publish(self, subject: str, data: bytes, **more: Any) -> PubAck:
+        if subject.endswith(".plan"):
+            self.begun += 1
+            await anyio.sleep(0.05)
+        return await super().publish(subject, data, **more)
+
+
+async def test_of_two_that_ask_for_one_goal_at_a_time_one_waits_for_the_other(tmp_path: Any) -> None:
+    clock = SystemClock()
+    slow = Slow(clock)
+    house = InProcess(slow, "w", Keys("w"), tmp_path)
+    await slow.declare(declarations(("w",)))
+    goal, goal_id, told = msgspec.json.encode(house.goal(TASKS)), new_id(clock_ms()), list[dict[str, Any]]()
+
+    async def ask(data: bytes) -> None:
+        told.append(await house.submit(data, goal_id))
+
+    async with running("gateway", house.parts("gateway")), anyio.create_task_group() as group:
+        for blanks in range(3):  # other bytes, so that each wants an answer of its own
+            group.start_soon(ask, goal + b" " * blanks)
+            await anyio.sleep(GOALS.dedupe_ms / 1000 * 1.2 if blanks < 2 else 0)
+    assert [answer.get("goalId") for answer in told] == [goal_id] * 3
+    assert slow.begun == 1

@@ -26,7 +26,9 @@ from interlock.agents.deviations.incident import Incidents
 from interlock.agents.deviations.watch import DeviationWatch
 from interlock.agents.parts import Parts, receiving, tell_orchestrator, worker
 from interlock.agents.status import AuditStatus, read_audit, write_audit
+from interlock.bus.catching_up import caught_up
 from interlock.bus.deadletters import bury
+from interlock.bus.errors import Unavailable
 from interlock.bus.exhausted import AdvisoryWatch
 from interlock.bus.failpoints import failpoint
 from interlock.bus.gates import TrustSource
@@ -197,12 +199,23 @@ class AuditorRole:
 
     async def audit(self, goal_id: str, up_to: int = 0) -> HopAudit:
         """Of what the stream gave this auditor, if that is all it has of the goal; else of what it gives now."""
+        await self._until_there(up_to)
         if await self._heard_all(goal_id):
             messages = self.heard.of(goal_id, up_to)
         else:
             messages = await goal_messages(self._transport, self._workspace, goal_id, up_to, self._most)
         audit = audit_hops(messages, self._trust.trust, self._limits, self._memo)
         return replace(audit, truncated=is_truncated(messages, self._most))
+
+    async def _until_there(self, up_to: int) -> None:
+        """Returns when the broker gives the hop that an audit ends with, and so all before it: judged by half of its hops, a
+        goal would be denied for what a replica has not caught up with. Raises Unavailable.
+        """
+        if not up_to or not self._transport.lag_ms:
+            return
+        hop = await caught_up(self._transport, lambda: self._transport.get(HOPS.name, up_to), bool)
+        if hop is None:
+            raise Unavailable(f"hop {up_to} is not to be read yet")
 
     async def _heard_all(self, goal_id: str) -> bool:
         """Whether the stream has given this auditor all that it holds of the goal. What it was given last may be on its

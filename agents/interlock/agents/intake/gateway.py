@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import anyio
 import msgspec
@@ -94,6 +95,7 @@ class GatewayRole:
         self._named_only = named_only
         self._control = control
         self._replies = Replies()
+        self._under_way: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._consumer = next(spec for spec in consumers_of(workspace) if spec.stream == GOALS.name)
 
     @asynccontextmanager
@@ -131,7 +133,8 @@ class GatewayRole:
                 await self._give_up(incoming, NEVER_ANSWERED)
                 return
             failpoint("goal_received")
-            answer = await self._taken_in(message)
+            async with self._alone(message):
+                answer = await self._taken_in(message)
             failpoint("goal_published")
             if isinstance(answer, list):
                 await self._tell(message, answer)
@@ -153,13 +156,22 @@ class GatewayRole:
             await self._control.until_allowed(doing)
             return True
         verdict = self._control.verdict(doing)
-        if verdict.allowed:
+        if verdict.allowed or await self._runs(incoming.message):
             return True
         answer = {"errors": [{"path": "$", "message": f"{HALTED}: {verdict.grounds[0].message}"}]}
         if await self._reply(incoming.message, answer, final=False):
             return False
         await held_until_allowed(self._control, doing, incoming)
         return True
+
+    async def _runs(self, message: Message) -> bool:
+        """Whether a repeat of this message was taken in before: who asks again must not be told that it was refused."""
+        async with self._alone(message):
+            return await self._standing(message, goal_id_of(message)) is not None
+
+    def _alone(self, message: Message) -> anyio.Lock:
+        """Held by one of all messages that ask for the same goal."""
+        return self._under_way.setdefault(goal_id_of(message), anyio.Lock())
 
     async def _again(self, incoming: Incoming, error: BusError) -> None:
         message = incoming.message
@@ -172,7 +184,10 @@ class GatewayRole:
     async def _give_up(self, incoming: Incoming, why: str) -> None:
         message = incoming.message
         try:
-            await self._tell(message, [problem((), why)])
+            if await self._runs(message):
+                await self._reply(message, self._accepted(message), final=True)
+            else:
+                await self._tell(message, [problem((), why)])
         except BusError as error:
             log.error("goal at %s could not be answered: %s", message.sequence, error)
             await incoming.retry(delay_ms(Backoff(), message.delivered, str(message.sequence)))
@@ -197,7 +212,7 @@ class GatewayRole:
         if isinstance(read, Rejected):
             return read.problems
         intake, goal_id = read.intake, goal_id_of(message)
-        answer = {"goalId": goal_id, "workspace": self._workspace, "stream": GOALS.name, "seq": message.sequence}
+        answer = self._accepted(message)
         standing = await self._standing(message, goal_id)
         if standing is not None:
             if standing.payload == intake:
@@ -225,6 +240,10 @@ class GatewayRole:
         failpoint("goal_opened")
         await self._publish(intake, goal_id, began_ms, ttl_ms, context)
         return answer
+
+    def _accepted(self, message: Message) -> dict[str, Any]:
+        goal_id = goal_id_of(message)
+        return {"goalId": goal_id, "workspace": self._workspace, "stream": GOALS.name, "seq": message.sequence}
 
     async def _standing(self, message: Message, goal_id: str) -> Envelope | None:
         """The intake this gateway already signed for the goal, if there may be one: its id was chosen by the submitter,

@@ -23,6 +23,7 @@ class JetStreamSettings(Struct, frozen=True, kw_only=True):
     """Timeouts in ms. no_stream_retry_ms: how long a publish waits for a stream leader to be elected (0: not at all);
     a cluster that lost a node needs up to 10 s (measured). ping_ms: how often a server is asked whether it is there; one
     that owes two answers is left for another, since a stopped server holds its connections open and says nothing.
+    replica_lag_ms: how far the replica that answers a read may be behind its leader, or have no word of it yet.
     """
 
     connect_timeout_ms: int = 5_000
@@ -31,6 +32,7 @@ class JetStreamSettings(Struct, frozen=True, kw_only=True):
     no_stream_retry_ms: int = 10_000
     reconnect_wait_ms: int = 250
     ping_ms: int = 1_500
+    replica_lag_ms: int = 5_000
 
 
 class Connection(Protocol):
@@ -39,6 +41,9 @@ class Connection(Protocol):
     client: HopClient
     settings: JetStreamSettings
     followers: set[asyncio.Event]
+
+    @property
+    def lag_ms(self) -> int: ...
 
     def subscribe(self, subject: str, on_message: OnMessage) -> AbstractAsyncContextManager[None]: ...
 

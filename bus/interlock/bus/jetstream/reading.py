@@ -17,7 +17,7 @@ import msgspec
 import nats.errors
 from msgspec import Struct
 
-from interlock.bus.errors import NoMessage, NotFound, Refused, Unavailable
+from interlock.bus.errors import NoMessage, NoStream, Refused, Unavailable
 from interlock.bus.jetstream.broker_errors import ApiError
 from interlock.bus.jetstream.connection import Connection
 from interlock.bus.transport import Message
@@ -34,6 +34,7 @@ _SEQUENCE = "Nats-Sequence"  # every stored message comes with it; a status of t
 _BATCH = 512
 _BATCH_BYTES = 8 << 20
 _LOST_PAUSE_S = 0.25
+NO_RESPONDERS = "503"
 # A follower looks by itself so often, should a wake-up have been lost with the connection.
 FOLLOW_POLL_S = 2.0
 # A plain message is heard before it is stored: how long, and how often, what it announced is looked for.
@@ -105,7 +106,7 @@ async def read(
     from_ms: int | None,
     follow: bool,
 ) -> AsyncGenerator[Message, None]:
-    """May raise NotFound and Unavailable at once; later, when it does not follow, Unavailable."""
+    """May raise NoStream and Unavailable at once; later, when it does not follow, Unavailable."""
     reader = _Reader(transport, stream, subjects, from_sequence, from_ms)
     if not follow:
         async with aclosing(reader.stored()) as messages:
@@ -122,7 +123,7 @@ async def read(
                     async for message in messages:
                         found = True
                         yield message
-            except Unavailable:
+            except (Unavailable, NoStream):
                 if not reader.began:
                     raise
                 await anyio.sleep(_LOST_PAUSE_S)
@@ -234,17 +235,14 @@ class _Reader:
     async def _batch(
         self, subject: str, position: int, from_ms: int | None, count: int
     ) -> AsyncGenerator[tuple[Message, int], None]:
-        """(message, how many match after it). Raises NotFound, Refused and _Lost."""
+        """(message, how many match after it). Raises NoStream, Refused and _Lost."""
         request: dict[str, object] = {"batch": count, "max_bytes": _BATCH_BYTES, "next_by_subj": subject}
         request |= {"seq": position} if from_ms is None else {"start_time": timestamp(from_ms)}
-        timeout_s = self._transport.settings.request_timeout_ms / 1000
+        loop, timeout_s = asyncio.get_running_loop(), self._transport.settings.request_timeout_ms / 1000
+        deadline = loop.time() + self._transport.lag_ms / 1000
+        subject_asked, asked = f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode(request)
         with self._transport.answers() as (inbox, queue):
-            try:
-                await self._transport.client.publish(
-                    f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode(request), inbox
-                )
-            except nats.errors.Error as error:
-                raise _Lost from error
+            await self._ask(subject_asked, asked, inbox)
             while True:
                 try:
                     async with asyncio.timeout(timeout_s):
@@ -254,16 +252,27 @@ class _Reader:
                 if raw is None:
                     raise _Lost
                 headers = raw.headers or {}
-                if _SEQUENCE not in headers:
-                    self._judge(headers.get("Status", ""), raw)
+                status = headers.get("Status", "")
+                if _SEQUENCE in headers:
+                    self.began = True
+                    yield _message(raw), int(headers.get("Nats-Num-Pending", "0"))
+                elif status == NO_RESPONDERS and loop.time() < deadline:
+                    await anyio.sleep(_LOST_PAUSE_S)
+                    await self._ask(subject_asked, asked, inbox)
+                else:
+                    self._judge(status, raw)
                     return
-                self.began = True
-                yield _message(raw), int(headers.get("Nats-Num-Pending", "0"))
+
+    async def _ask(self, subject: str, request: bytes, inbox: str) -> None:
+        try:
+            await self._transport.client.publish(subject, request, inbox)
+        except nats.errors.Error as error:
+            raise _Lost from error
 
     def _judge(self, status: str, raw: Msg) -> None:
         """204: end of batch; 404: nothing (more) matches; 503: nobody has such a stream."""
-        if status == "503":
-            raise NotFound(f"no such stream: {self._stream}", "Run `interlock up` first")
+        if status == NO_RESPONDERS:
+            raise NoStream(f"no such stream: {self._stream}", "Run `interlock up` first")
         if status not in ("204", "404"):
             raise Refused(f"the broker refused a read: {status} {(raw.headers or {}).get('Description', '')}")
         self.began = True
@@ -275,12 +284,17 @@ async def _direct_get(transport: Connection, subject: str, data: bytes) -> Messa
 
 
 async def _direct_answer(transport: Connection, subject: str, data: bytes) -> Msg | None:
-    try:
-        answer = await transport.client.request(subject, data, timeout=transport.settings.request_timeout_ms / 1000)
-    except nats.errors.NoRespondersError as error:
-        raise NotFound(f"no such stream: {subject.split('.')[4]}", "Run `interlock up` first") from error
-    except (nats.errors.Error, TimeoutError) as error:
-        raise Unavailable("the broker did not answer a read in time") from error
+    deadline = asyncio.get_running_loop().time() + transport.lag_ms / 1000
+    while True:
+        try:
+            answer = await transport.client.request(subject, data, timeout=transport.settings.request_timeout_ms / 1000)
+            break
+        except nats.errors.NoRespondersError as error:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise NoStream(f"no such stream: {subject.split('.')[4]}", "Run `interlock up` first") from error
+            await anyio.sleep(_LOST_PAUSE_S)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable("the broker did not answer a read in time") from error
     headers = answer.headers or {}
     if _SEQUENCE not in headers:
         status = headers.get("Status", "")

@@ -76,6 +76,10 @@ class JetStreamTransport:
         self._pulls: set[Pull] = set()
 
     @property
+    def lag_ms(self) -> int:
+        return self.settings.replica_lag_ms if self.client._server_info.get("cluster") else 0
+
+    @property
     def clock(self) -> Clock:
         return self._clock
 

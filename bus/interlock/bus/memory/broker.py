@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from interlock.bus.clock import Clock
-from interlock.bus.errors import BusError, NotFound, Refused, Unavailable
+from interlock.bus.errors import BusError, NoStream, NotFound, Refused, Unavailable
 from interlock.bus.memory.consumer import Exhausted, MemoryConsumer
 from interlock.bus.memory.delivery import Durable, Subscription
 from interlock.bus.memory.objects import MemoryObjects
@@ -249,7 +249,7 @@ class MemoryBroker:
 
     def _hosted(self, name: str) -> _Hosted:
         if name not in self._streams:
-            raise NotFound(f"no such stream: {name}", "Run `interlock up` first")
+            raise NoStream(f"no such stream: {name}", "Run `interlock up` first")
         return self._streams[name]
 
     def _declare_stream(self, spec: StreamSpec) -> None:

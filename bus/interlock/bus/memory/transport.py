@@ -40,6 +40,10 @@ class MemoryTransport:
         self.broker = broker or MemoryBroker(clock)
 
     @property
+    def lag_ms(self) -> int:
+        return 0
+
+    @property
     def clock(self) -> Clock:
         return self._clock
 

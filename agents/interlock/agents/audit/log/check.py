@@ -8,12 +8,13 @@ stream in spite of deny_delete, and a flipped bit on disk makes a message vanish
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from msgspec import Struct, field
 
 from interlock.agents.audit.log.records import Chain, ChainBroken, Record, lines_of
 from interlock.agents.audit.log.sources import PURGED, Source, checkpoint_subject, log_subject, origin_of, sources
+from interlock.bus.catching_up import caught_up
 from interlock.bus.errors import NotFound
 from interlock.bus.streams import AUDIT, kv_stream
 from interlock.bus.transport import Message, Transport
@@ -84,7 +85,12 @@ async def check_log(
     if known is not None:
         checkpoints.append(known)
     try:
-        stored = await read_log(transport, workspace, {checkpoint.size for checkpoint in checkpoints})
+        sizes = {checkpoint.size for checkpoint in checkpoints}
+        stored = await caught_up(
+            transport,
+            lambda: read_log(transport, workspace, sizes),
+            lambda stored: stored.broken is not None or stored.chain.size >= max(sizes, default=0),
+        )
     except NotFound:  # told with the checkpoints, which were in the same stream
         stored = StoredLog(Chain())
     if stored.broken is not None:
@@ -174,6 +180,8 @@ async def _compare(
     for source in sources(workspace):
         expected, name = wanted.get(source.stream, {}), source.stream
         last = stored.chain.positions.get(name, 0)
+        if expected and transport.lag_ms:
+            await _until_there(transport, name, last)
         compared[name], pending[name], gone = await _compare_source(transport, source, expected, last, findings)
         for record in gone:
             superseded = name.startswith(kv_stream("")) and newest[name, record.subject] > record.sequence
@@ -181,6 +189,12 @@ async def _compare(
                 detail = f"{record.subject[:120]} is gone"
                 findings.add(_finding("missing", detail, name, record.sequence, record.number))
     return compared, pending
+
+
+async def _until_there(transport: Transport, stream: str, sequence: int) -> None:
+    """Returns when the replica that answers has what was recorded last, or never will."""
+    with suppress(NotFound):
+        await caught_up(transport, lambda: transport.get(stream, sequence), bool)
 
 
 async def _compare_source(

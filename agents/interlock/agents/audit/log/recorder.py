@@ -19,6 +19,7 @@ from msgspec import Struct
 from interlock.agents.audit.log.memory import CheckpointMemory
 from interlock.agents.audit.log.records import Chain, ChainBroken, body_of, lines_of
 from interlock.agents.audit.log.sources import Source, checkpoint_subject, log_subject, origin_of, sources
+from interlock.bus.catching_up import caught_up
 from interlock.bus.errors import BusError, Conflict
 from interlock.bus.failpoints import failpoint
 from interlock.bus.streams import AUDIT, HOPS
@@ -207,6 +208,15 @@ class Recorder:
     async def _catch_up(self) -> None:
         """Follows what is stored beyond what is known, and holds it against the last checkpoint. Raises LogBroken."""
         remembered = self._memory.load(self._key.key_id)
+        signed = remembered.size if remembered else 0
+        read = await caught_up(
+            self._transport, lambda: self._read_on(remembered), lambda read: not read or self._chain.size >= signed
+        )
+        if read and self._chain.size < signed:
+            raise LogBroken("truncated", f"the log has {self._chain.size} records, {signed} were signed")
+
+    async def _read_on(self, remembered: Checkpoint | None) -> bool:
+        """Whether the log could be read. Raises LogBroken."""
         try:
             messages = self._transport.read(AUDIT.name, [log_subject(self._workspace)], from_sequence=self._last + 1)
             async with aclosing(messages):
@@ -220,9 +230,8 @@ class Recorder:
             raise LogBroken(error.reason, str(error)) from error
         except BusError as error:
             log.warning("the log could not be read: %s", error)
-            return
-        if remembered and self._chain.size < remembered.size:
-            raise LogBroken("truncated", f"the log has {self._chain.size} records, {remembered.size} were signed")
+            return False
+        return True
 
     async def _tell(self, *, at_once: bool) -> None:
         """A checkpoint, if there is news and the last one is old enough."""
