@@ -1,8 +1,11 @@
-"""Inside the forked child: enter the sandbox, call the handler, say what came of it. Nothing here is trusted."""
+"""Inside the forked child: enter the sandbox, call the handler, say what came of it; once, or, shared, again and again with
+what comes on a pipe. Nothing here is trusted.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 import sys
@@ -18,18 +21,32 @@ from interlock.skills.protocol import Answer, RunOrder
 from interlock.skills.sandbox.enter import Confinement, Sandbox
 from interlock.skills.sdk import SkillError, Task
 
-# Where the result goes, beside standard input, output and error. In the host all four places are taken, so that what it
-# opens for a run lies above them.
-RESULT = 3
+# Where the result goes and, in a shared child, where the next run comes from, beside standard input, output and error. In
+# the host all these places are taken, so that what it opens for a run lies above them.
+RESULT, TURNS = 3, 4
+# How a run may end without ending its process.
+CALM = ("done", "not_happened", "skill_error", "not_started")
 _MOST_DESCRIPTORS = 1 << 20
 _DISK = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
 ENVIRONMENT = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
 _encoder = msgspec.json.Encoder()
 
 
+class Turn(Struct, frozen=True, kw_only=True):
+    """What differs between two runs of a shared child. See RunOrder."""
+
+    input: dict[str, Any]
+    now: str
+    seed: int
+    begin_by_s: float
+
+
+_turns = msgspec.json.Decoder(Turn)
+
+
 class Prepared(Struct, frozen=True):
     """All of a run that can be made before the fork: a child copies every page that it touches. directory: of the
-    handler; descriptors above RESULT, nothing: of /dev/null.
+    handler; descriptors above TURNS, nothing: of /dev/null. turns: where further runs come from, -1 if there are none.
     """
 
     order: RunOrder
@@ -40,9 +57,10 @@ class Prepared(Struct, frozen=True):
     nothing: int
     log: int
     result: int
+    turns: int
 
 
-def prepare(order: RunOrder, code: types.CodeType, *, nothing: int, log: int, result: int) -> Prepared:
+def prepare(order: RunOrder, code: types.CodeType, *, nothing: int, log: int, result: int, turns: int = -1) -> Prepared:
     """The caller closes the sandbox. Raises IsolationUnavailable."""
     directory = str(Path(order.handler).parent)
     task = Task(
@@ -54,7 +72,8 @@ def prepare(order: RunOrder, code: types.CodeType, *, nothing: int, log: int, re
         files={name: Path(path) for name, path in order.files.items()},
     )
     confinement = Confinement(
-        cpu_seconds=order.cpu_seconds,
+        # Shared, the host holds each run to its limit, and this is for all of them.
+        cpu_seconds=order.cpu_seconds + (turns >= 0),
         memory_bytes=order.memory_bytes,
         file_bytes=order.scratch_bytes,
         processes=order.processes,
@@ -63,7 +82,7 @@ def prepare(order: RunOrder, code: types.CodeType, *, nothing: int, log: int, re
         writable=(order.scratch, order.out, *order.writable),
         strict=order.strict,
     )
-    return Prepared(order, code, directory, task, Sandbox(confinement), nothing, log, result)
+    return Prepared(order, code, directory, task, Sandbox(confinement), nothing, log, result, turns)
 
 
 def become_run(run: Prepared) -> NoReturn:
@@ -71,7 +90,10 @@ def become_run(run: Prepared) -> NoReturn:
     status = 1
     try:
         _take_place(run)
-        _write(RESULT, _encoder.encode(_answer(run)))
+        if run.turns < 0:
+            _write(RESULT, _encoder.encode(_confined(run)))
+        else:
+            _serve(run)
         status = 0
     except BaseException as error:
         _write(RESULT, _encoder.encode(Answer(status="crashed", detail=_line(error))))
@@ -79,24 +101,74 @@ def become_run(run: Prepared) -> NoReturn:
         os._exit(status)
 
 
+def _serve(run: Prepared) -> None:
+    """Answers run after run, a line each, until one ends otherwise than it should or no more come."""
+    path, modules, environment = list(sys.path), frozenset(sys.modules), dict(os.environ)
+    answer = _confined(run)
+    while True:
+        _write(RESULT, _encoder.encode(answer) + b"\n")
+        if answer.status not in CALM:
+            return
+        line = _next_line()
+        if not line:
+            return
+        turn = _turns.decode(line)
+        _start_afresh(run, path, modules, environment)
+        task = dataclasses.replace(run.task, input=turn.input, now=turn.now, seed=turn.seed)
+        answer = _answer(run, task, turn.begin_by_s)
+
+
+def _next_line() -> bytes:
+    """Empty when no more will come."""
+    line = b""
+    while not line.endswith(b"\n"):
+        data = os.read(TURNS, 1 << 16)
+        if not data:
+            return b""
+        line += data
+    return line
+
+
+def _start_afresh(run: Prepared, path: list[str], modules: frozenset[str], environment: dict[str, str]) -> None:
+    """What the skill's own modules keep does not reach its next run; what it did to others does (docs/skills.md)."""
+    for name in sys.modules.keys() - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(run.directory + "/"):
+            del sys.modules[name]
+    sys.path[:] = path
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    os.chdir(run.order.scratch)
+
+
 def _take_place(run: Prepared) -> None:
-    """Nothing of the host's is seen in the four places."""
-    for descriptor, place in ((run.result, RESULT), (run.nothing, 0), (run.log, 1), (run.log, 2)):
-        os.dup2(descriptor, place, inheritable=place != RESULT)
+    """Nothing of the host's is seen in the places."""
+    places = [(run.result, RESULT), (run.nothing, 0), (run.log, 1), (run.log, 2)]
+    if run.turns >= 0:
+        places.append((run.turns, TURNS))
+    for descriptor, place in places:
+        os.dup2(descriptor, place, inheritable=place < RESULT)
     os.environ["HOME"] = os.environ["TMPDIR"] = run.order.scratch
     os.chdir(run.order.scratch)
 
 
-def _answer(run: Prepared) -> Answer:
+def _confined(run: Prepared) -> Answer:
+    """Enters the sandbox, and answers the first run."""
     try:
         run.sandbox.enter()
     except OSError as error:
         return Answer(status="isolation_unavailable", detail=str(error))
-    os.closerange(RESULT + 1, _MOST_DESCRIPTORS)  # nothing of the host's stays open but the two pipes
-    if run.order.begin_by_s and boot_s() > run.order.begin_by_s:
+    # Nothing of the host's stays open but the pipes.
+    os.closerange((RESULT if run.turns < 0 else TURNS) + 1, _MOST_DESCRIPTORS)
+    return _answer(run, run.task, run.order.begin_by_s)
+
+
+def _answer(run: Prepared, task: Task, begin_by_s: float) -> Answer:
+    if begin_by_s and boot_s() > begin_by_s:
         return Answer(status="not_started", detail="the time within which it had to begin was over")
     try:
-        return _call(run)
+        return _call(run, task)
     except SkillError as error:
         return Answer(status="skill_error", detail=_line(error))
     except MemoryError:
@@ -112,7 +184,7 @@ def _answer(run: Prepared) -> Answer:
             sys.stdout.flush()
 
 
-def _call(run: Prepared) -> Answer:
+def _call(run: Prepared, task: Task) -> Answer:
     sys.path.insert(0, run.directory)
     module = types.ModuleType("handler")
     module.__file__ = run.order.handler
@@ -122,9 +194,9 @@ def _call(run: Prepared) -> Answer:
         check = module.__dict__.get("check")
         if check is None:
             return Answer(status="crashed", detail="the handler has no `check`")
-        found = check(run.task)
+        found = check(task)
         return Answer(status="not_happened") if found is None else _done(found)
-    return _done(module.__dict__["run"](run.task))
+    return _done(module.__dict__["run"](task))
 
 
 def _done(output: Any) -> Answer:

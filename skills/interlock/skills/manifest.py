@@ -66,6 +66,13 @@ class SkillManifest(_Part, frozen=True, kw_only=True):
     effects: Literal["none", "external"] = "none"
     deterministic: bool = True
     approval: Literal["none", "required"] = "none"
+    reuse: bool = True
+
+    @property
+    def may_share(self) -> bool:
+        """Whether one process may serve several of its runs in one goal: none of them reaches or makes anything outside."""
+        outside = self.network or self.limits.processes or self.files.produces
+        return self.reuse and self.effects == "none" and self.approval == "none" and not outside
 
 
 class Skill(Struct, frozen=True):

@@ -30,7 +30,8 @@ Outcome = Literal[
 
 class RunOrder(Struct, frozen=True, kw_only=True):
     """Run a handler. mode check asks the handler whether an interrupted effect happened. Sizes in bytes. begin_by_s:
-    after this time on `clock.boot_s` the handler must not be called any more; 0: whenever.
+    after this time on `clock.boot_s` the handler must not be called any more; 0: whenever. share: runs with the same may
+    be served by one process, one after another; empty: the run has a process of its own.
     """
 
     id: str
@@ -55,6 +56,7 @@ class RunOrder(Struct, frozen=True, kw_only=True):
     network: bool
     strict: bool
     begin_by_s: float = 0.0
+    share: str = ""
 
 
 class StopOrder(Struct, frozen=True, kw_only=True):

@@ -46,7 +46,8 @@ class RunnerSettings(Struct, frozen=True, kw_only=True):
 
 class RunRequest(Struct, frozen=True, kw_only=True):
     """One run. files: by name, read-only. read_roots, write_roots: under which directories of the host an input may
-    name one. wall_ms: a narrower wall limit, 0 for none. results: where produced files are to be put; the caller's.
+    name one. wall_ms: a narrower wall limit, 0 for none. results: where produced files are to be put; the caller's. goal: runs
+    of one goal with one skill may share a process where the skill allows it; empty: this one shares none.
     """
 
     skill: Skill
@@ -59,6 +60,7 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     seed: int
     wall_ms: int
     results: Path
+    goal: str = ""
 
 
 class RunFile(Struct, frozen=True):
@@ -192,7 +194,17 @@ class SkillRunner:
             processes=limits.processes,
             network=manifest.network,
             strict=self._settings.isolation == "strict",
+            share=self._share(request) if mode == "run" else "",
         )
+
+    def _share(self, request: RunRequest) -> str:
+        """Empty for a run that is alone. Files of a shared process are moved, so they must not change file systems."""
+        is_strict = self._settings.isolation == "strict"
+        if not (request.goal and is_strict and request.skill.manifest.may_share):
+            return ""
+        if request.results.stat().st_dev != self._place.stat().st_dev:
+            return ""
+        return f"{request.goal} {request.skill.digest}"
 
     async def _link(self) -> HostLink:
         """The running host; a new one if there is none. Whoever is cancelled meanwhile leaves it to the next."""

@@ -18,14 +18,17 @@ _ANSWER_BYTES = 4096
 
 
 class Run:
-    """verdict: why the host ended it, None while it may go on. cpu_us: of those who have been reaped."""
+    """verdict: why the host ended it, None while it may go on. cpu_us: of those who have been reaped. answered: its
+    process has said what came of it, and would go on living. pid, pid_fd: of the process that serves it; scratch, out:
+    where it may write.
+    """
 
-    def __init__(self, order: RunOrder, pid: int, log_fd: int, result_fd: int) -> None:
+    def __init__(self, order: RunOrder, pid: int, pid_fd: int, *, scratch: str, out: str) -> None:
         self.order = order
         self.pid = pid
-        self.pid_fd = os.pidfd_open(pid)
-        self.log_fd = log_fd
-        self.result_fd = result_fd
+        self._pid_fd = pid_fd
+        self._places = (scratch, out)
+        self.answered = False
         self.began = time.monotonic()
         self.log = bytearray()
         self.result = bytearray()
@@ -35,10 +38,10 @@ class Run:
         self._kill_at = self.began + order.wall_ms / 1000
         self._measured = self.began
 
-    def take(self, descriptor: int, data: bytes) -> None:
-        """What it wrote to one of its pipes; too much ends it."""
+    def take(self, data: bytes, *, printed: bool) -> None:
+        """What it printed or answered; too much ends it."""
         limit = self.order.output_bytes
-        if descriptor == self.log_fd:
+        if printed:
             self._printed += len(data)
             self.log = (self.log + data)[-LOG_BYTES:]
             most = max(limit, _MIN_PRINTED)
@@ -62,7 +65,7 @@ class Run:
     def _measure_disk(self) -> None:
         order = self.order
         pids = [member.pid for member in family.members(self.pid)] if order.processes else [self.pid]
-        problem = over_disk((order.scratch, order.out), pids, max_bytes=order.scratch_bytes, max_files=order.max_files)
+        problem = over_disk(self._places, pids, max_bytes=order.scratch_bytes, max_files=order.max_files)
         if problem:
             self.kill("disk_limit", problem)
 
@@ -93,7 +96,7 @@ class Run:
         from meaning somebody else.
         """
         try:
-            signal.pidfd_send_signal(self.pid_fd, number)
+            signal.pidfd_send_signal(self._pid_fd, number)
             os.killpg(self.pid, number)
         except OSError:
             return  # it has ended, or has no group yet and so nobody in it

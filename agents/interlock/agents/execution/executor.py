@@ -240,6 +240,7 @@ class ExecutorRole:
             seed=task.seed,
             wall_ms=hop.envelope.budget.wall_ms,
             results=results,
+            goal=hop.envelope.goal_id,
         )
 
     async def _run(self, hop: Hop, task: Task, skill: Skill, request: RunRequest) -> Ran:

@@ -43,6 +43,12 @@ def _stat(process: Path) -> list[str]:
         return []
 
 
+def status(pid: int) -> dict[str, str]:
+    """proc(5): what the kernel tells of a living process, by name. Raises OSError."""
+    text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+
+
 def end(leader: int) -> int:
     """Kills and reaps whatever is left of a run's group; the CPU time in µs of those whom nobody had waited for.
     Orphans come to this process, which must be a subreaper.

@@ -39,6 +39,14 @@ def judge(
     return answer.status, one_line(answer.detail), answer.output
 
 
+def said(result: bytes) -> str:
+    """The status of one whole answer, empty for anything else."""
+    try:
+        return _answers.decode(result).status
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name

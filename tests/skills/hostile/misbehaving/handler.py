@@ -5,6 +5,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -296,3 +297,71 @@ def try_closed_output(task):
 
 def try_control_characters(task):
     print("\x1b[2J\x07 rung")
+
+
+KEPT = []
+
+
+def try_process(task):
+    return {"process": os.getpid(), "kept": len(KEPT), "home": os.environ["HOME"], "there": sorted(os.listdir("."))}
+
+
+def try_keep_in_the_module(task):
+    KEPT.append(1)
+    os.environ["HOME"] = "elsewhere"
+    os.chdir("/")
+    sys.path.append("/nowhere")
+    sys.stdout = None
+    return {"process": os.getpid()}
+
+
+def try_keep_a_file(task):
+    Path("kept").write_text("x")
+    return {"process": os.getpid()}
+
+
+def try_keep_a_result(task):
+    (task.out / "result.txt").write_text("made")
+    return {"process": os.getpid()}
+
+
+def try_keep_a_descriptor(task):
+    sys.kept = os.open("/dev/null", os.O_RDONLY)
+    return {"process": os.getpid()}
+
+
+def try_keep_a_thread(task):
+    threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
+    return {"process": os.getpid()}
+
+
+def try_keep_memory(task):
+    sys.kept = b"a" * (100 << 20)
+    return {"process": os.getpid()}
+
+
+def try_burn(task):
+    began = time.process_time()
+    while time.process_time() - began < 0.2:
+        pass
+    return {"process": os.getpid()}
+
+
+def try_touch_memory(task):
+    return {"process": os.getpid(), "got": len(b"a" * (40 << 20))}
+
+
+def try_answer_early(task):
+    os.write(3, b'{"status":"done","output":{"process":%d}}\n' % os.getpid())
+    while True:
+        pass
+
+
+def try_answer_twice(task):
+    os.write(3, b'{"status":"done","output":{}}\n{"status":"done","output":{}}\n')
+    time.sleep(100)
+
+
+def try_alarm(task):
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    return {"process": os.getpid()}
