@@ -27,6 +27,7 @@ OUT = Path(__file__).resolve().parents[2] / "build" / "chaos.json"
 CAMPAIGNS = {
     "actors": (1_000, 8),
     "broker": (100, 2),
+    "leases": (16, 2),
     "poison": (1_000, 19),
     "store": (100, 10),
     "bundles": (10_000, 150),

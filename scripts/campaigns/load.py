@@ -146,7 +146,7 @@ class Load:
             if status.outcome == "released":
                 found += [f"line {name}-{n} is lost" for n in range(TASKS) if not lines[f"{name}-{n}"]]
             elif released:
-                why = "; ".join(f"{ground.code}: {ground.message[:80]}" for ground in status.grounds[:2])
+                why = "; ".join(f"{ground.code}: {ground.message[:300]}" for ground in status.grounds[:2])
                 found.append(f"goal {name} ended {status.outcome} ({why})")
         return found
 

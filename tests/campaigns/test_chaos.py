@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SEED = "20261121"
-ONLY = "actors,broker,poison,store,bundles,clocks"  # the rest of --quick takes a minute more
+ONLY = "actors,broker,poison,store,bundles,power,clocks"  # the rest of --quick takes a minute more
 
 
 @pytest.mark.process

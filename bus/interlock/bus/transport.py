@@ -60,6 +60,9 @@ class Incoming(Protocol):
     async def ack(self) -> None:
         """Done; never deliver again."""
 
+    async def ack_confirmed(self) -> None:
+        """Done, and the broker has said that it knows: it will not deliver it again. Raises Unavailable."""
+
     async def retry(self, delay_ms: int) -> None:
         """Deliver again after the delay."""
 

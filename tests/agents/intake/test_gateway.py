@@ -15,7 +15,8 @@ import pytest
 from msgspec.structs import replace
 
 from interlock.agents.contract.configuration import configuration_digests
-from interlock.agents.intake.gateway import NEVER_ANSWERED, goal_id_of, stored_bytes
+from interlock.agents.intake.gateway import NEVER_ANSWERED
+from interlock.agents.intake.handed_in import goal_id_of, stored_bytes
 from interlock.agents.intake.replies import MAX_WAITING, WAIT_MS, Replies, may_answer
 from interlock.agents.wiring import running
 from interlock.bus.clock import ManualClock, SystemClock
@@ -477,3 +478,73 @@ async def test_of_two_that_ask_for_one_goal_at_a_time_one_waits_for_the_other(tm
             await anyio.sleep(GOALS.dedupe_ms / 1000 * 1.2 if blanks < 2 else 0)
     assert [answer.get("goalId") for answer in told] == [goal_id] * 3
     assert slow.begun == 1
+
+
+async def test_a_refusal_stands_for_every_copy_that_waited_with_it(
+    quiet_house: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a campaign: who asked three times was refused once, and the goal ran when the halt was over."""
+    monkeypatch.setattr("interlock.agents.intake.gateway.REFUSE_AFTER_MS", 600)
+    house, control, told = quiet_house, Switch(), list[dict[str, Any]]()
+    goal, goal_id = house.goal(TASKS), new_id(clock_ms())
+
+    async def ask() -> None:
+        told.append(await house.submit(goal, goal_id))
+
+    async with running("gateway", house.parts("gateway", control=control)):
+        control.off = True
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(ask)
+                await anyio.sleep(GOALS.dedupe_ms / 1000 * 1.5)
+        assert ["halted" in answer["errors"][0]["message"] for answer in told] == [True] * 3
+        control.off = False
+        later = new_id(clock_ms())
+        assert (await house.submit(goal, later))["goalId"] == later
+        assert {found.subject.split(".")[4] for found in await roots(house)} == {later}
+        await anyio.sleep(GOALS.dedupe_ms / 1000 * 1.5)
+        assert (await house.submit(goal, goal_id))["goalId"] == goal_id, "who asks anew is let in"
+    assert await house.messages("DEAD", "dead", ">") == []
+
+
+class Unconfirmed(MemoryTransport):
+    """A connection over which the broker's word that it knows is lost, and the acknowledgement with it."""
+
+    lost = 0
+
+    def consume(self, consumer: Any, on_incoming: OnIncoming, *, concurrency: int) -> Any:
+        async def hand_on(incoming: Incoming) -> None:
+            await on_incoming(Doubtful(self, incoming) if self.lost < 2 else incoming)
+
+        return super().consume(consumer, hand_on, concurrency=concurrency)
+
+
+class Doubtful:
+    def __init__(self, transport: Unconfirmed, incoming: Incoming) -> None:
+        self.message = incoming.message
+        self.retry = incoming.retry
+        self.progress = incoming.progress
+        self._transport = transport
+
+    async def ack(self) -> None:
+        return
+
+    async def ack_confirmed(self) -> None:
+        self._transport.lost += 1
+        raise Unavailable("no answer")
+
+
+async def test_nobody_is_told_of_a_refusal_that_the_broker_has_not_heard_of(memory: InProcess) -> None:
+    """Else the message comes again when there is room, and a goal runs that its submitter has given up."""
+    clock = memory.transport.clock
+    assert isinstance(clock, ManualClock)
+    assert isinstance(memory.transport, MemoryTransport)
+    unconfirmed = Unconfirmed(clock, memory.transport.broker)
+    async with answers(memory) as told, running("gateway", memory.parts("gateway", unconfirmed)):
+        await submit(memory, {"goal": "incomplete"})
+        assert told == []
+        for _ in range(10):
+            clock.advance(11_000)
+            await unconfirmed.settle()
+        assert [list(answer) for answer in told] == [["errors"]]
+        assert unconfirmed.lost == 2

@@ -129,6 +129,17 @@ class TestAgain:
             await bench.until(lambda: len(inbox.seen) == 2)
         assert inbox.deliveries == [(b"one", 1), (b"two", 1)]
 
+    async def test_what_is_acknowledged_with_confirmation_never_comes_again(self, bench: Bench) -> None:
+        consumer = await bench.consumer()
+        await bench.publish(b"one", b"two")
+        inbox = Inbox("later")
+        async with bench.transport.consume(consumer, inbox, concurrency=2):
+            await bench.until(lambda: len(inbox.seen) == 2)
+            for incoming in inbox.held:
+                await incoming.ack_confirmed()
+            await bench.elapse(WAIT_MS * 3)
+        assert inbox.deliveries == [(b"one", 1), (b"two", 1)]
+
     async def test_terminated_never_comes_again(self, bench: Bench) -> None:
         consumer = await bench.consumer()
         await bench.publish(b"one", b"two")

@@ -22,6 +22,7 @@ from interlock.agents.contract.admission import Admission, Unbound, UnderContrac
 from interlock.agents.contract.configuration import configuration_digests
 from interlock.agents.goal.plan import Problem
 from interlock.agents.intake.closing import Closing
+from interlock.agents.intake.handed_in import goal_id_of, relay_problem, stored_bytes
 from interlock.agents.intake.reading import problem
 from interlock.agents.intake.replies import Replies
 from interlock.agents.intake.tags import compliance_tags
@@ -37,14 +38,13 @@ from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Postpone
 from interlock.bus.ledger.client import Ask, open_goal
 from interlock.bus.ledger.writer import LedgerWriter
-from interlock.bus.relays import RELAYED
 from interlock.bus.sender import Sender
 from interlock.bus.streams import GOALS, HOPS, consumers_of
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, Transport
 from interlock.envelope.amounts import Amount, time_ms
 from interlock.envelope.capability_token import first_grant
 from interlock.envelope.children import Draft, root
-from interlock.envelope.ids import is_uuid7, new_id, trace_of
+from interlock.envelope.ids import trace_of
 from interlock.envelope.model import Envelope, PolicyContext
 from interlock.envelope.payloads import Intake
 from interlock.envelope.subjects import role_subject, workspace_subject
@@ -134,12 +134,7 @@ class GatewayRole:
                 return
             failpoint("goal_received")
             async with self._alone(message):
-                answer = await self._taken_in(message)
-            failpoint("goal_published")
-            if isinstance(answer, list):
-                await self._tell(message, answer)
-            else:
-                await self._reply(message, answer, final=True)
+                await self._answered(incoming)
             await incoming.ack()
         except BusError as error:
             await self._again(incoming, error)
@@ -149,8 +144,23 @@ class GatewayRole:
             log.exception("goal at %s failed", message.sequence)
             await self._give_up(incoming, "the gateway failed on this goal; its log says why")
 
+    async def _answered(self, incoming: Incoming) -> None:
+        message = incoming.message
+        if self._replies.refusal_of(message) is not None:
+            return  # whoever asked was told so while this copy of it waited
+        answer = await self._taken_in(message)
+        failpoint("goal_published")
+        if isinstance(answer, list):
+            await self._tell(message, answer, incoming=incoming)
+        else:
+            await self._reply(message, msgspec.json.encode(answer), final=True)
+
     async def _let_in(self, incoming: Incoming) -> bool:
         """Who waits for an answer while nothing may be taken in is refused; what nobody waits for is kept until then."""
+        refusal = self._replies.refusal_of(incoming.message)
+        if refusal is not None:
+            await self._reply(incoming.message, refusal, final=False)
+            return False
         doing = Doing(agent=self._sender.identity.agent, goal=goal_id_of(incoming.message))
         with anyio.move_on_after(REFUSE_AFTER_MS / 1000):  # a broker that is away for a moment refuses nobody
             await self._control.until_allowed(doing)
@@ -158,8 +168,10 @@ class GatewayRole:
         verdict = self._control.verdict(doing)
         if verdict.allowed or await self._runs(incoming.message):
             return True
-        answer = {"errors": [{"path": "$", "message": f"{HALTED}: {verdict.grounds[0].message}"}]}
-        if await self._reply(incoming.message, answer, final=False):
+        if self._replies.is_asked(incoming.message, self._now_ms()):
+            await incoming.ack_confirmed()  # else it might come again when nothing is halted, and run
+            errors = [{"path": "$", "message": f"{HALTED}: {verdict.grounds[0].message}"}]
+            await self._refuse(incoming.message, errors)
             return False
         await held_until_allowed(self._control, doing, incoming)
         return True
@@ -185,9 +197,9 @@ class GatewayRole:
         message = incoming.message
         try:
             if await self._runs(message):
-                await self._reply(message, self._accepted(message), final=True)
+                await self._reply(message, msgspec.json.encode(self._accepted(message)), final=True)
             else:
-                await self._tell(message, [problem((), why)])
+                await self._tell(message, [problem((), why)], incoming=incoming)
         except BusError as error:
             log.error("goal at %s could not be answered: %s", message.sequence, error)
             await incoming.retry(delay_ms(Backoff(), message.delivered, str(message.sequence)))
@@ -289,15 +301,25 @@ class GatewayRole:
         )
         await self._sender.publish(self._sender.sealed(envelope))
 
-    async def _tell(self, message: Message, problems: Sequence[Problem], *, asked_as: Message | None = None) -> None:
-        """Refuses: told to whoever asked; kept as a dead letter when nobody did."""
+    async def _tell(
+        self,
+        message: Message,
+        problems: Sequence[Problem],
+        *,
+        asked_as: Message | None = None,
+        incoming: Incoming | None = None,
+    ) -> None:
+        """Refuses: told to whoever asked, once the broker knows that it need not come again; kept as a dead letter when
+        nobody did.
+        """
         errors = [{"path": entry.path, "message": entry.message} for entry in problems]
-        asked, answer = asked_as or message, {"errors": errors}
-        if await self._reply(asked, answer, final=False):
-            return
-        # The stored message may have come by a shorter way than the plain one that says who wants an answer.
-        await anyio.sleep(LISTEN_MS / 1000)
-        if await self._reply(asked, answer, final=True):
+        asked = asked_as or message
+        if not self._replies.is_asked(asked, self._now_ms()):
+            # The stored message may have come by a shorter way than the plain one that says who wants an answer.
+            await anyio.sleep(LISTEN_MS / 1000)
+        if incoming is not None and self._replies.is_asked(asked, self._now_ms()):
+            await incoming.ack_confirmed()
+        if await self._refuse(asked, errors):
             return
         await bury(
             self._transport,
@@ -310,11 +332,18 @@ class GatewayRole:
             now_ms=self._now_ms(),
         )
 
-    async def _reply(self, message: Message, answer: dict[str, Any], *, final: bool) -> bool:
+    async def _refuse(self, message: Message, errors: list[dict[str, Any]]) -> bool:
+        """Whether somebody was told. Copies of the message that were stored by now are refused with it."""
+        data = msgspec.json.encode({"errors": errors})
+        told = await self._reply(message, data, final=True)
+        if told:
+            self._replies.refused(message, data, self._now_ms())
+        return told
+
+    async def _reply(self, message: Message, data: bytes, *, final: bool) -> bool:
         """Whether somebody waited and the answer was sent. final: it is kept for who asks from now on."""
-        data = msgspec.json.encode(answer)
         replies = self._replies.take(message, self._now_ms())
-        if replies or final:
+        if final:
             self._replies.answered(message, data, self._now_ms())
         sent = False
         for reply in replies:
@@ -327,33 +356,6 @@ class GatewayRole:
 
     def _now_ms(self) -> int:
         return self._transport.clock.now_ms()
-
-
-def goal_id_of(message: Message) -> str:
-    """The submitter's own choice, if the message id is a UUIDv7; else derived from where the message is stored."""
-    chosen = message.headers.get(MESSAGE_ID, "")
-    if is_uuid7(chosen):
-        return chosen
-    place = f"{message.subject}:{message.sequence}:{message.stored_ms}"
-    return new_id(message.stored_ms, hashlib.sha256(place.encode()).digest()[:10])
-
-
-def relay_problem(message: Message, *, named_only: bool) -> str:
-    """What shows that no submitter wrote this, empty if nothing does. Whoever may read a stream may have the broker
-    publish a stored message here as the answer to a direct get: then it bears the broker's own header, or no header at
-    all. So where the broker knows its users a goal must bear its message id (docs/security.md).
-    """
-    if RELAYED in message.headers:
-        return f"a message with the header {RELAYED} was relayed by the broker, not handed in"
-    if named_only and not message.headers.get(MESSAGE_ID):
-        return f"in a secured workspace a goal is handed in with a header {MESSAGE_ID}: any new UUIDv7"
-    return ""
-
-
-def stored_bytes(message: Message) -> int:
-    """What a stream counts: data and headers on the wire (NATS/1.0, one line each)."""
-    lines = [f"{name}: {value}\r\n".encode("utf-8", "surrogatepass") for name, value in message.headers.items()]
-    return len(message.data) + (sum(map(len, lines)) + len("NATS/1.0\r\n\r\n") if lines else 0)
 
 
 def admission_of(parts: Parts) -> Admission:

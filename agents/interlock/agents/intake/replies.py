@@ -28,6 +28,7 @@ class Replies:
         self._waiting: OrderedDict[str, list[tuple[str, int]]] = OrderedDict()
         self._count = 0
         self._answers: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
+        self._refusals: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
 
     def ask(self, message: Message, now_ms: int) -> bytes | None:
         """Remembers that an answer is wanted, or gives it if it was given before."""
@@ -42,6 +43,24 @@ class Replies:
         while self._count > MAX_WAITING or self._is_stale(now_ms):
             self._count -= len(self._waiting.popitem(last=False)[1])
         return None
+
+    def is_asked(self, message: Message, now_ms: int) -> bool:
+        """Whether somebody waits for the answer to this message."""
+        return any(until_ms > now_ms for _, until_ms in self._waiting.get(key_of(message), ()))
+
+    def refused(self, message: Message, answer: bytes, now_ms: int) -> None:
+        """All who waited were told no: that stands for every copy of the message which is stored by now, also for those
+        that wait for the end of a halt. Who asks from now on asks anew.
+        """
+        if message.headers.get(MESSAGE_ID):
+            self._refusals[key_of(message)] = (answer, now_ms)
+            while len(self._refusals) > MAX_ANSWERS:
+                self._refusals.popitem(last=False)
+
+    def refusal_of(self, message: Message) -> bytes | None:
+        """What was told of a stored message, if it is a copy of one that was refused."""
+        told = self._refusals.get(key_of(message))
+        return told[0] if told is not None and message.stored_ms <= told[1] else None
 
     def take(self, message: Message, now_ms: int) -> list[str]:
         """Where the answer to this message goes: to all who asked for the goal of this id, or, where no id was chosen, to

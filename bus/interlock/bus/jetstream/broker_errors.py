@@ -11,6 +11,9 @@ from interlock.bus.errors import BusError, Conflict, NoMessage, NotFound, Refuse
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _NO_MESSAGE = 10037
 _STORE_FULL = (10023, 10047, 10077)
+# A cluster that has not decided on the first of two with one message id yet; a server that does not lead any more; too much
+# at a time: the next try may be answered otherwise.
+_NOT_NOW = (10158, 10009, 10167)
 
 
 class ApiError(Struct):
@@ -38,7 +41,7 @@ def api_error(error: ApiError, what: str) -> BusError:
         return NoMessage(text)
     if error.code == 404:
         return NotFound(text, "Run `interlock up` first")
-    if error.code == 503:
+    if error.code >= 500 or error.err_code in _NOT_NOW:
         return Unavailable(text)
     return Refused(text)
 

@@ -16,6 +16,7 @@ import anyio
 import msgspec
 import nats.errors
 
+from interlock.bus.errors import Unavailable
 from interlock.bus.jetstream.work_queue import WorkQueue
 from interlock.bus.transport import NO_HEADERS, Message, OnIncoming
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 EXPIRES_S = 30
 HEARTBEAT_S = 5
 REFUSED_PAUSE_S = 0.25
+CONFIRM_S = 2.0
 _ENDED = ("404", "408")  # the request is answered or has run its time; any other status says that it was not taken
 
 
@@ -44,6 +46,12 @@ class Delivery:
 
     async def ack(self) -> None:
         await self._answer(b"+ACK")
+
+    async def ack_confirmed(self) -> None:
+        try:
+            await self._client.request(self._reply, b"+ACK", timeout=CONFIRM_S)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable("the broker did not confirm an acknowledgement in time") from error
 
     async def retry(self, delay_ms: int) -> None:
         await self._answer(b'-NAK {"delay": %d}' % (delay_ms * 1_000_000) if delay_ms else b"-NAK")

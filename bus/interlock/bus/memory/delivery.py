@@ -29,6 +29,9 @@ class MemoryIncoming:
     async def ack(self) -> None:
         self._durable.settle(self.message.sequence)
 
+    async def ack_confirmed(self) -> None:
+        await self.ack()
+
     async def retry(self, delay_ms: int) -> None:
         self._durable.retry(self.message.sequence, delay_ms)
 
