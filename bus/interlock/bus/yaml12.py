@@ -20,6 +20,8 @@ MAX_NODES = 100_000
 MAX_KEY = 1_024
 # Places are kept for paths of this many characters together; beyond that the nearest thing around is told.
 MAX_PATH_CHARS = 8 << 20
+# Faults that are collected before reading ends all the same.
+MAX_FAULTS = 100
 _INT = re.compile(r"[-+]?[0-9]+")
 _OCTAL = re.compile(r"0o[0-7]+")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
@@ -34,16 +36,20 @@ class YamlError(ValueError):
 
     def __init__(self, source: str, line: int, column: int, what: str) -> None:
         super().__init__(f"{source}:{line}:{column}: {what}")
+        self.what = what
         self.line = line
         self.column = column
 
 
 class Loaded(Struct, frozen=True):
-    """The plain value, and where each part of it stands. positions: JSON path (`$.a[0].b`) → (line, column), from 1."""
+    """The plain value, and where each part of it stands. positions: JSON path (`$.a[0].b`) → (line, column), from 1;
+    keys: the same, of the key instead of its value.
+    """
 
     value: Any
     source: str
     positions: dict[str, tuple[int, int]]
+    keys: dict[str, tuple[int, int]]
 
     def position(self, path: str) -> tuple[int, int]:
         """Where the value at a JSON path stands, or the nearest thing around it."""
@@ -53,8 +59,12 @@ class Loaded(Struct, frozen=True):
         return self.positions.get(path, (1, 1))
 
 
-def load_yaml(text: str | bytes, *, source: str, limit_bytes: int = MAX_BYTES) -> Loaded:
-    """Parses one document of at most limit_bytes. Raises YamlError."""
+def load_yaml(
+    text: str | bytes, *, source: str, limit_bytes: int = MAX_BYTES, faults: list[YamlError] | None = None
+) -> Loaded:
+    """Parses one document of at most limit_bytes. Raises YamlError; with a list of faults only for what cannot be read
+    past: a key there twice, a merge key, a tag are noted and left out.
+    """
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(data) > limit_bytes:
         raise YamlError(source, 1, 1, f"{len(data)} bytes; at most {limit_bytes}")
@@ -63,9 +73,9 @@ def load_yaml(text: str | bytes, *, source: str, limit_bytes: int = MAX_BYTES) -
     except UnicodeDecodeError as error:
         raise YamlError(source, data[: error.start].count(b"\n") + 1, 1, "not UTF-8") from None
     node = _composed(decoded, source)
-    reader = _Reader(source)
+    reader = _Reader(source, faults)
     value = None if node is None else reader.read(node, "$", 0)
-    return Loaded(value, source, reader.positions)
+    return Loaded(value, source, reader.positions, reader.keys)
 
 
 def _composed(text: str, source: str) -> Any:
@@ -120,11 +130,19 @@ def _loader() -> Any:
 
 
 class _Reader:
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, faults: list[YamlError] | None) -> None:
         self._source = source
+        self._faults = faults
         self._count = 0
         self._path_chars = 0
         self.positions: dict[str, tuple[int, int]] = {}
+        self.keys: dict[str, tuple[int, int]] = {}
+
+    def _fault(self, place: tuple[int, int], what: str) -> None:
+        error = YamlError(self._source, *place, what)
+        if self._faults is None or len(self._faults) >= MAX_FAULTS:
+            raise error
+        self._faults.append(error)
 
     def read(self, node: Any, path: str, depth: int) -> Any:
         """The plain value of a composed node. Aliases are expanded, and counted like what they stand for."""
@@ -151,15 +169,20 @@ class _Reader:
             place = _place(key_node.start_mark)
             key = key_node.value
             if not isinstance(key, str):
-                raise YamlError(self._source, *place, "a key must be text")
+                self._fault(place, "a key must be text")
+                continue
             self._scalar(key_node, place)
             if len(key) > MAX_KEY:
-                raise YamlError(self._source, *place, f"a key of {len(key)} characters; at most {MAX_KEY}")
-            if key == "<<" and key_node.style is None:
-                raise YamlError(self._source, *place, "merge keys (`<<`) are not part of YAML 1.2")
-            if key in result:
-                raise YamlError(self._source, *place, f"the key `{key[:80]}` is there twice")
-            result[key] = self.read(value_node, f"{path}.{key}", depth + 1)
+                self._fault(place, f"a key of {len(key)} characters; at most {MAX_KEY}")
+            elif key == "<<" and key_node.style is None:
+                self._fault(place, "merge keys (`<<`) are not part of YAML 1.2")
+            elif key in result:
+                self._fault(place, f"the key `{key[:80]}` is there twice")
+            else:
+                where = f"{path}.{key}"
+                if self._path_chars <= MAX_PATH_CHARS:
+                    self.keys[where] = place
+                result[key] = self.read(value_node, where, depth + 1)
         return result
 
     def _scalar(self, node: Any, place: tuple[int, int]) -> Any:
@@ -169,15 +192,15 @@ class _Reader:
         explicit = node.tag.removeprefix("tag:yaml.org,2002:")
         if node.style is not None:
             if explicit != "str":
-                raise YamlError(self._source, *place, f"the tag {node.tag} is not allowed")
+                self._fault(place, f"the tag {node.tag} is not allowed")
             return text
         if explicit not in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value"):
-            raise YamlError(self._source, *place, f"the tag {node.tag} is not allowed")
+            self._fault(place, f"the tag {node.tag} is not allowed")
         return plain_scalar(text)
 
     def _check_tag(self, node: Any, expected: str, place: tuple[int, int]) -> None:
         if node.tag != expected:
-            raise YamlError(self._source, *place, f"the tag {node.tag} is not allowed")
+            self._fault(place, f"the tag {node.tag} is not allowed")
 
 
 def plain_scalar(text: str) -> Any:
