@@ -1,0 +1,130 @@
+"""Requests and limits against what is really used (FR-012): the busiest pod of a whole window decides, not one moment."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil
+
+import msgspec
+from msgspec import Struct
+
+from interlock.skills.infrastructure.blueprint.model import Blueprint
+from interlock.skills.infrastructure.decision.history import History
+from interlock.skills.infrastructure.decision.reasons import Reason, Why, of_ppm, percent
+from interlock.skills.infrastructure.decision.window import highest
+from interlock.skills.infrastructure.observed import ObservedState
+from interlock.skills.infrastructure.operations import PatchResources
+from interlock.skills.infrastructure.target import ContainerResources
+
+CPU_STEP_M = 10
+MEMORY_STEP_BYTES = 8 << 20
+# Use this near to a limit is throttled or killed soon, whatever the request says.
+NEAR_LIMIT = Fraction(9, 10)
+MIN_USAGE_WINDOW_MS = 300_000
+
+
+class Fit(Struct, frozen=True, kw_only=True):
+    """What one resource should ask for."""
+
+    request: int
+    limit: int
+    reasons: tuple[Reason, ...]
+
+
+def fit(name: str, used: int, request: int, limit: int, target: Fraction, threshold: Fraction, step: int) -> Fit | None:
+    """None while use / request is within the threshold around the target and below nine tenths of the limit.
+
+    request := use / target, rounded up to a whole step; a limit that is nearly reached := use / target, rounded up. The
+    request never exceeds the limit. threshold: relative to the target, as the tolerance is.
+    """
+    ratio = Fraction(used, request) / target
+    wanted, new_limit = request, limit
+    reasons: list[Reason] = []
+    if used >= limit * NEAR_LIMIT:
+        new_limit = max(limit, _stepped(used / target, step))
+        text = f"{name}: the busiest pod uses {percent(Fraction(used, limit))} of the limit"
+        reasons.append(Reason(code=Why.UNDER_PROVISIONED, text=text, reference=f"spec.resources.{name}.limit"))
+    if abs(ratio - 1) > threshold:
+        wanted = min(_stepped(used / target, step), new_limit)
+        code = Why.OVER_PROVISIONED if ratio < 1 else Why.UNDER_PROVISIONED
+        text = (
+            f"{name}: the busiest pod uses {percent(Fraction(used, request))} of the request, the target is "
+            f"{percent(target)}, and it differs by more than {percent(threshold)} of it"
+        )
+        reasons.append(Reason(code=code, text=text, reference=f"spec.resources.{name}.optimization_threshold"))
+    if (wanted, new_limit) == (request, limit):
+        return None
+    return Fit(request=wanted, limit=new_limit, reasons=tuple(reasons))
+
+
+def _stepped(amount: Fraction, step: int) -> int:
+    return max(1, ceil(amount / step)) * step
+
+
+def usage_window_ms(blueprint: Blueprint) -> int:
+    """Over which time the busiest pod is sought."""
+    return max(blueprint.scaling.stabilization_window_ms, MIN_USAGE_WINDOW_MS)
+
+
+def optimise(
+    blueprint: Blueprint, state: ObservedState, history: History, now_ms: int
+) -> tuple[PatchResources, tuple[Reason, ...]] | None:
+    """A better fit for the container of the blueprint, once a whole window was watched; None if it fits.
+
+    Only where the pod is that one container: what the others of a pod use is not told apart.
+    """
+    seen, window_ms = state.resources, usage_window_ms(blueprint)
+    watched = history.since_ms is not None and now_ms - history.since_ms >= window_ms
+    settling = history.adjusted_ms is not None and now_ms - history.adjusted_ms < window_ms
+    if seen is None or not watched or settling or (state.rollout is not None and not state.rollout.complete):
+        return None
+    rules = blueprint.resources
+    cpu = _fit_one(
+        "cpu",
+        highest(history.cpu_peaks, now_ms, window_ms),
+        (seen.cpu_request_m, seen.cpu_limit_m, state.pod_cpu_request_m),
+        (rules.cpu.target_utilization_ppm, rules.cpu.optimization_threshold_ppm),
+        CPU_STEP_M,
+    )
+    memory = _fit_one(
+        "memory",
+        highest(history.memory_peaks, now_ms, window_ms),
+        (seen.memory_request_bytes, seen.memory_limit_bytes, state.pod_memory_request_bytes),
+        (rules.memory.target_utilization_ppm, rules.memory.optimization_threshold_ppm),
+        MEMORY_STEP_BYTES,
+    )
+    after = seen
+    reasons: list[Reason] = []
+    if cpu is not None:
+        after = msgspec.structs.replace(after, cpu_request_m=cpu.request, cpu_limit_m=cpu.limit)
+        reasons.extend(cpu.reasons)
+    if memory is not None:
+        after = msgspec.structs.replace(after, memory_request_bytes=memory.request, memory_limit_bytes=memory.limit)
+        reasons.extend(memory.reasons)
+    return (_patch(blueprint, state, seen, after), tuple(reasons)) if after != seen else None
+
+
+def _fit_one(
+    name: str, used: int | None, seen: tuple[int | None, int | None, int | None], rules: tuple[int, int], step: int
+) -> Fit | None:
+    """seen: the container's request and limit, and what the whole pod requests. rules: target and threshold in ppm."""
+    request, limit, of_pod = seen
+    if used is None or not request or not limit or request != of_pod:
+        return None
+    return fit(name, used, request, limit, of_ppm(rules[0]), of_ppm(rules[1]), step)
+
+
+def _patch(
+    blueprint: Blueprint, state: ObservedState, before: ContainerResources, after: ContainerResources
+) -> PatchResources:
+    return PatchResources(target=state.target, container=blueprint.target.container, before=before, after=after)
+
+
+def to_blueprint(blueprint: Blueprint, state: ObservedState, history: History) -> PatchResources | None:
+    """Back to the blueprint's requests and limits, unless others were set on purpose since that blueprint came into force."""
+    wanted = blueprint.resources.of_container()
+    if state.resources is None or state.resources == wanted:
+        return None
+    if history.settled == state.resources and history.digest == blueprint.digest:
+        return None
+    return _patch(blueprint, state, state.resources, wanted)
