@@ -48,7 +48,12 @@ async def orchestrator(parts: Parts) -> AsyncIterator[None]:
         control=parts.control,
         trust=parts.trust,
         terms=parts.approvals,
+        telemetry=parts.telemetry,
     )
+    if parts.telemetry.metrics is not None:
+        from interlock.agents.telemetry.gauges import show_open
+
+        show_open(parts.telemetry.metrics, role.open_now)
     inbox = worker(parts, receiving(parts, role.handle), on_dead=role.give_up)
     hook = parts.webhook
     notices = (
@@ -120,6 +125,7 @@ async def executor(parts: Parts) -> AsyncIterator[None]:
             control=parts.control,
             grace_ms=parts.halt_grace_ms,
             approvals=approvals,
+            telemetry=parts.telemetry,
         )
         ledger = LedgerClient(parts.transport, parts.workspace)
         handler = receiving(

@@ -58,6 +58,7 @@ class SkillManifest(_Part, frozen=True, kw_only=True):
     version: Annotated[str, Meta(pattern=SEMVER)]
     description: Annotated[str, Meta(min_length=1, max_length=400)]
     capability: Annotated[str, Meta(max_length=160)] = ""
+    domain: Token = "general"
     input: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
     output: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
     files: SkillFiles = field(default_factory=SkillFiles)

@@ -270,7 +270,11 @@ def is_truncated(messages: Sequence[Message], most: MostHops = MOST_HOPS) -> boo
 @asynccontextmanager
 async def auditor_running(parts: Parts) -> AsyncIterator[None]:
     incidents = Incidents(parts.transport, parts.workspace, parts.seals, audit=lambda goal_id: role.audit(goal_id))
-    watch = DeviationWatch(parts.transport, parts.workspace, parts.seals, incidents.respond)
+    watch = DeviationWatch(parts.transport, parts.workspace, parts.seals, incidents.respond, parts.telemetry)
+    if parts.telemetry.metrics is not None:
+        from interlock.agents.telemetry.gauges import show_deviations
+
+        show_deviations(parts.telemetry.metrics, parts.transport, parts.workspace, lambda: watch.state)
     role = AuditorRole(parts.transport, parts.workspace, parts.sender, parts.trust, parts.limits, detect=watch.detect)
     recorder = Recorder(
         parts.transport,

@@ -19,6 +19,7 @@ from interlock.agents.deviations.book import Book, statement_subject
 from interlock.agents.deviations.detect import of_balance, of_report
 from interlock.agents.deviations.fold import Detection, Deviation, Event, State, detected, due, resolved
 from interlock.agents.deviations.statement import Statement, check_statement, read_statement
+from interlock.agents.telemetry.telemetry import OFF, Telemetry
 from interlock.bus.control.giving import give_order
 from interlock.bus.errors import BusError, Conflict
 from interlock.bus.ledger.balance import Balance
@@ -28,6 +29,7 @@ from interlock.bus.sender import Identity
 from interlock.bus.streams import AUDIT, LEDGER
 from interlock.bus.tasks import background
 from interlock.bus.transport import Message, Transport
+from interlock.envelope.ids import trace_of
 from interlock.envelope.trust import Trust
 
 log = logging.getLogger("interlock.deviations")
@@ -45,7 +47,15 @@ async def no_response(deviation: Deviation, state: State) -> None:
 class DeviationWatch:
     """respond: what else is done while a deviation is open, besides the halt; called with every tick."""
 
-    def __init__(self, transport: Transport, workspace: str, seals: Seals, respond: Respond = no_response) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        workspace: str,
+        seals: Seals,
+        respond: Respond = no_response,
+        telemetry: Telemetry = OFF,
+    ) -> None:
+        self._telemetry = telemetry
         self._transport = transport
         self._workspace = workspace
         self._identity = seals.identity
@@ -104,6 +114,9 @@ class DeviationWatch:
         if any((known.kind, known.about) == alike for known in self._pending):
             return
         self._pending.append(detection)
+        scope, _, name = detection.about.partition(":")
+        if scope == "goal":
+            self._telemetry.keep(trace_of(name), detection.kind)
         await self.tick()
 
     async def tick(self) -> None:

@@ -29,6 +29,8 @@ from interlock.agents.execution.halting import Begin, HaltedRun, run_unless_halt
 from interlock.agents.execution.results import Ran, answer_of, refused, result_of, signed_anew
 from interlock.agents.execution.sealing import BUNDLE, seal_deliverable
 from interlock.agents.goal.resources import task_resources
+from interlock.agents.telemetry.skills import SkillsShown
+from interlock.agents.telemetry.telemetry import OFF, Telemetry
 from interlock.bus.control.halts import Doing, doing_of
 from interlock.bus.control.source import NO_CONTROL, ControlSource, proceed
 from interlock.bus.errors import BusError, Conflict, NotFound
@@ -78,7 +80,9 @@ class ExecutorRole:
         approvals: ApprovalCheck,
         control: ControlSource = NO_CONTROL,
         grace_ms: int = 2_000,
+        telemetry: Telemetry = OFF,
     ) -> None:
+        self._shown = SkillsShown(telemetry, sender.identity.role)
         self._transport = transport
         self._sender = sender
         self._registry = registry
@@ -244,8 +248,11 @@ class ExecutorRole:
         )
 
     async def _run(self, hop: Hop, task: Task, skill: Skill, request: RunRequest) -> Ran:
-        answer = await self._unless_halted(hop, lambda begin_by: self._runner.run(request, begin_by))
-        return await self._ran(hop, task, skill, request, answer)
+        with self._shown.running(skill, task) as shown:
+            answer = await self._unless_halted(hop, lambda asked: self._runner.run(request, shown.begins(asked)))
+            ran = await self._ran(hop, task, skill, request, answer)
+            shown.result = ran.result
+        return ran
 
     async def _unless_halted(self, hop: Hop, begin: Begin) -> RunResult:
         return await run_unless_halted(self._control, self._doing(hop), self._grace_ms, begin)

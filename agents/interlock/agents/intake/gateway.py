@@ -28,6 +28,8 @@ from interlock.agents.intake.replies import Replies
 from interlock.agents.intake.tags import compliance_tags
 from interlock.agents.intake.validate import HEADROOM, Rejected, read_intake
 from interlock.agents.planning.catalogue import Catalogue, load_catalogue
+from interlock.agents.telemetry.goals import IntakesShown
+from interlock.agents.telemetry.telemetry import OFF, Telemetry
 from interlock.bus.backoff import Backoff, delay_ms
 from interlock.bus.control.halts import Doing
 from interlock.bus.control.source import NO_CONTROL, ControlSource
@@ -36,7 +38,7 @@ from interlock.bus.deadletters import bury
 from interlock.bus.errors import BusError, Unavailable
 from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Postpone
-from interlock.bus.ledger.client import Ask, open_goal
+from interlock.bus.ledger.client import Ask, day_scope, open_goal
 from interlock.bus.ledger.writer import LedgerWriter
 from interlock.bus.sender import Sender
 from interlock.bus.streams import GOALS, HOPS, consumers_of
@@ -84,7 +86,9 @@ class GatewayRole:
         limits: Limits,
         named_only: bool = False,
         control: ControlSource = NO_CONTROL,
+        telemetry: Telemetry = OFF,
     ) -> None:
+        self._shown = IntakesShown(telemetry)
         self._transport = transport
         self._workspace = workspace
         self._sender = sender
@@ -148,7 +152,11 @@ class GatewayRole:
         message = incoming.message
         if self._replies.refusal_of(message) is not None:
             return  # whoever asked was told so while this copy of it waited
-        answer = await self._taken_in(message)
+        with self._shown.taking_in(message, goal_id_of(message)) as shown:
+            answer = await self._taken_in(message)
+            shown.accepted = not isinstance(answer, list)
+            if isinstance(answer, list):
+                shown.problem = "; ".join(f"{entry.path}: {entry.message}" for entry in answer)[:500]
         failpoint("goal_published")
         if isinstance(answer, list):
             await self._tell(message, answer, incoming=incoming)
@@ -386,7 +394,12 @@ async def gateway_running(parts: Parts) -> AsyncIterator[None]:
         limits=parts.limits,
         named_only=parts.secured,
         control=parts.control,
+        telemetry=parts.telemetry,
     )
+    if parts.telemetry.metrics is not None:
+        from interlock.agents.telemetry.gauges import show_day
+
+        show_day(parts.telemetry.metrics, lambda: writer.known(day_scope(parts.transport.clock.now_ms())))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(writer.running())
         closing = Closing(parts.transport, parts.workspace, writer, parts.trust, parts.limits)

@@ -21,7 +21,7 @@ import anyio
 import msgspec
 
 from interlock.agents.approvals.view import ApprovalStatus
-from interlock.agents.goal.approving import matters
+from interlock.agents.goal.approving import matters, waiting_for
 from interlock.agents.goal.deadline import deadline_ms
 from interlock.agents.goal.decide import UNDELIVERABLE, Decider
 from interlock.agents.goal.events import event_of
@@ -44,6 +44,8 @@ from interlock.agents.orchestration.asking import (
 from interlock.agents.orchestration.granting import with_token
 from interlock.agents.orchestration.telling import status_of
 from interlock.agents.status import BUCKET, GoalStatus, decoded, write_status
+from interlock.agents.telemetry.goals import GoalsShown
+from interlock.agents.telemetry.telemetry import OFF, Telemetry
 from interlock.bus.control.halts import Doing
 from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.errors import BusError, Conflict
@@ -102,7 +104,9 @@ class OrchestratorRole:
         trust: TrustSource,
         terms: ApprovalTerms,
         control: ControlSource = NO_CONTROL,
+        telemetry: Telemetry = OFF,
     ) -> None:
+        self._shown = GoalsShown(telemetry)
         self._seals = seals
         self._transport = transport
         self._workspace = workspace
@@ -149,6 +153,11 @@ class OrchestratorRole:
             return  # nobody waits for a goal that there is not
         if event is not None:
             await self._happened(envelope.goal_id, event)
+
+    def open_now(self) -> tuple[int, int]:
+        """(goals that have not ended, approvals that are waited for), of those this instance has in memory."""
+        states = [goal.state for goal in self._goals.values() if goal.state.began is not None]
+        return len(states), sum(len(waiting_for(state)) for state in states)
 
     async def _has_begun(self, goal_id: str) -> bool:
         goal = self._entry(goal_id)
@@ -237,6 +246,7 @@ class OrchestratorRole:
         if goal.state.began is None and not isinstance(event, Began):
             raise Postpone(Reason.HANDLER_FAILED, f"goal {goal_id} has not begun here yet")
         check(goal.state, event)
+        decided, had_ended = len(goal.state.gates), goal.state.completion is not None
         sends = self._decider.apply(goal.state, event)
         failpoint("event_decided")
         try:
@@ -253,6 +263,10 @@ class OrchestratorRole:
             if isinstance(error, Conflict):
                 raise Postpone(Reason.HANDLER_FAILED, "another orchestrator advanced the goal first") from error
             raise
+        self._shown.gates(goal.state.gates[decided:])
+        if goal.state.completion is not None and not had_ended and goal.state.began is not None:
+            began_ms, ended_ms = goal.state.began.at_ms, goal.state.ended_ms
+            self._shown.ended(goal_id, self._workspace, goal.state.completion, began_ms, ended_ms)
         return sends
 
     async def _send(self, sends: Sequence[Send], at_ms: int) -> None:

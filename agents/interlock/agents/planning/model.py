@@ -16,6 +16,8 @@ import msgspec
 
 from interlock.agents.planning.catalogue import Catalogue
 from interlock.agents.planning.model_settings import ModelPlanner
+from interlock.agents.telemetry.model_calls import answer_attributes, call_attributes
+from interlock.bus.telemetry.spans import span
 from interlock.envelope.payloads import Ground, Intake, PlanDraft, TaskSpec
 
 MAX_ANSWER_BYTES = 256 * 1024
@@ -32,9 +34,12 @@ async def draft_by_model(planner: ModelPlanner, intake: Intake, catalogue: Catal
     """The draft, or why there is none; never raises for what the server does."""
     body = msgspec.json.encode(request_of(planner, intake, catalogue))
     try:
-        with anyio.fail_after(planner.timeout_ms / 1000 + 1):
-            answer = await anyio.to_thread.run_sync(_post, planner, body, abandon_on_cancel=True)
-        tasks = tasks_of(answer)
+        with span(f"chat {planner.model}", call_attributes(planner), kind="client") as shown:
+            with anyio.fail_after(planner.timeout_ms / 1000 + 1):
+                answer = await anyio.to_thread.run_sync(_post, planner, body, abandon_on_cancel=True)
+            for name, value in answer_attributes(answer).items():
+                shown.set(name, value)
+            tasks = tasks_of(answer)
     except (OSError, ValueError, TimeoutError, msgspec.MsgspecError) as error:
         return [Ground(code="model_failed", message=f"the model gave no plan: {error}"[:500])]
     return PlanDraft(

@@ -6,11 +6,12 @@ Labels come from closed lists, or are bounded here: what is one too many counts 
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Sequence
 
 import anyio
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from interlock.agents.telemetry.telemetry import Refresh
 from interlock.bus.errors import BusError
@@ -49,6 +50,7 @@ class RoleMetrics:
     """Of one process. refreshers: what is asked when somebody looks, each for a second at most."""
 
     def __init__(self, agent: str, version: str) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, of which nobody has any use
         self.registry = CollectorRegistry()
         self.hops = HopMetrics(self.registry)
         self._refreshers: list[tuple[str, Refresh, Sequence[Gauge]]] = []
@@ -62,12 +64,15 @@ class RoleMetrics:
         )
 
     def on_scrape(self, part: str, refresh: Refresh, gauges: Sequence[Gauge] = ()) -> None:
-        """refresh sets the gauges; when it fails they are missing, which is not the same as zero."""
+        """refresh sets the gauges; when it fails they are no number, which is not the same as zero."""
         self._failed.labels(part)
         self._refreshers.append((part, refresh, gauges))
 
     def gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
+
+    def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
 
     async def refresh(self) -> None:
         async with anyio.create_task_group() as group:
@@ -82,7 +87,7 @@ class RoleMetrics:
             log.debug("%s could not be asked for: %s", part, error)
             self._failed.labels(part).inc()
             for gauge in gauges:
-                gauge.clear()
+                gauge.set(math.nan)
 
 
 class SkillMetrics:

@@ -10,7 +10,8 @@ from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Disposition, Handler, Hop, Middleware, Outcome
 from interlock.bus.ledger.balance import Request
 from interlock.bus.ledger.client import Ask, Lease, goal_scope
-from interlock.envelope.amounts import Amount
+from interlock.bus.telemetry.spans import span
+from interlock.envelope.amounts import Amount, usd_text
 from interlock.envelope.verdict import Reason
 
 Estimate = Callable[[Hop], Amount]
@@ -42,9 +43,13 @@ def budget_layer(ledger: Ask, charge: Charge) -> Middleware:
                 return await handle_next(hop)
             scope, key = goal_scope(hop.envelope.goal_id), hop.envelope.id
             expires_ms = hop.origin.deadline_ms + charge.grace_ms
-            answer = await ledger.ask(
-                Request(op="reserve", scope=scope, key=key, amount=amount, slack=amount, expires_ms=expires_ms)
-            )
+            request = Request(op="reserve", scope=scope, key=key, amount=amount, slack=amount, expires_ms=expires_ms)
+            with span("reserve") as shown:
+                answer = await ledger.ask(request)
+                shown.set("interlock.granted", answer.granted)
+                shown.set("interlock.cost_limit_usd", usd_text(amount.usd_micro))
+                if not answer.granted:
+                    shown.fail(answer.reason)
             if not answer.granted:
                 if answer.reason == "unavailable":
                     return Outcome(Disposition.RETRY, Reason.LEDGER_UNAVAILABLE, answer.detail)
@@ -53,7 +58,9 @@ def budget_layer(ledger: Ask, charge: Charge) -> Middleware:
             outcome = await handle_next(hop)
             failpoint("amount_due")
             if outcome.disposition is not Disposition.RETRY:
-                await ledger.ask(Request(op="settle", scope=scope, key=key, amount=outcome.spent))
+                with span("settle") as shown:
+                    shown.set("interlock.cost_usd", usd_text(outcome.spent.usd_micro))
+                    await ledger.ask(Request(op="settle", scope=scope, key=key, amount=outcome.spent))
             return outcome
 
         return handle

@@ -246,6 +246,11 @@ class LedgerWriter:
         ack = await self._transport.publish(subject, data, headers=headers, expected_sequence=sequence)
         return ack.sequence
 
+    def known(self, scope: str) -> Balance | None:
+        """The balance of a scope that was asked for lately."""
+        found = self._balances.get(scope)
+        return None if found is None else found[0]
+
     async def _expire_overdue(self, now_ms: int) -> None:
         overdue: dict[str, Balance] = {}
         for scope, (balance, _) in self._balances.items():

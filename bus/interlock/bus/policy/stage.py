@@ -20,6 +20,7 @@ from interlock.bus.policy.facts import (
 )
 from interlock.bus.policy.window import Window
 from interlock.bus.policy.worker import PASSING
+from interlock.bus.telemetry.spans import span
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason, Verdict
 
@@ -84,7 +85,9 @@ def policy_layer(judge: Judge, source: HopFactsSource) -> Middleware:
     def middleware(handle_next: Handler) -> Handler:
         async def handle(hop: Hop) -> Outcome:
             try:
-                hop.policy = verdict = await judge.judge(source.of(hop))
+                with span("policy") as shown:
+                    hop.policy = verdict = await judge.judge(source.of(hop))
+                    shown.set("interlock.decision", verdict.decision)
             except Exception as error:
                 detail = f"policy: {type(error).__name__}: {error}"[:300]
                 return Outcome(CONSEQUENCE[Reason.GATE_FAILED], Reason.GATE_FAILED, detail)

@@ -5,6 +5,7 @@ HTTP/1.1, GET and HEAD, one request a connection, everything bounded: no client 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from msgspec import Struct
 
 from interlock.bus.tasks import background
 
+log = logging.getLogger("interlock.telemetry")
 MAX_REQUEST_BYTES = 8_192
 TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 32
@@ -80,10 +82,19 @@ async def _answer(pages: Pages, stream: SocketStream) -> None:
     page = Page(400, b"no HTTP request\n")
     if method in ("GET", "HEAD"):
         answer = pages.get(path)
-        page = Page(404, b"there is /metrics, /health and /ready\n") if answer is None else await answer(accept)
+        page = Page(404, b"there is /metrics, /health and /ready\n") if answer is None else await _page(answer, accept)
     elif method:
         page = Page(405, b"only GET\n")
     await _send(stream, page, with_body=method != "HEAD")
+
+
+async def _page(answer: Callable[[str], Awaitable[Page]], accept: str) -> Page:
+    """Whatever is wrong with what is shown, the process goes on."""
+    try:
+        return await answer(accept)
+    except Exception:
+        log.exception("a page could not be made")
+        return Page(500, b"this page could not be made; the log says why\n")
 
 
 def parse(request: bytes) -> tuple[str, str, str]:

@@ -38,6 +38,7 @@ class EndpointStats(Struct, frozen=True, kw_only=True):
     last_error: str = ""
     processing_time: int = 0
     average_processing_time: int = 0
+    data: Mapping[str, str] = field(default_factory=dict)  # optional by ADR-32; nats-py's client insists on it
 
 
 class Service(Struct, frozen=True, kw_only=True):
