@@ -72,14 +72,19 @@ async def submitted(running: House, data: bytes) -> str:
 
 
 async def trace(receiver: Receiver, goal_id: str) -> list[Received]:
-    """All spans of a goal, once its root and the last hop's are there."""
+    """All spans of a goal, once every hop that was sent was processed, and every span's parent is there."""
     wanted = trace_of(goal_id)
 
     def complete(spans: list[Received]) -> bool:
         ours = [span for span in spans if span.trace_id == wanted]
         sent = {span.span_id for span in ours if span.kind == "producer" and "human" not in span.name}
         processed = {span.parent_id for span in ours if span.kind == "consumer"}
-        return any(span.name == "goal" for span in ours) and sent <= processed
+        ids = {span.span_id for span in ours} | {""}
+        return (
+            sent <= processed
+            and {"goal", "take in goal"} <= {span.name for span in ours}
+            and all(span.parent_id in ids for span in ours)
+        )
 
     spans = await anyio.to_thread.run_sync(receiver.until, complete)
     return [span for span in spans if span.trace_id == wanted]

@@ -98,11 +98,26 @@ def up(
 
 
 @app.command
-def agent(role: str, *, dir: Dir = None, nats: Nats = "") -> int:
+def agents(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """Who runs in this workspace, what each has handled, and where its metrics are. Exit 1 if nobody answers."""
+    from interlock.agents.cli.fleet import list_agents
+
+    return anyio.run(list_agents, Session(dir, nats, json))
+
+
+@app.command
+def agent(
+    role: str,
+    *,
+    dir: Dir = None,
+    nats: Nats = "",
+    metrics_port: Annotated[int | None, Parameter(help="Instead of telemetry.metrics_port.")] = None,
+) -> int:
     """One role in the foreground: what a pod runs."""
     from interlock.agents.cli.agent import run_agent
 
-    return run_agent([role, *(["--dir", str(dir)] if dir else []), *(["--nats", nats] if nats else [])])
+    given = (("--dir", dir), ("--nats", nats or None), ("--metrics-port", metrics_port))
+    return run_agent([role, *(word for name, value in given if value is not None for word in (name, str(value)))])
 
 
 @app.command
