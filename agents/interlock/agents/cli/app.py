@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from interlock.agents.cli.approval_verbs import approvals, approve, reject
 from interlock.agents.cli.audit_verbs import audit
+from interlock.agents.cli.console_verbs import console
 from interlock.agents.cli.dead_verbs import dead
 from interlock.agents.cli.governance_verbs import budget, deviations
 from interlock.agents.cli.parameters import Dir, Json, Nats, Out
@@ -33,6 +34,7 @@ app.command(deviations)
 policy = App(name="policy", help="Policies: the Rego that judges every hop.")
 app.command(policy)
 app.command(dead)
+app.command(console)
 
 for verb in (approvals, approve, reject, budget, replay):
     app.command(verb)
@@ -90,11 +92,12 @@ def up(
     dir: Dir = None,
     nats: Nats = "",
     cluster: Annotated[int, Parameter(help="3: so many nats-servers on this machine, for development.")] = 0,
+    console: Annotated[bool, Parameter(negative="", help="Serve the web console too.")] = False,
 ) -> int:
     """Start the roles as supervised processes and stay until interrupted."""
     from interlock.agents.cli.run import stay_up
 
-    return anyio.run(stay_up, Session(dir, nats, False), cluster)
+    return anyio.run(stay_up, Session(dir, nats, False), cluster, console)
 
 
 @app.command

@@ -92,7 +92,7 @@ async def decide_approval(session: Session, name: str, *, allows: bool, reason: 
         if not session.json:
             session.say("\n".join(shown_lines(asked)))
         await signer.decide(transport, status, asked, allows=allows, reason=reason)
-        counted = await _counted(transport, session.workspace, status, agent)
+        counted = await counted_by(transport, session.workspace, status, agent)
     if counted is None:
         session.say(f"signed; no orchestrator has counted it within {COUNTED_S:.0f} s", msgspec.to_builtins(status))
         return 0
@@ -165,7 +165,7 @@ async def _ask(asked: Asked, out: TextIO) -> tuple[bool, str]:
     return allows, "approved at the terminal" if allows else "not approved at the terminal"
 
 
-async def _counted(transport: Transport, workspace: str, asked: ApprovalStatus, agent: str) -> ApprovalStatus | None:
+async def counted_by(transport: Transport, workspace: str, asked: ApprovalStatus, agent: str) -> ApprovalStatus | None:
     """The approval once this human's decision counts or it has ended; None if that does not come in time."""
     with anyio.move_on_after(COUNTED_S):
         while True:

@@ -29,6 +29,13 @@ class _Trusted(Struct, frozen=True):
     trust: Trust
 
 
+class Settled(Struct, frozen=True):
+    """resumed: the scope that its resolution resumed, empty for none."""
+
+    id: str
+    resumed: str
+
+
 async def list_deviations(session: Session, every: bool) -> int:
     """Open ones, oldest first; every: closed ones too."""
     trust, identity = load_trust(session.layout), Identity("human", load_key(session.layout, "human"))
@@ -48,37 +55,49 @@ async def list_deviations(session: Session, every: bool) -> int:
 
 async def resolve(session: Session, name: str, why: str, by: str) -> int:
     """Says so in AUDIT, signed, and resumes what the deviation halted. Exit 2 if it is not open or `by` is no human."""
+    _signer(session, why, by)
+    async with session.connected(offline=True) as transport:
+        settled = await settle(session, transport, name, why, by)
+    also = f"; resumed {settled.resumed}" if settled.resumed else ""
+    session.say(f"resolved {settled.id}{also}", {"id": settled.id, "resumed": settled.resumed})
+    return 0
+
+
+async def settle(session: Session, transport: Transport, name: str, why: str, by: str) -> Settled:
+    """A human's signed word that a deviation is mended. Raises UserError, BusError."""
+    trust, identity = _signer(session, why, by)
+    workspace = session.workspace
+    state = await deviations_of(transport, workspace, trust, identity)
+    found = [one for one in state.values() if one.is_open and one.id.startswith(name)]
+    if len(found) != 1:
+        told = f"{len(found)} open deviations begin with {visible(name)[:64]!r}"
+        raise UserError("unknown_deviation", told, "`interlock deviations` lists what is open", 2)
+    one = found[0]
+    data = sign_statement(
+        identity.key,
+        workspace=workspace,
+        verb="resolve",
+        subject=one.id,
+        why=why,
+        by=by,
+        at_ms=transport.clock.now_ms(),
+    )
+    await transport.publish(statement_subject(workspace), data)
+    others = {other.halts for other in state.values() if other.is_open and other.id != one.id}
+    halted = {order.scope for order in (await halts_of(transport, workspace, trust)).in_force}
+    resumed = one.halts if one.halts in halted and one.halts not in others else ""
+    if resumed:
+        await give_order(transport, workspace, identity, "resume", resumed, f"deviation {one.id} is resolved")
+    return Settled(one.id, resumed)
+
+
+def _signer(session: Session, why: str, by: str) -> tuple[Trust, Identity]:
+    """Raises UserError for who may not, and for what needs a reason."""
     if not is_agent_id(by) or role_of(by) != "human":
         raise UserError("not_allowed", f"{visible(by)[:80]} is no human", "Give --as human, or human.NAME", 2)
     if not why.strip():
         raise UserError("bad_usage", "a resolution needs a reason", "Give --why TEXT", 2)
-    trust, identity = load_trust(session.layout), Identity(by, load_key(session.layout, by))
-    workspace = session.workspace
-    async with session.connected(offline=True) as transport:
-        state = await deviations_of(transport, workspace, trust, identity)
-        found = [one for one in state.values() if one.is_open and one.id.startswith(name)]
-        if len(found) != 1:
-            told = f"{len(found)} open deviations begin with {visible(name)[:64]!r}"
-            raise UserError("unknown_deviation", told, "`interlock deviations` lists what is open", 2)
-        one = found[0]
-        data = sign_statement(
-            identity.key,
-            workspace=workspace,
-            verb="resolve",
-            subject=one.id,
-            why=why,
-            by=by,
-            at_ms=transport.clock.now_ms(),
-        )
-        await transport.publish(statement_subject(workspace), data)
-        others = {other.halts for other in state.values() if other.is_open and other.id != one.id}
-        halted = {order.scope for order in (await halts_of(transport, workspace, trust)).in_force}
-        resumed = one.halts if one.halts in halted and one.halts not in others else ""
-        if resumed:
-            await give_order(transport, workspace, identity, "resume", resumed, f"deviation {one.id} is resolved")
-    also = f"; resumed {resumed}" if resumed else ""
-    session.say(f"resolved {one.id}{also}", {"id": one.id, "resumed": resumed})
-    return 0
+    return load_trust(session.layout), Identity(by, load_key(session.layout, by))
 
 
 async def report_determinism(session: Session, transport: Transport, goal_id: str, per_mille: int) -> None:

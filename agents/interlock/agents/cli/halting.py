@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import Struct
+
 from interlock.agents.cli.session import Session, find_goal
 from interlock.agents.errors import UserError
 from interlock.agents.trace.render import visible
@@ -14,10 +16,50 @@ from interlock.bus.errors import Unavailable
 from interlock.bus.sender import Identity
 from interlock.bus.transport import Transport
 from interlock.envelope.ids import is_agent_id, is_uuid7
+from interlock.envelope.trust import Trust
+
+
+class Given(Struct, frozen=True):
+    """order: as it was stored; others: the halts still in force."""
+
+    order: ControlOrder
+    others: list[ControlOrder]
 
 
 async def give(session: Session, verb: Verb, scope: str, why: str, by: str) -> int:
     """Exit 0 once the order is stored; actors that cannot hear of it stop when their control lease runs out."""
+    _check(session, verb, scope, by)
+    async with session.connected(offline=True) as transport:
+        given = await order(session, transport, verb, scope, why, by)
+    lease_ms = session.settings.control.lease_ms
+    done = "halted" if verb == "halt" else "resumed"
+    session.say(
+        f"{done} {visible(given.order.scope)}; in force everywhere within {lease_ms} ms",
+        told(given.order) | {"withinMs": lease_ms},
+    )
+    for other in given.others if verb == "resume" and not session.json else ():
+        session.say(f"still {line(other)}")
+    return 0
+
+
+async def order(session: Session, transport: Transport, verb: Verb, scope: str, why: str, by: str) -> Given:
+    """Signs with the key of `by`, stores and announces. Raises UserError, BusError."""
+    trust, identity = _check(session, verb, scope, by)
+    scope = await _whole(session, transport, scope)
+    halts = await halts_of(transport, session.workspace, trust)
+    if verb == "resume" and scope not in {order.scope for order in halts.in_force}:
+        raise UserError("not_halted", f"{scope} is not halted", "`interlock halts` lists what is", 2)
+    try:
+        given = await give_order(transport, session.workspace, identity, verb, scope, why)
+    except Unavailable as error:
+        detail = f"announced, but not stored: {error}"
+        raise UserError("not_stored", detail, "Repeat it when the broker is back; actors without it halt") from error
+    halts.take(given, stored=True)
+    return Given(given, halts.in_force)
+
+
+def _check(session: Session, verb: Verb, scope: str, by: str) -> tuple[Trust, Identity]:
+    """Raises UserError where every receiver would refuse the order."""
     if not is_agent_id(by):
         raise UserError("bad_usage", f"{by[:80]!r} is no agent", "Give human, or human.NAME", 2)
     trust = load_trust(session.layout)
@@ -25,27 +67,7 @@ async def give(session: Session, verb: Verb, scope: str, why: str, by: str) -> i
     enrolled = trust.find(identity.key.key_id)
     if enrolled is None or not may_give(verb, scope, by, enrolled.capabilities):
         raise UserError("not_allowed", f"{by} may not {verb} {visible(scope)[:80]}", "Resuming needs a human's key", 2)
-    async with session.connected(offline=True) as transport:
-        scope = await _whole(session, transport, scope)
-        halts = await halts_of(transport, session.workspace, trust)
-        if verb == "resume" and scope not in {order.scope for order in halts.in_force}:
-            raise UserError("not_halted", f"{scope} is not halted", "`interlock halts` lists what is", 2)
-        try:
-            order = await give_order(transport, session.workspace, identity, verb, scope, why)
-        except Unavailable as error:
-            detail = f"announced, but not stored: {error}"
-            raise UserError(
-                "not_stored", detail, "Repeat it when the broker is back; actors without it halt"
-            ) from error
-        halts.take(order, stored=True)
-    lease_ms = session.settings.control.lease_ms
-    done = "halted" if verb == "halt" else "resumed"
-    session.say(
-        f"{done} {visible(scope)}; in force everywhere within {lease_ms} ms", told(order) | {"withinMs": lease_ms}
-    )
-    for other in halts.in_force if verb == "resume" and not session.json else ():
-        session.say(f"still {line(other)}")
-    return 0
+    return trust, identity
 
 
 async def list_halts(session: Session) -> int:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
-
-import anyio
 
 from interlock.agents.cli.approving import Approve, answer_on_the_way
 from interlock.agents.cli.goal_file import load_goal
@@ -47,18 +46,19 @@ async def run_goal(
     return exit_code(status)
 
 
-async def stay_up(session: Session, cluster: int) -> int:
-    """Until SIGINT or SIGTERM. cluster: how many servers, 0 for a single one without replicas. Raises UserError."""
+async def stay_up(session: Session, cluster: int, console: bool = False) -> int:
+    """Until SIGINT or SIGTERM. cluster: how many servers, 0 for a single one without replicas; console: with the web
+    console. Raises UserError.
+    """
     if cluster and (cluster not in SIZES or session.nats):
         detail = "--cluster starts servers, --nats names those that run" if session.nats else f"--cluster {cluster}"
         raise UserError("bad_usage", detail, "interlock up --cluster 3, or interlock up --nats URL", 2)
     async with house(session.layout, session.settings, nats=session.nats, cluster=cluster) as place:
         session.say(f"Interlock is up: {place.url}, workspace {session.workspace}. Ctrl-C stops it.")
-        async with anyio.create_task_group() as group:
-            group.start_soon(until_signalled_then, group.cancel_scope)
+        async with AsyncExitStack() as stack:
+            if console:
+                from interlock.agents.cli.consoling import consoling
+
+                await stack.enter_async_context(consoling(session, place.transport, None, "human"))
+            await until_signalled()
     return 0
-
-
-async def until_signalled_then(scope: anyio.CancelScope) -> None:
-    await until_signalled()
-    scope.cancel()

@@ -37,20 +37,32 @@ def tree_of(messages: Sequence[Message], trust: Trust, limits: Limits | None = N
     what a stranger claims to be the cause of is not believed.
     """
     hops = audit_hops(messages, trust, limits).hops
-    began = hops[0].stored_ms if hops else 0
     branches: dict[str, Branch] = {}
-    stored: dict[str, int] = {}
     roots: list[Branch] = []
-    for number, hop in enumerate(hops, 1):
+    for hop, branch in zip(hops, branches_of(hops), strict=True):
         envelope = hop.envelope
-        parent_id = envelope.parent_id if envelope is not None and envelope.parent_id is not UNSET else ""
-        branch = _branch(number, hop, began, stored.get(parent_id, hop.stored_ms))
-        above = branches.get(parent_id) if hop.authentic else None
+        above = branches.get(_parent_of(hop)) if hop.authentic else None
         (above.children if above is not None else roots).append(branch)
         if envelope is not None and hop.authentic:
             branches.setdefault(envelope.id, branch)
-            stored.setdefault(envelope.id, hop.stored_ms)
     return roots
+
+
+def branches_of(hops: Sequence[Hop]) -> list[Branch]:
+    """Every hop by itself, in stream order, without what it caused."""
+    began = hops[0].stored_ms if hops else 0
+    stored: dict[str, int] = {}
+    branches = []
+    for number, hop in enumerate(hops, 1):
+        branches.append(_branch(number, hop, began, stored.get(_parent_of(hop), hop.stored_ms)))
+        if hop.envelope is not None and hop.authentic:
+            stored.setdefault(hop.envelope.id, hop.stored_ms)
+    return branches
+
+
+def _parent_of(hop: Hop) -> str:
+    envelope = hop.envelope
+    return envelope.parent_id if envelope is not None and envelope.parent_id is not UNSET else ""
 
 
 def _branch(number: int, hop: Hop, began: int, parent_ms: int) -> Branch:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from interlock.agents.console.settings import ConsoleSettings
 from interlock.agents.errors import UserError
 from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.agents.workspace.files import read_file
@@ -157,6 +158,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     control: Control = field(default_factory=Control)
     approvals: Approvals = field(default_factory=Approvals)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     model: ModelPlanner | None = None
 
 

@@ -1,0 +1,117 @@
+"""The plan graph laid out for a drawing: columns by what a task waits for, straight lines, no overlaps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from interlock.agents.console.plan_view import NodeView
+
+MOST_NODES = 120
+WIDTH, HEIGHT = 176, 46
+GAP_X, GAP_Y = 44, 14
+PAD = 8
+LETTERS = 21
+
+
+class Box(Struct, frozen=True):
+    """A node at its place, in pixels of the drawing; name and skill cut to what fits."""
+
+    node: NodeView
+    x: int
+    y: int
+    name: str
+    skill: str
+
+
+class Line(Struct, frozen=True):
+    """From the right of one box to the left of another, as the path of an SVG."""
+
+    path: str
+    standing: str
+
+
+class Drawing(Struct, frozen=True):
+    """hidden: how many nodes there was no room for."""
+
+    width: int
+    height: int
+    boxes: list[Box]
+    lines: list[Line]
+    hidden: int
+
+
+def drawing(nodes: Sequence[NodeView]) -> Drawing:
+    """Of acyclic nodes, at most MOST_NODES of them. A line that other lines imply is left out."""
+    shown = list(nodes[:MOST_NODES])
+    columns = _columns(shown)
+    rows: dict[int, list[NodeView]] = {}
+    for node in shown:
+        rows.setdefault(columns[node.id], []).append(node)
+    tallest = max((len(column) for column in rows.values()), default=0)
+    boxes: dict[str, Box] = {}
+    for column, members in sorted(rows.items()):
+        members.sort(key=lambda node: _middle(node, boxes))
+        top = PAD + (tallest - len(members)) * (HEIGHT + GAP_Y) // 2
+        for row, node in enumerate(members):
+            x, y = PAD + column * (WIDTH + GAP_X), top + row * (HEIGHT + GAP_Y)
+            boxes[node.id] = Box(node, x, y, _cut(node.id), _cut(node.skill))
+    lines = [
+        Line(_path(boxes[before], boxes[node.id]), boxes[before].node.standing)
+        for node in shown
+        for before in _needed(node, boxes)
+    ]
+    width = 2 * PAD + len(rows) * (WIDTH + GAP_X) - GAP_X if rows else 0
+    return Drawing(
+        width, 2 * PAD + tallest * (HEIGHT + GAP_Y) - GAP_Y, list(boxes.values()), lines, len(nodes) - len(shown)
+    )
+
+
+def _columns(nodes: Sequence[NodeView]) -> dict[str, int]:
+    """The longest way to each node, by rounds: there are no more of them than nodes, whatever the graph."""
+    columns = {node.id: 0 for node in nodes}
+    for _ in nodes:
+        moved = False
+        for node in nodes:
+            least = max((columns[before] + 1 for before in node.after if before in columns), default=0)
+            if least > columns[node.id] and least < len(nodes):
+                columns[node.id], moved = least, True
+        if not moved:
+            break
+    return columns
+
+
+def _needed(node: NodeView, boxes: dict[str, Box]) -> list[str]:
+    """Predecessors that no other predecessor waits for."""
+    direct = [name for name in node.after if name in boxes]
+    implied = {before for name in direct for before in _all_before(name, boxes)}
+    return [name for name in direct if name not in implied]
+
+
+def _all_before(name: str, boxes: dict[str, Box]) -> set[str]:
+    found: set[str] = set()
+    queue = [name]
+    while queue:
+        for before in boxes[queue.pop()].node.after:
+            if before in boxes and before not in found:
+                found.add(before)
+                queue.append(before)
+    return found
+
+
+def _middle(node: NodeView, boxes: dict[str, Box]) -> float:
+    """How high those stand that it waits for, so that lines cross less."""
+    heights = [boxes[before].y for before in node.after if before in boxes]
+    return sum(heights) / len(heights) if heights else 0.0
+
+
+def _path(start: Box, end: Box) -> str:
+    x1, y1 = start.x + WIDTH, start.y + HEIGHT // 2
+    x2, y2 = end.x, end.y + HEIGHT // 2
+    bend = max(GAP_X // 2, (x2 - x1) // 2)
+    return f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
