@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
-from interlock.bus.jetstream.hop_client import HopClient, header_block, plain_headers
+from interlock.bus.jetstream.hop_client import HopClient, header_block, plain_headers, status_headers
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server.embedded import EmbeddedServer
 
@@ -32,6 +32,25 @@ def test_headers_are_read_as_nats_py_reads_them_or_left_to_it(lines: list[tuple[
 )
 def test_a_status_is_left_to_nats_py(block: bytes) -> None:
     assert plain_headers(block) is None
+
+
+WORDS = st.sampled_from(["", " ", " EOB", " No Messages", " Idle Heartbeat", " a  b", "  x ", " é", "\r\nwords"])
+
+
+@given(st.sampled_from(["404", "100", "4x4", "40", "2040"]), WORDS, RAW)
+def test_a_status_is_read_as_nats_py_reads_it_or_left_to_it(number: str, words: str, lines: list[Any]) -> None:
+    body = "".join(name + colon + value + "\r\n" for name, colon, value in lines)
+    block = f"NATS/1.0 {number}{words}\r\n{body}\r\n".encode()
+    found = status_headers(block)
+    assert found is None or found == anyio.run(Client()._process_headers, block)
+
+
+def test_the_statuses_of_a_read_are_read_by_the_short_way() -> None:
+    block = b"NATS/1.0 204 EOB\r\nNats-Num-Pending: 0\r\nNats-Last-Sequence: 7\r\n\r\n"
+    expected = {"Status": "204", "Description": "EOB", "Nats-Num-Pending": "0", "Nats-Last-Sequence": "7"}
+    assert status_headers(block) == expected
+    assert status_headers(b"NATS/1.0 404\r\n\r\n") == {"Status": "404"}
+    assert status_headers(b"NATS/1.0\r\nA: b\r\n\r\n") is None
 
 
 def test_what_we_write_is_read_by_the_short_way() -> None:

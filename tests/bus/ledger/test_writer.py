@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,11 +16,11 @@ from interlock.bus.clock import SystemClock
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.ledger.balance import Answer, Balance, Request
 from interlock.bus.ledger.client import Lease, LedgerClient, day_scope, goal_scope, open_goal
-from interlock.bus.ledger.writer import LedgerWriter, request_subject
+from interlock.bus.ledger.writer import MAX_BATCH, LedgerWriter, request_subject
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import LEDGER, Declarations
-from interlock.bus.transport import Transport
+from interlock.bus.transport import Message, Transport
 from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.ids import new_id
 
@@ -157,6 +158,9 @@ async def test_a_day_that_is_spent_opens_no_goal(transport: Transport, workspace
         b"",
         b"{",
         b"[]",
+        b"[[]]",
+        b'[{"op":"balance","scope":"goal.a"},{"op":"steal","scope":"goal.a"}]',
+        msgspec.json.encode([Request(op="balance", scope="goal.a")] * (MAX_BATCH + 1)),
         b"\xff",
         b'{"op":"steal","scope":"goal.a"}',
         msgspec.json.encode(Request(op="reserve", scope="goal.>")),
@@ -170,6 +174,51 @@ async def test_bad_requests_are_answered(transport: Transport, workspace: str, d
             answer = await transport.request(request_subject(workspace), data, timeout_ms=2_000)
             told = msgspec.json.decode(answer.data, type=Answer)
             assert (told.granted, told.reason in ("malformed", "unknown_scope")) == (False, True)
+
+
+async def test_what_is_asked_at_once_is_asked_together(transport: Transport, workspace: str) -> None:
+    """In order, each with its own answer, whoever gave up waiting meanwhile."""
+    goal_id, heard = new_id(clock_ms()), []
+
+    async def hear(message: Message) -> None:
+        heard.append(message)
+
+    writer, client = LedgerWriter(transport, workspace, DAY), LedgerClient(transport, workspace)
+    listening = transport.subscribe(request_subject(workspace), hear)
+    async with writer.running(), listening:
+        await open_goal(writer, goal_id, Amount(actions=25), now_ms=clock_ms(), expires_ms=clock_ms() + 10**6)
+        scope, expires_ms = goal_scope(goal_id), clock_ms() + 10**6
+        asked = [
+            asyncio.create_task(
+                client.ask(
+                    Request(
+                        op="reserve", scope=scope, key=f"k{number}", amount=Amount(actions=1), expires_ms=expires_ms
+                    )
+                )
+            )
+            for number in range(40)
+        ]
+        await asyncio.sleep(0)
+        asked[3].cancel()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(answers.pop(3), asyncio.CancelledError)
+        granted = [answer.granted for answer in answers if isinstance(answer, Answer)]
+        assert granted == [True] * 24 + [False] * 15, "the one given up was asked for, too"
+        assert len(heard) <= 3
+        balance: Any = await stored(transport, workspace, scope)
+        assert balance.left.actions == 0
+        assert (await client.ask(Request(op="balance", scope=scope))).granted, "and the next one is asked again"
+        assert (await client.ask(Request(op="open", scope="goal.x", parent="day.2026-01-01"))).granted
+
+
+async def test_a_message_that_is_refused_refuses_all_of_it(transport: Transport, workspace: str) -> None:
+    asked = frozenset({"balance", "reserve"})
+    async with LedgerWriter(transport, workspace, DAY, asked=asked).running():
+        client = LedgerClient(transport, workspace)
+        requests = [Request(op="balance", scope="goal.a"), Request(op="end", scope="goal.a")]
+        first, *answers = await asyncio.gather(*(client.ask(request) for request in [*requests, *requests]))
+        assert {answer.reason for answer in (first, *answers)} <= {"malformed", "unknown_scope"}
+        assert "end is not asked" in answers[0].detail
 
 
 async def test_nobody_there_means_no(transport: Transport, workspace: str) -> None:

@@ -22,6 +22,8 @@ OnRaw = Callable[[Msg], None]
 
 _HEAD = b"NATS/1.0\r\n"
 _PLAIN_BLOCK = re.compile(rb"NATS/1\.0\r\n(?:[!-9;-~]+: [!-~]+\r\n)+\r\n")
+# What the broker says by itself: a number, some words, and perhaps headers of the plain form.
+_STATUS_BLOCK = re.compile(rb"NATS/1\.0 (\d{3})(?: ([ -~]*))?\r\n((?:[!-9;-~]+: [!-~]+\r\n)*)\r\n")
 _SAFE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # A value that nats-py would neither trim nor clean: everything else goes its way.
 _SAFE_VALUE = re.compile(r"[!-~]+")
@@ -61,7 +63,7 @@ class HopClient(Client):
         self.stats["in_bytes"] += len(data)
         found = None
         if headers:
-            found = plain_headers(headers) or await self._process_headers(headers)
+            found = plain_headers(headers) or status_headers(headers) or await self._process_headers(headers)
         on_raw(Msg(self, subject.decode(), reply.decode(), data, found, _sid=sid))
 
     async def _send_publish(
@@ -90,6 +92,19 @@ def plain_headers(block: bytes) -> dict[str, str] | None:
         return None
     lines = block[len(_HEAD) : -4].decode().split("\r\n")
     return dict(line.split(": ", 1) for line in lines)  # two each: the pattern says so
+
+
+def status_headers(block: bytes) -> dict[str, str] | None:
+    """As nats-py puts a status into headers; None for what is no status, or not in that form."""
+    found = _STATUS_BLOCK.fullmatch(block)
+    if found is None:
+        return None
+    number, words, rest = found.groups()
+    headers = {"Status": number.decode()}
+    if words:
+        headers["Description"] = words.decode()
+    lines = rest[:-2].decode().split("\r\n") if rest else ()
+    return headers | dict(line.split(": ", 1) for line in lines)
 
 
 def header_block(headers: dict[str, Any]) -> bytes | None:

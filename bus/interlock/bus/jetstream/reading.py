@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,6 +20,7 @@ from msgspec import Struct
 from interlock.bus.errors import NoMessage, NoStream, Refused, Unavailable
 from interlock.bus.jetstream.broker_errors import ApiError
 from interlock.bus.jetstream.connection import Connection
+from interlock.bus.jetstream.wake import waking
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import time_ms, timestamp
 
@@ -37,8 +38,10 @@ _LOST_PAUSE_S = 0.25
 NO_RESPONDERS = "503"
 # A follower looks by itself so often, should a wake-up have been lost with the connection.
 FOLLOW_POLL_S = 2.0
-# A plain message is heard before it is stored: how long, and how often, what it announced is looked for.
-_NOT_YET_STORED_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.05, 0.2)
+# One question costs as much as several messages: those that follow each other closely are asked for together.
+_LINGER_S = 0.004
+# A plain message is heard before it is stored: how long between two looks for what it announced.
+_NOT_YET_STORED_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.05)
 
 
 class _Lost(Exception):
@@ -113,52 +116,38 @@ async def read(
             async for message in messages:
                 yield message
         return
-    await reader.has_more()  # asked before anybody listens: a stream that is not there has no other listeners either
-    async with _woken(transport, subjects) as wake:
+    await reader.ask()  # before anybody listens: a stream that is not there has no other listeners either
+    async with waking(transport, tuple(subjects)) as wake:
+        tries = 0
         while True:
-            wake.clear()
-            found = False
+            wake.event.clear()
             try:
                 async with aclosing(reader.stored()) as messages:
                     async for message in messages:
-                        found = True
+                        tries = 0
+                        wake.read(message)
                         yield message
             except (Unavailable, NoStream):
                 if not reader.began:
                     raise
                 await anyio.sleep(_LOST_PAUSE_S)
                 continue
-            if not found:
-                await _wait(reader, wake)
+            if wake.is_owed:
+                await anyio.sleep(_NOT_YET_STORED_S[min(tries, len(_NOT_YET_STORED_S) - 1)])
+                tries += 1
+            else:
+                tries = 0
+                await _wait(wake.event)
 
 
-async def _wait(reader: _Reader, wake: asyncio.Event) -> None:
-    """Until something is there to be read, or the time to look has come."""
+async def _wait(event: asyncio.Event) -> None:
+    """Until something was heard, and what comes close behind it; or the time to look has come."""
     try:
         async with asyncio.timeout(FOLLOW_POLL_S):
-            await wake.wait()
+            await event.wait()
     except TimeoutError:
         return
-    for pause_s in _NOT_YET_STORED_S:
-        if await reader.has_more():
-            return
-        await anyio.sleep(pause_s)
-
-
-@asynccontextmanager
-async def _woken(transport: Connection, subjects: Sequence[str]) -> AsyncIterator[asyncio.Event]:
-    """An event that is set by every plain message on the subjects, and by a new connection."""
-    wake = asyncio.Event()
-
-    async def on_message(_: Message) -> None:
-        wake.set()
-
-    async with AsyncExitStack() as stack:
-        for subject in subjects:
-            await stack.enter_async_context(transport.subscribe(subject, on_message))
-        transport.followers.add(wake)
-        stack.callback(transport.followers.discard, wake)
-        yield wake
+    await anyio.sleep(_LINGER_S)
 
 
 class _Reader:
@@ -195,17 +184,15 @@ class _Reader:
             self._next, self._from_ms = sequence + 1, None
             yield found[sequence]
 
-    async def has_more(self) -> bool:
+    async def ask(self) -> None:
+        """Whether the stream answers. Raises NoStream and Unavailable."""
         for subject in self._subjects:
             try:
                 async with aclosing(self._batch(subject, self._next, self._from_ms, 1)) as answers:
                     async for _ in answers:
-                        return True
+                        break
             except _Lost as error:
-                if not self.began:
-                    raise Unavailable(f"the broker did not answer a read of {self._stream} in time") from error
-                return False
-        return False
+                raise Unavailable(f"the broker did not answer a read of {self._stream} in time") from error
 
     async def _of(self, subject: str) -> AsyncGenerator[Message, None]:
         position, from_ms = self._next, self._from_ms

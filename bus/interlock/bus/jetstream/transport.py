@@ -54,7 +54,6 @@ LOGIN_TRIES = 3  # a server that reads its users anew puts out whoever is in the
 NO_USER = "Its key must be a user of the server: see `interlock keys list`"
 T = TypeVar("T")
 NO_RESPONDER_PAUSE_S = 0.05
-UNBOUNDED: dict[str, Any] = {"pending_msgs_limit": 0, "pending_bytes_limit": 0}
 
 
 class JetStreamTransport:
@@ -134,7 +133,7 @@ class JetStreamTransport:
                 group.start_soon(transport._until_closed, name)
                 try:
                     await client.subscribe_raw(f"{transport._prefix}.ack.*", transport._on_ack)
-                    await client.subscribe(f"{transport._prefix}.read.*", cb=transport._on_read, **UNBOUNDED)
+                    await client.subscribe_raw(f"{transport._prefix}.read.*", transport._on_read)
                 except nats.errors.Error as error:
                     raise Unavailable(f"the NATS server at {url} closed the connection") from error
                 group.start_soon(transport._sweep)
@@ -306,7 +305,7 @@ class JetStreamTransport:
         finally:
             del self._reads[token]
 
-    async def _on_read(self, message: Msg) -> None:
+    def _on_read(self, message: Msg) -> None:
         queue = self._reads.get(message.subject.rpartition(".")[2])
         if queue is not None:
             queue.put_nowait(message)

@@ -18,7 +18,9 @@ from interlock.bus.tasks import background
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import ZERO, Amount, timestamp
 
-_answers = msgspec.json.Decoder(Answer)
+# A request has 250 bytes or so, and its answer fewer.
+MAX_TOGETHER = 256
+_answers = msgspec.json.Decoder(Answer | list[Answer])
 
 
 class Ask(Protocol):
@@ -28,24 +30,54 @@ class Ask(Protocol):
 
 
 class LedgerClient:
-    """timeout_ms: how long one try waits; tries: how often it is asked before the answer is `unavailable`."""
+    """timeout_ms: how long one try waits; tries: how often it is asked before the answer is `unavailable`. What is asked
+    while an answer is waited for is asked together when it has come: under load a request costs no round trip of its own.
+    """
 
     def __init__(self, transport: Transport, workspace: str, *, timeout_ms: int = 2_000, tries: int = 2) -> None:
         self._transport = transport
         self._subject = request_subject(workspace)
         self._timeout_ms = timeout_ms
         self._tries = tries
+        self._waiting: list[tuple[Request, asyncio.Future[Answer]]] = []
+        self._asking: asyncio.Task[None] | None = None
 
     async def ask(self, request: Request) -> Answer:
-        data = msgspec.json.encode(request)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, future))
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_all())
+        return await future
+
+    async def _ask_all(self) -> None:
+        """Lives as long as somebody waits; whoever is cancelled meanwhile is asked for all the same."""
+        together: list[tuple[Request, asyncio.Future[Answer]]] = []
+        try:
+            while self._waiting:
+                together, self._waiting = self._waiting[:MAX_TOGETHER], self._waiting[MAX_TOGETHER:]
+                answers = await self._answers([request for request, _ in together])
+                for (_, future), answer in zip(together, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)
+        finally:
+            left, self._waiting, self._asking = [*together, *self._waiting], [], None
+            for _, future in left:
+                future.cancel()  # those who have no answer by now
+
+    async def _answers(self, requests: list[Request]) -> list[Answer]:
+        data = msgspec.json.encode(requests)
         failure = ""
         for _ in range(self._tries):
             try:
                 answer = await self._transport.request(self._subject, data, timeout_ms=self._timeout_ms, headers=ASKED)
-                return _answers.decode(answer.data)
+                told = _answers.decode(answer.data)
+                answers = told if isinstance(told, list) else [told] * len(requests)  # one: of the message as a whole
+                if len(answers) == len(requests):
+                    return answers
+                failure = f"{len(answers)} answers to {len(requests)} requests"
             except (BusError, msgspec.MsgspecError) as error:
                 failure = str(error)
-        return Answer(granted=False, reason="unavailable", detail=failure[:200])
+        return [Answer(granted=False, reason="unavailable", detail=failure[:200])] * len(requests)
 
 
 def goal_scope(goal_id: str) -> str:

@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import get_args
 
 import msgspec
@@ -46,7 +47,7 @@ MAX_BATCH = 512
 EXPIRE_EVERY_MS = 1_000
 SCOPE = re.compile(r"(day|goal|task)\.[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64})?")
 Responder = Callable[[Answer], Awaitable[None]]
-_requests = msgspec.json.Decoder(Request)
+_requests = msgspec.json.Decoder(Request | list[Request])
 _balances = msgspec.json.Decoder(Balance)
 _encode = msgspec.json.encode
 
@@ -54,6 +55,20 @@ _encode = msgspec.json.encode
 def request_subject(workspace: str) -> str:
     """Where the writer listens; plain request and reply, no stream takes it."""
     return workspace_subject(workspace, "request", "ledger")
+
+
+class _Together:
+    """Requests of one message: told when the last of them is answered."""
+
+    def __init__(self, count: int, respond: Callable[[list[Answer]], Awaitable[None]]) -> None:
+        self._respond = respond
+        self._answers: dict[int, Answer] = {}
+        self._count = count
+
+    async def answered(self, place: int, answer: Answer) -> None:
+        self._answers[place] = answer
+        if len(self._answers) == self._count:
+            await self._respond([self._answers[place] for place in range(self._count)])
 
 
 class LedgerWriter:
@@ -100,24 +115,36 @@ class LedgerWriter:
         return await future
 
     async def _on_request(self, message: Message) -> None:
-        async def respond(answer: Answer) -> None:
+        """One request, or some, which are answered together and in their order."""
+
+        async def respond(answer: Answer | list[Answer]) -> None:
             if message.reply:
                 await self._transport.send(message.reply, _encode(answer))
 
         try:
-            request = _requests.decode(message.data)
+            asked = _requests.decode(message.data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            await respond(Answer(granted=False, reason="malformed", detail=str(error)[:200]))
+            await respond(_malformed(str(error)[:200]))
             return
+        requests = asked if isinstance(asked, list) else [asked]
+        problem = self._objection(message, requests)
+        if problem:
+            await respond(_malformed(problem))
+        elif isinstance(asked, Request):
+            self._queue.put_nowait((asked, respond))
+        else:
+            together = _Together(len(asked), respond)
+            for place, request in enumerate(asked):
+                self._queue.put_nowait((request, partial(together.answered, place)))
+
+    def _objection(self, message: Message, requests: list[Request]) -> str:
+        """Why nobody may ask this over the bus, or empty."""
         if self._seals is not None and not is_asked(message):
-            await respond(
-                Answer(granted=False, reason="malformed", detail="not a request, but what the broker repeats")
-            )
-            return
-        if request.op not in self._asked:
-            await respond(Answer(granted=False, reason="malformed", detail=f"{request.op} is not asked over the bus"))
-            return
-        self._queue.put_nowait((request, respond))
+            return "not a request, but what the broker repeats"
+        if not 0 < len(requests) <= MAX_BATCH:
+            return f"{len(requests)} requests at once; at least one, at most {MAX_BATCH}"
+        refused = next((request.op for request in requests if request.op not in self._asked), "")
+        return f"{refused} is not asked over the bus" if refused else ""
 
     async def _work(self) -> None:
         next_expiry_ms = 0
@@ -271,6 +298,10 @@ class LedgerWriter:
 
     def _subject(self, scope: str) -> str:
         return workspace_subject(self._workspace, "ledger", *scope.split("."))
+
+
+def _malformed(detail: str) -> Answer:
+    return Answer(granted=False, reason="malformed", detail=detail)
 
 
 def _wave(balance: Balance) -> int:
