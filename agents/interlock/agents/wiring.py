@@ -35,6 +35,7 @@ async def orchestrator(parts: Parts) -> AsyncIterator[None]:
     from interlock.agents.goal.decide import Decider
     from interlock.agents.goal.gates import load_gates
     from interlock.agents.orchestration.orchestrator import OrchestratorRole
+    from interlock.agents.orchestration.permitting import permit_of
     from interlock.agents.planning.planner import planner_of
 
     decider = Decider(load_gates(parts.config / "gates.yaml"))
@@ -49,6 +50,7 @@ async def orchestrator(parts: Parts) -> AsyncIterator[None]:
         trust=parts.trust,
         terms=parts.approvals,
         telemetry=parts.telemetry,
+        permit=permit_of(parts),
     )
     if parts.telemetry.metrics is not None:
         from interlock.agents.telemetry.gauges import show_open
@@ -95,9 +97,9 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def executor(parts: Parts) -> AsyncIterator[None]:
-    from interlock.agents.execution.approved import ApprovalCheck
+    from interlock.agents.approvals.evidence import ApprovalCheck
     from interlock.agents.execution.executor import ExecutorRole, Granted
-    from interlock.agents.execution.task_facts import task_facts
+    from interlock.agents.goal.task_facts import task_facts
     from interlock.skills.cost import load_prices
     from interlock.skills.registry import Registry
     from interlock.skills.runner import RunnerSettings, SkillRunner

@@ -13,7 +13,7 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from interlock.agents.execution.approved import ApprovalCheck
+from interlock.agents.approvals.evidence import ApprovalCheck
 from interlock.agents.goal.state import Send
 from interlock.agents.orchestration.granting import with_token
 from interlock.agents.wiring import running

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from interlock.agents.goal.decide import UNDELIVERABLE, Decider
 from interlock.agents.goal.gates import load_gates
 from interlock.agents.orchestration.orchestrator import OrchestratorRole
+from interlock.agents.orchestration.permitting import permit_of
 from interlock.agents.parts import recognising
 from interlock.agents.planning.planner import planner_of
 from interlock.agents.status import read_status
@@ -37,6 +38,7 @@ def orchestrator(house: InProcess) -> tuple[OrchestratorRole, Any]:
         parts.seals,
         trust=parts.trust,
         terms=parts.approvals,
+        permit=permit_of(parts),
     )
     return role, recognising(parts)
 

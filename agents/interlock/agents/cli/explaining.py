@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from interlock.agents.audit.auditor import goal_messages
 from interlock.agents.audit.hop_graph import audit_hops
 from interlock.agents.cli.session import Session, find_goal
-from interlock.agents.execution.task_facts import task_facts
+from interlock.agents.goal.task_facts import task_facts
 from interlock.agents.workspace.keys import load_trust
 from interlock.agents.workspace.policies import policy_bundle
 from interlock.bus.authority import payload_type

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET
 
+from interlock.agents.approvals.evidence import ApprovalCheck, own_approval
 from interlock.agents.artefacts import ArtefactCache, media_type, put_artefact
-from interlock.agents.execution.approved import ApprovalCheck, own_approval
 from interlock.agents.execution.effects import EffectJournal, Intent, Settled, Used
 from interlock.agents.execution.halting import Begin, HaltedRun, run_unless_halted
 from interlock.agents.execution.results import Ran, answer_of, refused, result_of, signed_anew
@@ -184,8 +184,13 @@ class ExecutorRole:
             ground = verdict.grounds[0]
             return refused(task, ground.code, ground.message)
         own = own_approval([] if task.approvals is UNSET else task.approvals)
-        if not required or own is None:
+        if own is None:
             return None
+        # Whether its manifest or a policy asked for it: one approval, one run.
+        if not required:
+            verdict = self._approvals.judge(hop.envelope, task, required=True, now_ms=now_ms)
+            if not verdict.allowed:
+                return refused(task, verdict.grounds[0].code, verdict.grounds[0].message)
         use = Used(envelope_id=hop.envelope.id, task=task.task_id, at_ms=now_ms)
         if await self._journal.use_approval(own.approval_id, use):
             return None

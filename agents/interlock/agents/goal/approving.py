@@ -52,9 +52,9 @@ def ask_plan(state: GoalState, at_ms: int) -> list[Send]:
 
 
 def needs_approval(state: GoalState, task: TaskState) -> bool:
-    """Whether the review said that this task must be asked for."""
+    """Whether the review, or the policies when it was to be sent, said that this task must be asked for."""
     named = state.verdict.approvals if state.verdict is not None else UNSET
-    return named is not UNSET and task.node in named
+    return bool(task.demanded) or (named is not UNSET and task.node in named)
 
 
 def ask_task(state: GoalState, task: TaskState, send: Send, at_ms: int) -> list[Send]:
@@ -66,6 +66,8 @@ def ask_task(state: GoalState, task: TaskState, send: Send, at_ms: int) -> list[
     action = task_action(mandate.goal_id, payload, mandate.policy_context)
     question = f"May task {task.id} run {payload.skill}?"
     grounds = [Ground(code="approval_required", message=f"{payload.skill} runs only with a human's approval")]
+    if task.demanded:
+        grounds = [Ground(code="policy", message=task.demanded)]
     asking = _ask(state, action, question, grounds, f"approval:{task.id}:{task.attempt}", at_ms)
     task.approval = next(reversed(state.approvals))
     return [asking]

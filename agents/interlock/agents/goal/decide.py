@@ -16,7 +16,7 @@ from interlock.agents.goal.approving import (
     waiting_for,
     withdraw_all,
 )
-from interlock.agents.goal.dispatch import MAX_ATTEMPTS, fail, followers_ready, plan_run, start, start_ready
+from interlock.agents.goal.dispatch import MAX_ATTEMPTS, fail, followers_ready, plan_run, start, start_ready, withheld
 from interlock.agents.goal.gates import Fact, Gates, all_passed
 from interlock.agents.goal.plan import share_out
 from interlock.agents.goal.state import (
@@ -33,6 +33,7 @@ from interlock.agents.goal.state import (
     Send,
     TaskState,
     Verified,
+    Withheld,
     nodes_of,
 )
 from interlock.envelope.amounts import Amount, micro_usd, timestamp, usd_text
@@ -84,6 +85,8 @@ class Decider:
             return self._learned(state, event)
         if isinstance(event, Decided | ApprovalTimedOut):
             return self._settled(state, event)
+        if isinstance(event, Withheld):
+            return self._withheld(state, event)
         if isinstance(event, DeadlinePassed):
             state.grounds.append(Ground(code="deadline", message="the goal's deadline passed before it was done"))
             return self._finish(state, event.at_ms)
@@ -194,6 +197,15 @@ class Decider:
         if task is state.release:
             return self._finish(state, event.at_ms)
         return self._if_idle(state, event.at_ms)
+
+    def _withheld(self, state: GoalState, event: Withheld) -> list[Send]:
+        task = state.running.get(event.task_id)
+        if task is None:
+            return []
+        sends = withheld(state, event, self._spec(state, task), task)
+        if task is state.release:
+            return sends or self._finish(state, event.at_ms)
+        return sends + self._if_idle(state, event.at_ms)
 
     def _if_idle(self, state: GoalState, at_ms: int) -> list[Send]:
         """Nothing runs and nothing waits for a human any more: on to the audit."""

@@ -9,7 +9,7 @@ import msgspec
 from interlock.agents.goal.approving import ask_task, launched, needs_approval
 from interlock.agents.goal.plan import half
 from interlock.agents.goal.references import BadReference, dig, resolve
-from interlock.agents.goal.state import GoalState, Node, Send, TaskState, summary
+from interlock.agents.goal.state import GoalState, Node, Send, TaskState, Withheld, summary
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.children import Draft
@@ -90,7 +90,8 @@ def start(state: GoalState, task: TaskState, spec: TaskSpec, at_ms: int) -> list
         to="executor",
         intent="act",
         payload=payload,
-        step=f"task:{task.id}:{task.attempt}",
+        # What was withheld was decided under the other name.
+        step=f"task:{task.id}:{task.attempt}" + (":asked" if task.demanded else ""),
         budget=grant,
         confidence=spec.confidence,
     )
@@ -99,6 +100,17 @@ def start(state: GoalState, task: TaskState, spec: TaskSpec, at_ms: int) -> list
     if needs_approval(state, task):
         return ask_task(state, task, send, at_ms)
     return [launched(state, task, send, at_ms)]
+
+
+def withheld(state: GoalState, event: Withheld, spec: TaskSpec, task: TaskState) -> list[Send]:
+    """The start of a task that policies did not let go out: it never began, and what it was granted is free again."""
+    del state.running[task.id]
+    state.granted = state.granted - task.grant
+    if not event.needs_approval:
+        return fail(state, task, "policy_denied", event.detail)
+    task.attempt -= 1
+    task.demanded = event.detail
+    return start(state, task, spec, event.at_ms)
 
 
 def fail(state: GoalState, task: TaskState, code: str, detail: str) -> list[Send]:

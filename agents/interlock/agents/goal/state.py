@@ -106,7 +106,18 @@ class ApprovalTimedOut(Event, tag="approval_timed_out", frozen=True, kw_only=Tru
     approval_id: str
 
 
-AnyEvent = Began | Reviewed | Verified | Audited | Learned | Escalated | DeadlinePassed | Decided | ApprovalTimedOut
+class Withheld(Event, tag="withheld", frozen=True, kw_only=True):
+    """Policies did not let the start of a task go out: it needs an approval, or is denied. step: of the draft."""
+
+    task_id: str
+    step: str
+    needs_approval: bool
+    detail: str
+
+
+AnyEvent = (
+    Began | Reviewed | Verified | Audited | Learned | Escalated | DeadlinePassed | Decided | ApprovalTimedOut | Withheld
+)
 
 
 class Send(Struct, frozen=True):
@@ -120,7 +131,7 @@ class Send(Struct, frozen=True):
 @dataclass
 class TaskState:
     """One task instance; `id` is the node's id, with a number where the node fans out. approval: the id of the last
-    approval asked for it; held: its start, while it waits for that.
+    approval asked for it; demanded: why policies asked for one; held: its start, while it waits for that.
     """
 
     id: str
@@ -135,6 +146,7 @@ class TaskState:
     confidence: int = 0
     detail: str = ""
     approval: str = ""
+    demanded: str = ""
     held: Send | None = None
 
 

@@ -42,6 +42,7 @@ from interlock.agents.orchestration.asking import (
     tell_approvals,
 )
 from interlock.agents.orchestration.granting import with_token
+from interlock.agents.orchestration.permitting import Permit
 from interlock.agents.orchestration.telling import status_of
 from interlock.agents.status import BUCKET, GoalStatus, decoded, write_status
 from interlock.agents.telemetry.goals import GoalsShown
@@ -89,7 +90,7 @@ class _Goal:
 class OrchestratorRole:
     """plan: drafts the plan of an intake (planning is an effect; its result is part of the journal). seals: signs the
     journals, and only signed records count. trust: who signs for whom; terms: what goals that begin now ask of
-    approvals.
+    approvals. permit: what policies let go out.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class OrchestratorRole:
         *,
         trust: TrustSource,
         terms: ApprovalTerms,
+        permit: Permit,
         control: ControlSource = NO_CONTROL,
         telemetry: Telemetry = OFF,
     ) -> None:
@@ -113,6 +115,7 @@ class OrchestratorRole:
         self._sender = sender
         self._decider = decider
         self._plan = plan
+        self._permit = permit
         self._control = control
         self._untold: set[str] = set()
         self._trust = trust
@@ -234,13 +237,16 @@ class OrchestratorRole:
             else:
                 sends, at_ms = await self._decide(goal, goal_id, event), event.at_ms
             failpoint("event_recorded")
-            await self._send([with_token(send, goal.state, self._sender.identity, at_ms) for send in sends], at_ms)
+            going, withheld = await self._permit.sorted_out(sends, at_ms)
+            await self._send([with_token(send, goal.state, self._sender.identity, at_ms) for send in going], at_ms)
             failpoint("event_sent")
             await self._tell(goal, goal_id)
             await tell_approvals(self._transport, self._workspace, goal_id, goal.state, goal.told_approvals)
             failpoint("event_told")
         if goal.state.phase == "ended":
             self._goals.pop(goal_id, None)
+        for kept in withheld:
+            await self._happened(goal_id, kept)
 
     async def _decide(self, goal: _Goal, goal_id: str, event: AnyEvent) -> list[Send]:
         if goal.state.began is None and not isinstance(event, Began):

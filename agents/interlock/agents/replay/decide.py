@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from interlock.agents.goal.events import Planned, event_of
-from interlock.agents.goal.state import AnyEvent, ApprovalTimedOut, Began, DeadlinePassed, GoalState, Send
+from interlock.agents.goal.state import AnyEvent, ApprovalTimedOut, Began, DeadlinePassed, GoalState, Send, Withheld
 from interlock.agents.orchestration.asking import decision_event
 from interlock.agents.orchestration.granting import with_token
 from interlock.agents.replay.code import Code, InForce, chain_at
@@ -207,16 +207,19 @@ class _Replay:
 
     def _fold(self, events: list[AnyEvent]) -> None:
         state = GoalState()
+        kept = {event.step for event in events if isinstance(event, Withheld)}
         for number, event in enumerate(events, 1):
             cause = self._read.get(event.cause)
             if cause is not None:
                 self._event(cause, event)
-            elif not isinstance(event, DeadlinePassed | ApprovalTimedOut):
+            elif not isinstance(event, DeadlinePassed | ApprovalTimedOut | Withheld):
                 self._differ(None, "event", f"the hop {event.cause} that a journal record names", "not among the hops")
             sends = self._code.decider.apply(state, event)
             identity = Identity(self._orchestrators[0], self._key)
             last = number == len(events)
             for send in (with_token(one, state, identity, event.at_ms) for one in sends):
+                if send.draft.step in kept:
+                    continue  # policies, which are not asked again, did not let it go out
                 self._send(cause, send, event.at_ms, may_lack=last and not self._recording.ended)
 
     def _event(self, cause: _Read, recorded: AnyEvent) -> None:

@@ -98,14 +98,18 @@ def policy_layer(judge: Judge, source: HopFactsSource) -> Middleware:
     return middleware
 
 
-def refusal(verdict: Verdict) -> Outcome:
-    """What follows from a verdict that is no allow. A denial for want of an answer and one for haste come again."""
-    codes = {ground.code for ground in verdict.grounds}
-    told = "; ".join(
+def told(verdict: Verdict) -> str:
+    """The grounds in words, each with its code, its rule and what would be allowed."""
+    return "; ".join(
         f"{ground.code} ({ground.rule}): {ground.message}" + (f"; allowed: {ground.instead}" if ground.instead else "")
         for ground in verdict.grounds
     )
-    detail = f"{verdict.decision}: {told}"[:1_000]
+
+
+def refusal(verdict: Verdict) -> Outcome:
+    """What follows from a verdict that is no allow. A denial for want of an answer and one for haste come again."""
+    codes = {ground.code for ground in verdict.grounds}
+    detail = f"{verdict.decision}: {told(verdict)}"[:1_000]
     if codes and codes <= PASSING:
         return Outcome(Disposition.RETRY, Reason.GATE_FAILED, detail)
     reason = Reason.RATE_LIMITED if codes == {RATE_LIMITED} else Reason.POLICY_DENIED

@@ -1,4 +1,4 @@
-"""The executor's own judgement of approvals: it believes humans' signatures, not the orchestrator (GOV-06). Pure."""
+"""Approvals that travel with a task: humans' signatures are believed, not the orchestrator (GOV-06). Pure."""
 
 from __future__ import annotations
 
@@ -44,9 +44,13 @@ class ApprovalCheck:
             verdict = self._own(envelope, task, given, now_ms)
             if not verdict.allowed:
                 return verdict
-        if envelope.risk_tier in RISKY:
-            return self._inherited(envelope, task, given, now_ms)
-        return ALLOW
+        return self.judge_plan(envelope, task, now_ms)
+
+    def judge_plan(self, envelope: Envelope, task: Task, now_ms: int) -> Verdict:
+        """Whether the goal's plan is approved, where its risk tier demands that."""
+        if envelope.risk_tier not in RISKY:
+            return ALLOW
+        return self._inherited(envelope, task, [] if task.approvals is UNSET else task.approvals, now_ms)
 
     def facts(self, hop: Hop) -> ApprovalFacts | None:
         """What policies are told of the approvals of a task: of the one that its plan or it itself has; of an approval of
