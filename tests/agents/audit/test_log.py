@@ -12,14 +12,18 @@ from typing import Any
 import anyio
 import pytest
 
-from interlock.agents.audit.log.check import check_log, last_checkpoint, read_log
+from interlock.agents.audit.log.check import auditors, check_log, last_checkpoint, read_log
 from interlock.agents.audit.log.memory import CheckpointMemory
 from interlock.agents.audit.log.recorder import LogBroken, Recorder, RecorderSettings
 from interlock.agents.audit.log.sources import checkpoint_subject, log_subject, origin_of
+from interlock.bus.clock import SystemClock
 from interlock.bus.kv import kv_put
-from interlock.bus.transport import Message
+from interlock.bus.memory.transport import MemoryTransport
+from interlock.bus.streams import declarations
+from interlock.bus.transport import Message, PubAck
 from interlock.envelope.checkpoint import open_checkpoint
 from interlock.envelope.subjects import workspace_subject
+from tests.agents.conftest import InProcess, Keys
 
 pytestmark = pytest.mark.anyio
 QUICK = RecorderSettings(window_ms=5, checkpoint_ms=1, standby_ms=5, pause_ms=5)
@@ -32,14 +36,16 @@ async def verdict(message: Message) -> str:
 
 
 @asynccontextmanager
-async def recording(house: Any, memory: Path | None = None, observe: Any = verdict) -> AsyncIterator[Recorder]:
+async def recording(
+    house: Any, memory: Path | None = None, observe: Any = verdict, settings: RecorderSettings = QUICK
+) -> AsyncIterator[Recorder]:
     recorder = Recorder(
         house.transport,
         house.workspace,
         house.keys.agents["auditor"],
         observe=observe,
         memory=memory,
-        settings=QUICK,
+        settings=settings,
     )
     task = asyncio.create_task(recorder.run())
     try:
@@ -209,3 +215,36 @@ async def test_a_stream_that_is_gone_is_a_finding_and_the_rest_is_checked(quiet_
         found = await check_log(Without(stream), quiet_house.workspace, quiet_house.keys.trust)  # type: ignore[arg-type]
         assert {finding.stream for finding in found.findings if finding.kind == "no_stream"} == {stream}
         assert found.compared["HOPS"] == (2 if stream == "JOURNAL" else 0)
+
+
+class Hanging(MemoryTransport):
+    """A connection on which the answer to the first write of the log is not heard in time."""
+
+    hung: anyio.Event
+
+    async def publish(self, subject: str, data: bytes, **more: Any) -> PubAck:
+        ack = await super().publish(subject, data, **more)
+        if subject.endswith("audit.log") and not self.hung.is_set():
+            self.hung.set()
+            await anyio.sleep_forever()
+        return ack
+
+
+async def test_who_is_ended_in_the_middle_of_a_write_signs_what_it_wrote(tmp_path: Path) -> None:
+    """A checkpoint at the end covers the whole log, also when the recorder did not hear that its write was stored."""
+    transport = Hanging(SystemClock())
+    transport.hung = anyio.Event()
+    house = InProcess(transport, "w", Keys("w"), tmp_path)
+    await transport.declare(declarations(("w",)))
+    await fill(house, 5)
+    patient = RecorderSettings(window_ms=50, checkpoint_ms=60_000, standby_ms=60_000, pause_ms=60_000)
+    async with recording(house, settings=patient):
+        with anyio.fail_after(5):
+            await transport.hung.wait()
+    found = await checked(house)
+    assert found.ok
+    note = await last_checkpoint(transport, "w")
+    assert note is not None
+    signed = open_checkpoint(note, auditors(house.keys.trust), origin_of("w"))
+    assert (signed.size, found.pending) == (found.records, {})
+    assert found.records >= 20

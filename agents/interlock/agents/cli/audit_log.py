@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -46,14 +47,22 @@ async def check(session: Session, witness: Path | None) -> int:
 
 
 async def checkpoint(session: Session, out: Path | None) -> int:
-    """The last checkpoint: for a witness to keep."""
+    """The last checkpoint: for a witness to keep. What the log holds beyond it is told."""
+    trust = load_trust(session.layout)
     async with session.connected(offline=True) as transport:
         note = await last_checkpoint(transport, session.workspace)
+        records = (await read_log(transport, session.workspace)).chain.size
     if note is None:
         raise UserError("no_checkpoint", "the log has no checkpoint yet", "One follows the first goal", 2)
+    size = _opened(note, trust, session.workspace).size
     if out is not None:
         _write(out, note)
-    session.say(str(out) if out else note.decode().rstrip("\n"), {"checkpoint": note.decode()})
+    if size < records and not session.json:
+        sys.stderr.write(
+            f"{records - size} of {records} records came later: the next checkpoint of a running auditor has them\n"
+        )
+    value = {"checkpoint": note.decode(), "size": size, "records": records}
+    session.say(str(out) if out else note.decode().rstrip("\n"), value)
     return 0
 
 
@@ -66,10 +75,7 @@ async def prove(session: Session, name: str, out: Path | None) -> int:
         digest = await _digest_of(transport, session.workspace, name)
     if note is None:
         raise UserError("no_checkpoint", "the log has no checkpoint yet", "One follows the first goal", 2)
-    try:
-        signed = open_checkpoint(note, auditors(trust), origin_of(session.workspace))
-    except CheckpointError as error:
-        raise UserError(error.reason, str(error), "`interlock audit check` looks into it", 2) from error
+    signed = _opened(note, trust, session.workspace)
     found = [
         record
         for record in stored.records
@@ -87,6 +93,13 @@ async def prove(session: Session, name: str, out: Path | None) -> int:
     _write(path, msgspec.json.format(msgspec.json.encode(proof), indent=2) + b"\n")
     session.say(f"{path}: record {number} of {signed.size}", {"proof": str(path), "record": told(found[0])})
     return 0
+
+
+def _opened(note: bytes, trust: Trust, workspace: str) -> Checkpoint:
+    try:
+        return open_checkpoint(note, auditors(trust), origin_of(workspace))
+    except CheckpointError as error:
+        raise UserError(error.reason, str(error), "`interlock audit check` looks into it", 2) from error
 
 
 def verify_proof_file(session: Session, path: Path, data: bytes, roots: Sequence[str]) -> int:

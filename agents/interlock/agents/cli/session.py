@@ -12,8 +12,9 @@ import msgspec
 
 from interlock.agents.errors import UserError
 from interlock.agents.status import BUCKET, GoalStatus, decoded
-from interlock.agents.workspace.broker import login_of, server_include
+from interlock.agents.workspace.broker import login_of
 from interlock.agents.workspace.layout import Layout
+from interlock.agents.workspace.resting import resting_broker
 from interlock.agents.workspace.settings import Settings, load_settings
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.kv import kv_entries
@@ -39,21 +40,16 @@ class Session:
     @asynccontextmanager
     async def connected(self, *, offline: bool = False, agent: str = "human") -> AsyncIterator[Transport]:
         """A connection to the broker: given, configured, or running here. agent: whose key logs in. offline: if
-        none runs but this workspace has a store, an embedded server on it, for as long as the command takes. Raises
+        none runs but this workspace has a store, a server (or cluster) on it, for as long as the command takes. Raises
         UserError or BusError.
         """
         running = self.layout.running()
         url = self.nats or (running.url if running else "")
         async with AsyncExitStack() as stack:
             if not url:
-                if not offline or not self.layout.store.is_dir():
+                if not offline:
                     raise UserError("no_broker", "no Interlock runs here", "Run `interlock up`, or give --nats URL")
-                from interlock.bus.server.embedded import EmbeddedServer
-
-                server = await stack.enter_async_context(
-                    EmbeddedServer(self.layout.store, self.settings.durability, server_include(self.layout))
-                )
-                url = server.url
+                url = await stack.enter_async_context(resting_broker(self.layout, self.settings.durability))
             login = login_of(self.layout, agent)
             yield await stack.enter_async_context(JetStreamTransport.connect(url, name=agent, login=login))
 

@@ -158,8 +158,8 @@ class Recorder:
     async def _write(self, batch: list[Seen], last: bool) -> None:
         verdicts = await self._verdicts(batch)
         failpoint("batch_judged")
-        while batch and not await self._record(batch, verdicts):
-            await anyio.sleep(self._settings.pause_ms / 1000)
+        while batch and not await self._record(batch, verdicts, last):
+            await anyio.sleep(0 if last else self._settings.pause_ms / 1000)
         failpoint("batch_recorded")
         await self._tell(at_once=last)
 
@@ -180,8 +180,10 @@ class Recorder:
                 await self._notice(stream, message)
         return verdicts
 
-    async def _record(self, batch: list[Seen], verdicts: dict[int, str]) -> bool:
-        """Whether all of the batch is in the log now, by this recorder or another."""
+    async def _record(self, batch: list[Seen], verdicts: dict[int, str], last: bool) -> bool:
+        """Whether all of the batch is in the log now, by this recorder or another. last: there is no time to stand by, and who
+        was first may be this recorder itself, ended before it heard so.
+        """
         chain = self._chain.copy()
         lines = [
             chain.stored(stream, message, verdicts.get(message.sequence, "") if stream == HOPS.name else "")
@@ -195,7 +197,7 @@ class Recorder:
                 log_subject(self._workspace), body_of(lines), expected_sequence=self._last
             )
         except Conflict:
-            await anyio.sleep(self._settings.standby_ms / 1000)
+            await anyio.sleep(0 if last else self._settings.standby_ms / 1000)
             await self._catch_up()
             return False
         except BusError as error:
