@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from recorder import record
 
 from interlock.bus.actor import Actor, ActorSettings
 from interlock.bus.breaker import Breakers, BreakerSettings
@@ -252,8 +253,12 @@ def in_process(job: Job, url: str, count: int, options: Any, results: Any, name:
     results[name] = uvloop.run(job(url, count, options))
 
 
-def pair(receive: Job, send: Job, count: int, *, profiled: bool = False) -> dict[str, dict[str, float]]:
-    """One consumer process, one producer process, a broker of their own."""
+def pair(
+    receive: Job, send: Job, count: int, *, profiled: bool = False, audit: str = ""
+) -> dict[str, dict[str, float]]:
+    """One consumer process, one producer process, a broker of their own. audit: `recorded`, and a third process records
+    every hop; `judged`, and verifies it before.
+    """
     context = multiprocessing.get_context("spawn")
     goal_id = new_id(clock_ms())
     with tempfile.TemporaryDirectory() as place, context.Manager() as manager:
@@ -267,6 +272,15 @@ def pair(receive: Job, send: Job, count: int, *, profiled: bool = False) -> dict
             consumer = context.Process(target=in_process, args=(receive, server.url, count, arguments, results, "in"))
             consumer.start()
             ready.wait(30)
+            auditor = None
+            if audit:
+                recording = manager.Event()
+                trust = Source().trust if audit == "judged" else None
+                auditor = context.Process(
+                    target=in_process, args=(record, server.url, count, (recording, trust), results, "audit")
+                )
+                auditor.start()
+                recording.wait(30)
             began = time.time()
             producer = context.Process(
                 target=in_process, args=(send, server.url, count, (goal_id, profiled), results, "out")
@@ -274,7 +288,9 @@ def pair(receive: Job, send: Job, count: int, *, profiled: bool = False) -> dict
             producer.start()
             producer.join()
             consumer.join()
-            found = {name: dict(results[name]) for name in ("in", "out")}
+            if auditor is not None:
+                auditor.join()
+            found = {name: dict(result) for name, result in results.items()}
             found["out"]["began"] = began
             return found
         finally:
@@ -354,6 +370,8 @@ def measure(count: int) -> dict[str, float]:
     raw = pair(receive_raw, send_raw, count)
     governed = pair(receive_governed, send_governed, count)
     split = pair(receive_governed, send_governed, count, profiled=True)
+    recorded = pair(receive_governed, send_governed, count, audit="recorded")
+    judged = pair(receive_governed, send_governed, count, audit="judged")
     raw_ms, governed_ms = latencies()
     cpu = governed["in"]["cpu"] + governed["out"]["cpu"]
     raw_cpu = raw["in"]["cpu"] + raw["out"]["cpu"]
@@ -363,6 +381,10 @@ def measure(count: int) -> dict[str, float]:
         "governed_hop_per_core_per_s": count / cpu,
         "raw_hop_per_core_per_s": count / raw_cpu,
         "governed_to_raw_cpu": cpu / raw_cpu,
+        # What recording costs, of what the hop costs its sender and receiver; and what verifying it again costs besides.
+        "audit_recording_percent": 100 * recorded["audit"]["cpu"] / cpu,
+        "audit_recording_us": recorded["audit"]["cpu"] / count * 1e6,
+        "audit_verifying_us": (judged["audit"]["cpu"] - recorded["audit"]["cpu"]) / count * 1e6,
         "latency_raw_ms": raw_ms,
         "added_latency_ms": governed_ms - raw_ms,
     }
