@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from interlock.agents.cli.approval_verbs import approvals, approve, reject
 from interlock.agents.cli.audit_verbs import audit
+from interlock.agents.cli.blueprint_verbs import blueprint
 from interlock.agents.cli.console_verbs import console
 from interlock.agents.cli.dead_verbs import dead
 from interlock.agents.cli.governance_verbs import budget, deviations
@@ -26,6 +27,7 @@ app = App(
     version=VERSION,
 )
 app.command(audit)
+app.command(blueprint)
 keys = App(name="keys", help="Who may sign and log in: new keys, rotation, revocation.")
 app.command(keys)
 contract = App(name="contract", help="The signed mandate of this workspace: show it, change it, verify its history.")

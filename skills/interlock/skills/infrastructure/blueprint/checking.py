@@ -20,9 +20,9 @@ _YAML_1_1 = {"yes": "`true`", "on": "`true`", "y": "`true`", "no": "`false`", "o
 _ABOUT_A_LEAF = ("type", "pattern", "minimum", "maximum", "minLength", "maxLength", "enum", "const")
 
 
-def violations(loaded: Loaded) -> Iterator[Problem]:
-    """Every violation of the schema, in no order."""
-    for error in _validator().iter_errors(loaded.value):
+def violations(loaded: Loaded, definition: str = "") -> Iterator[Problem]:
+    """Every violation of the schema, or of one of its definitions, in no order."""
+    for error in _validator(definition).iter_errors(loaded.value):
         yield from _problems(error, loaded)
 
 
@@ -97,7 +97,7 @@ def _instead(about: dict[str, Any], value: Any) -> str:
     if isinstance(value, str):
         if about.get("type") == "boolean" or isinstance(about.get("const"), bool):
             return f"`{value}` without quotes" if value in ("true", "false") else _YAML_1_1.get(value.lower(), "")
-        if about.get("x-field") == "version":
+        if about is _version():
             return f"`{value[1:]}`" if re.fullmatch(r"v[0-9]+\.[0-9]+\.[0-9]+", value) else ""
         if "enum" in about:
             return close_to(value, about["enum"])
@@ -106,11 +106,15 @@ def _instead(about: dict[str, Any], value: Any) -> str:
     if isinstance(value, float) and about.get("type") in ("integer", ["integer", "string"]) and value == int(value):
         return f"`{int(value)}`"
     if isinstance(value, int | float) and not isinstance(value, bool) and about.get("type") == "string":
-        if about.get("x-field") == "version":
+        if about is _version():
             return f"`{value}.0`" if isinstance(value, float) else f"`{value}.0.0`"
         if "enum" not in about and "const" not in about:
             return f'`"{value}"`'
     return ""
+
+
+def _version() -> Any:
+    return schema()["$defs"]["version"]
 
 
 def _unknown_key(loaded: Loaded, parts: list[str | int], known: Iterable[str]) -> Problem:
@@ -131,7 +135,7 @@ def _scalar(value: Any) -> str:
 
 
 @cache
-def _validator() -> Any:
+def _validator(definition: str) -> Any:
     """jsonschema's, but: quantities, integers that are written as such, patterns that end where the text ends."""
     library = jsonschema_library()
     from referencing import Registry
@@ -151,4 +155,5 @@ def _validator() -> Any:
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
     extended = library.validators.extend(base, {"x-quantity": quantity, "pattern": pattern}, type_checker=types)
-    return extended(schema(), registry=Registry())
+    root = {"$ref": f"#/$defs/{definition}", "$defs": schema()["$defs"]} if definition else schema()
+    return extended(root, registry=Registry())

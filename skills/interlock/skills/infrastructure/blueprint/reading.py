@@ -36,8 +36,8 @@ def read_blueprint(data: bytes | str, *, source: str) -> Reading:
     try:
         loaded = load_yaml(data, source=source, limit_bytes=MAX_BYTES, faults=faults)
     except YamlError as error:
-        return Reading(source, None, in_order(_fault(fault) for fault in [*faults, error]))
-    problems = [_fault(fault) for fault in faults]
+        return Reading(source, None, in_order(of_yaml(fault) for fault in [*faults, error]))
+    problems = [of_yaml(fault) for fault in faults]
     problems.extend(violations(loaded))
     values = values_of(loaded.value, frozenset(entry.path for entry in problems))
     problems.extend(_told(breach, loaded, values) for breach in breaches(values))
@@ -46,7 +46,8 @@ def read_blueprint(data: bytes | str, *, source: str) -> Reading:
     return Reading(source, msgspec.convert(_nested(values), Blueprint))
 
 
-def _fault(error: YamlError) -> Problem:
+def of_yaml(error: YamlError) -> Problem:
+    """What the loader refused, as a problem of the file as a whole."""
     what = error.what.removeprefix("but ").removeprefix("found ")
     instead = "spaces" if "'\\t'" in what else ""
     return Problem(error.line, error.column, "", "YAML 1.2 that reads in one way only", f"this: {what}", instead)
