@@ -83,7 +83,7 @@ def _choose(blueprint: Blueprint, state: ObservedState, history: History, propos
         return "scale_up", _scale(state, proposal), proposal.reasons
     if sick is not None:
         return ("escalate" if sick.human else "hold"), None, sick.reasons
-    change = reconcile(blueprint, state, history)
+    change = reconcile(blueprint, state, history, now_ms)
     if change is not None:
         return "reconcile", *change
     if proposal.replicas < state.replicas:

@@ -11,7 +11,14 @@ from interlock.skills.infrastructure.decision.recovery import still_sick
 from interlock.skills.infrastructure.decision.resources import usage_window_ms
 from interlock.skills.infrastructure.decision.safety import Outcome
 from interlock.skills.infrastructure.decision.window import add_peak
-from interlock.skills.infrastructure.operations import PatchResources, RestartPods, RolloutUndo, Scale
+from interlock.skills.infrastructure.operations import (
+    ChangeProbes,
+    ModifyStrategy,
+    PatchResources,
+    RestartPods,
+    RolloutUndo,
+    Scale,
+)
 
 _REVISIONS_KEPT = 20
 
@@ -55,7 +62,7 @@ def began(history: History, blueprint: Blueprint, decision: Decision, now_ms: in
             raised = tuple(past for past in history.raised if past.replicas < min(replicas, operation.from_replicas))
             if replicas > operation.from_replicas and decision.noted.loads:
                 raised = (*raised, _raised(decision, now_ms))
-            return msgspec.structs.replace(history, scaled_ms=now_ms, raised=raised)
+            return msgspec.structs.replace(history, scaled_ms=now_ms, raised=raised, cpu_peaks=(), memory_peaks=())
         case PatchResources(after=after):
             return msgspec.structs.replace(
                 history, adjusted_ms=now_ms, settled=after, cpu_peaks=(), memory_peaks=(), raised=()
@@ -66,6 +73,8 @@ def began(history: History, blueprint: Blueprint, decision: Decision, now_ms: in
                 history,
                 sickness=msgspec.structs.replace(past, restarts=past.restarts + 1, restarted_ms=now_ms),
             )
+        case ModifyStrategy() | ChangeProbes():
+            return msgspec.structs.replace(history, adjusted_ms=now_ms)
         case _:
             return history
 

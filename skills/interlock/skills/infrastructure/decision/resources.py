@@ -8,7 +8,7 @@ from math import ceil
 import msgspec
 from msgspec import Struct
 
-from interlock.skills.infrastructure.blueprint.model import Blueprint
+from interlock.skills.infrastructure.blueprint.model import Blueprint, Cpu, Memory
 from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.reasons import Reason, Why, of_ppm, percent
 from interlock.skills.infrastructure.decision.window import highest
@@ -31,25 +31,51 @@ class Fit(Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
 
 
-def fit(name: str, used: int, request: int, limit: int, target: Fraction, threshold: Fraction, step: int) -> Fit | None:
-    """None while use / request is within the threshold around the target and below nine tenths of the limit.
+def is_settling(blueprint: Blueprint, history: History, now_ms: int) -> bool:
+    """Replicas or settings were changed so lately that the effect has not been watched for a whole window."""
+    changes = (history.adjusted_ms, history.scaled_ms)
+    return any(at_ms is not None and now_ms - at_ms < usage_window_ms(blueprint) for at_ms in changes)
 
-    request := use / target, rounded up to a whole step; a limit that is nearly reached := use / target, rounded up. The
-    request never exceeds the limit. threshold: relative to the target, as the tolerance is.
+
+def is_rolled_out(state: ObservedState) -> bool:
+    """No rollout is under way, as far as the state tells."""
+    return state.rollout is None or state.rollout.complete
+
+
+class Band(Struct, frozen=True, kw_only=True):
+    """Where utilisation should be: around target, not farther away than threshold (a share of the target).
+
+    slack: how far two readings of the same load may lie apart, 1 for a first adjustment.
     """
-    ratio = Fraction(used, request) / target
+
+    target: Fraction
+    threshold: Fraction
+    slack: Fraction = Fraction(1)
+
+    def fits(self, ratio: Fraction) -> bool:
+        """Whether ratio, of utilisation to target, is near enough to 1."""
+        return (1 - self.threshold) / self.slack <= ratio <= (1 + self.threshold) * self.slack
+
+
+def fit(name: str, used: int, request: int, limit: int, band: Band, step: int) -> Fit | None:
+    """None while used / request is in the band and used below nine tenths of the limit.
+
+    request := used / target, rounded up to a whole step; a limit that is nearly reached := the same. The request never
+    exceeds the limit. used, request, limit, step: millicores or bytes.
+    """
+    target, ratio = band.target, Fraction(used, request) / band.target
     wanted, new_limit = request, limit
     reasons: list[Reason] = []
     if used >= limit * NEAR_LIMIT:
         new_limit = max(limit, _stepped(used / target, step))
         text = f"{name}: the busiest pod uses {percent(Fraction(used, limit))} of the limit"
         reasons.append(Reason(code=Why.UNDER_PROVISIONED, text=text, reference=f"spec.resources.{name}.limit"))
-    if abs(ratio - 1) > threshold:
+    if not band.fits(ratio):
         wanted = min(_stepped(used / target, step), new_limit)
         code = Why.OVER_PROVISIONED if ratio < 1 else Why.UNDER_PROVISIONED
         text = (
             f"{name}: the busiest pod uses {percent(Fraction(used, request))} of the request, the target is "
-            f"{percent(target)}, and it differs by more than {percent(threshold)} of it"
+            f"{percent(target)}, and it differs by more than {percent(band.threshold)} of it"
         )
         reasons.append(Reason(code=code, text=text, reference=f"spec.resources.{name}.optimization_threshold"))
     if (wanted, new_limit) == (request, limit):
@@ -75,22 +101,22 @@ def optimise(
     """
     seen, window_ms = state.resources, usage_window_ms(blueprint)
     watched = history.since_ms is not None and now_ms - history.since_ms >= window_ms
-    settling = history.adjusted_ms is not None and now_ms - history.adjusted_ms < window_ms
-    if seen is None or not watched or settling or (state.rollout is not None and not state.rollout.complete):
+    if seen is None or not watched or is_settling(blueprint, history, now_ms) or not is_rolled_out(state):
         return None
-    rules = blueprint.resources
+    rules, tolerance = blueprint.resources, of_ppm(blueprint.scaling.tolerance_ppm)
+    slack = (1 + tolerance) / (1 - tolerance) if history.settled is not None else Fraction(1)
     cpu = _fit_one(
         "cpu",
         highest(history.cpu_peaks, now_ms, window_ms),
         (seen.cpu_request_m, seen.cpu_limit_m, state.pod_cpu_request_m),
-        (rules.cpu.target_utilization_ppm, rules.cpu.optimization_threshold_ppm),
+        _band(rules.cpu, slack),
         CPU_STEP_M,
     )
     memory = _fit_one(
         "memory",
         highest(history.memory_peaks, now_ms, window_ms),
         (seen.memory_request_bytes, seen.memory_limit_bytes, state.pod_memory_request_bytes),
-        (rules.memory.target_utilization_ppm, rules.memory.optimization_threshold_ppm),
+        _band(rules.memory, slack),
         MEMORY_STEP_BYTES,
     )
     after = seen
@@ -104,14 +130,19 @@ def optimise(
     return (_patch(blueprint, state, seen, after), tuple(reasons)) if after != seen else None
 
 
+def _band(rules: Cpu | Memory, slack: Fraction) -> Band:
+    target, threshold = of_ppm(rules.target_utilization_ppm), of_ppm(rules.optimization_threshold_ppm)
+    return Band(target=target, threshold=threshold, slack=slack)
+
+
 def _fit_one(
-    name: str, used: int | None, seen: tuple[int | None, int | None, int | None], rules: tuple[int, int], step: int
+    name: str, used: int | None, seen: tuple[int | None, int | None, int | None], band: Band, step: int
 ) -> Fit | None:
-    """seen: the container's request and limit, and what the whole pod requests. rules: target and threshold in ppm."""
+    """seen: the container's request and limit, and what the whole pod requests."""
     request, limit, of_pod = seen
     if used is None or not request or not limit or request != of_pod:
         return None
-    return fit(name, used, request, limit, of_ppm(rules[0]), of_ppm(rules[1]), step)
+    return fit(name, used, request, limit, band, step)
 
 
 def _patch(

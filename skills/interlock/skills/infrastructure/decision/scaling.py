@@ -10,6 +10,7 @@ from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.decision.evidence import Evidence
 from interlock.skills.infrastructure.decision.history import History, Load, Raised
 from interlock.skills.infrastructure.decision.reasons import Reason, Why, of_ppm, rounded, seconds
+from interlock.skills.infrastructure.decision.resources import is_rolled_out
 from interlock.skills.infrastructure.decision.utilisation import is_starting
 from interlock.skills.infrastructure.decision.wanted import Wanted, comfortable, fewest, wanted_replicas
 from interlock.skills.infrastructure.decision.window import highest
@@ -132,7 +133,7 @@ def _down(
     blocked: Reason | None
     if current <= scaling.min_replicas:
         return Proposal(replicas=current, recommended=current, reasons=(*wanted.reasons, _at_min(current)), idle=True)
-    if state.rollout is not None and not state.rollout.complete:
+    if not is_rolled_out(state):
         text = "a rollout is under way; replicas are not taken away from it"
         blocked = Reason(code=Why.ROLLING_OUT, text=text, reference="spec.deployment")
     else:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.reasons import Reason, Why
-from interlock.skills.infrastructure.decision.resources import to_blueprint
+from interlock.skills.infrastructure.decision.resources import is_rolled_out, is_settling, to_blueprint
 from interlock.skills.infrastructure.observed import ObservedState
 from interlock.skills.infrastructure.operations import ChangeProbes, ModifyStrategy, Operation
 from interlock.skills.infrastructure.target import Probe
 
 
 def reconcile(
-    blueprint: Blueprint, state: ObservedState, history: History
+    blueprint: Blueprint, state: ObservedState, history: History, now_ms: int
 ) -> tuple[Operation, tuple[Reason, ...]] | None:
-    """The first change that brings the object to the blueprint; None if there is none, or a rollout is under way.
+    """The first change that brings the object to the blueprint; None if there is none, a rollout is under way, or the
+    last change is still being watched: what something else keeps changing back is not fought over at every look.
 
     What the state does not tell (None) is not changed: nothing is known about it.
     """
-    if state.rollout is not None and not state.rollout.complete:
+    if not is_rolled_out(state) or is_settling(blueprint, history, now_ms):
         return None
     patch = to_blueprint(blueprint, state, history)
     if patch is not None:
