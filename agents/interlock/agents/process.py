@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +31,7 @@ from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.held_key import keep_current
 from interlock.agents.workspace.keys import load_key, load_roots, load_trust
 from interlock.agents.workspace.layout import Layout
-from interlock.agents.workspace.settings import check_directories, load_settings
+from interlock.agents.workspace.settings import Settings, check_directories, load_settings
 from interlock.agents.workspace.trust_source import TrustHolder
 from interlock.agents.workspace.webhook import webhook_of
 from interlock.bus.child import bind_to_parent
@@ -38,6 +40,7 @@ from interlock.bus.errors import BusError, LoginRefused
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.sender import Identity
 from interlock.bus.tasks import background
+from interlock.bus.telemetry.logs import LogThread, logging_to
 from interlock.bus.transport import Message
 from interlock.bus.yaml12 import YamlError
 from interlock.envelope.contract_gate import check_in_force
@@ -97,7 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             supervised = True
         run_role(options)
     except (UserError, BusError, SkillsError) as error:
-        sys.stderr.write(f"{SAYS}{one_line(error)}\n")
+        with suppress(OSError):  # a full disk does not change what the exit status says
+            sys.stderr.write(f"{SAYS}{one_line(error)}\n")
+            sys.stderr.flush()
         if supervised and not (isinstance(error, BusError) and error.retryable):
             return CANNOT_START
         return error.exit_code if isinstance(error, UserError) else 1
@@ -108,10 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_role(options: Options) -> None:
     """Raises UserError, BusError, SkillsError."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     layout = Layout((options.dir or Path()).resolve())
     try:
-        run_loop(serve(options.agent, layout, options.nats, options.grant, options.skills, options.metrics_port))
+        settings = load_settings(layout.settings)
+        about = {"agent": options.agent, "workspace": settings.workspace, "pid": str(os.getpid())}
+        with logging_to(sys.stderr, about, settings.telemetry.log_level) as logs:
+            run_loop(serve(options, layout, settings, logs))
     except YamlError as error:
         raise UserError("bad_config", str(error), "See `interlock doctor`", 2) from error
 
@@ -126,19 +133,12 @@ def run_loop(main_coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run(main_coroutine)
 
 
-async def serve(
-    agent: str,
-    layout: Layout,
-    url: str,
-    grants: Sequence[Path],
-    skills: Sequence[Path],
-    metrics_port: int | None = None,
-) -> None:
+async def serve(options: Options, layout: Layout, settings: Settings, logs: LogThread) -> None:
     """Runs the role until SIGTERM or SIGINT. Raises UserError or BusError."""
+    agent, url, grants, skills = options.agent, options.nats, options.grant, options.skills
     role = role_of(agent)
     if not is_agent_id(agent) or role not in ROLES:
         raise UserError("unknown_role", f"there is no role `{agent[:80]}`", f"Roles: {', '.join(ROLES)}", 2)
-    settings = load_settings(layout.settings)
     check_directories(layout.settings, settings)
     for place in (*grants, *skills):
         if not place.is_dir():
@@ -214,9 +214,9 @@ async def serve(
                 key.become(load_key(layout, agent))
 
     shows = settings.telemetry
-    if metrics_port is not None:
-        shows = msgspec.structs.replace(shows, metrics_port=metrics_port)
-    async with showing(agent, settings.workspace, layout, shows) as shown:
+    if options.metrics_port is not None:
+        shows = msgspec.structs.replace(shows, metrics_port=options.metrics_port)
+    async with showing(agent, settings.workspace, layout, shows, logs) as shown:
         await work_while_let_in()
 
 

@@ -32,6 +32,7 @@ from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.permissions import pulled_by
 from interlock.bus.telemetry.environment import TraceSettings
 from interlock.bus.telemetry.exporting import Exporter
+from interlock.bus.telemetry.logs import LogThread
 from interlock.bus.telemetry.sampling import SamplingSettings, TailSampler
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import Amount
@@ -53,7 +54,9 @@ def everything() -> RoleMetrics:
     """All that any process shows, with some values."""
     metrics = RoleMetrics("executor", "0.1.0")
     exporter = Exporter(TraceSettings(), lambda: pytest.fail("not opened"))
-    process_metrics(metrics.registry, exporter, TailSampler(SamplingSettings(), exporter.put, lambda *_: None))
+    process_metrics(
+        metrics.registry, LogThread({}, None), exporter, TailSampler(SamplingSettings(), exporter.put, lambda *_: None)
+    )
     BrokerMetrics(metrics, pulled_by("executor", "w"))
     skills, goals = SkillMetrics(metrics.registry, "executor"), GoalMetrics(metrics.registry)
     skills.waits("release", "scanning-secrets")
@@ -151,7 +154,7 @@ async def test_runs_are_timed_priced_counted_and_rated() -> None:
 
 async def test_hops_count_under_what_their_signature_proves_alone() -> None:
     metrics = RoleMetrics("executor", "0.1.0")
-    for envelope in ENVELOPES.values():
+    for envelope in (sealed.envelope for sealed in ENVELOPES.values()):
         for authentic in (True, False):
             hop = Hop(Message(envelope.subject, b""), 0)
             hop.parsed, hop.authentic = envelope, authentic

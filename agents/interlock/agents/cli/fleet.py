@@ -80,10 +80,9 @@ def listed(agent: Agent) -> dict[str, str | int]:
 
 
 def table(agents: list[Agent]) -> str:
-    rows = [listed(agent) for agent in agents]
     lines = [f"{'AGENT':<20}{'SINCE':<26}{'HOPS':>8}{'NOT DONE':>10}  METRICS"]
     lines += [
         f"{row['agent']:<20}{row['startedAt']:<26}{row['hops']:>8}{row['notDone']:>10}  {row['metrics'] or 'off'}"
-        for row in rows
+        for row in map(listed, agents)
     ]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.telemetry.consumers import ConsumerMetrics
 from interlock.bus.telemetry.exporting import Exporter
+from interlock.bus.telemetry.logs import LogThread
 from interlock.bus.telemetry.sampling import TailSampler
 
 
@@ -37,8 +38,25 @@ class ExporterMetrics(Collector):
         )
 
 
-def process_metrics(registry: CollectorRegistry, exporter: Exporter | None, sampler: TailSampler | None) -> None:
+class LogMetrics(Collector):
+    """Lines of the log, and those that could not be written."""
+
+    def __init__(self, logs: LogThread) -> None:
+        self._logs = logs
+
+    def collect(self) -> Iterator[Metric]:
+        lines = CounterMetricFamily("interlock_log_lines", "Lines of the log: written or lost.", labels=["outcome"])
+        lines.add_metric(["written"], self._logs.written)
+        lines.add_metric(["lost"], self._logs.lost)
+        yield lines
+
+
+def process_metrics(
+    registry: CollectorRegistry, logs: LogThread, exporter: Exporter | None, sampler: TailSampler | None
+) -> None:
+    """exporter, sampler: where there are traces."""
     ProcessCollector(registry=registry)
+    registry.register(LogMetrics(logs))
     if exporter is not None and sampler is not None:
         registry.register(ExporterMetrics(exporter, sampler))
 

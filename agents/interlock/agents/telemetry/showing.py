@@ -22,6 +22,7 @@ from interlock.bus.tasks import background
 from interlock.bus.telemetry.environment import TraceSettings, trace_settings
 from interlock.bus.telemetry.exporting import Exporter, Exporting
 from interlock.bus.telemetry.hops import HopCounts
+from interlock.bus.telemetry.logs import LogThread
 from interlock.bus.telemetry.micro import Service, ServiceEndpoint, answering, endpoint_stats
 from interlock.bus.telemetry.sampling import SamplingSettings
 from interlock.bus.telemetry.spans import Tracer
@@ -82,9 +83,16 @@ class Shown:
 
 @asynccontextmanager
 async def showing(
-    agent: str, workspace: str, layout: Layout, settings: TelemetrySettings, environment: Mapping[str, str] = os.environ
+    agent: str,
+    workspace: str,
+    layout: Layout,
+    settings: TelemetrySettings,
+    logs: LogThread,
+    environment: Mapping[str, str] = os.environ,
 ) -> AsyncIterator[Shown]:
-    """From before the first connection until after the last. Raises UserError when the port is taken."""
+    """From before the first connection until after the last. logs: whose lines are counted. Raises UserError when the port is
+    taken.
+    """
     wanted, problems = trace_settings(environment)
     for problem in problems:
         log.warning("%s", problem)
@@ -105,7 +113,7 @@ async def showing(
 
             telemetry.metrics = RoleMetrics(agent, VERSION)
             sampler = None if shown.keeping is None else shown.keeping.sampler
-            process_metrics(telemetry.metrics.registry, exporter, sampler)
+            process_metrics(telemetry.metrics.registry, logs, exporter, sampler)
             shown.broker = BrokerMetrics(telemetry.metrics, pulled_by(role_of(agent), workspace))
             checks = {
                 "connected": lambda: shown.is_connected,

@@ -12,6 +12,7 @@ from contextvars import Token
 from typing import TYPE_CHECKING
 
 from interlock.bus.hop import Disposition, Hop, Outcome
+from interlock.bus.telemetry.logs import handles
 from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, Parent, carry, read_traceparent
 from interlock.bus.telemetry.spans import Span, Tracing, Value, active, enter, leave, new_span_id, new_trace_id
 from interlock.envelope.ids import id_time_ms, role_of, span_of
@@ -84,6 +85,7 @@ class HopTelemetry:
         self._slow_ms = slow_ms
 
     def begin(self, hop: Hop) -> WatchedHop:
+        handles(hop)
         if self._metrics is not None:
             self._metrics.taken(self._role)
         span, token = None, None
@@ -184,6 +186,7 @@ class WatchedHop:
         self.began_s = time.perf_counter()
 
     def end(self, outcome: Outcome | None) -> None:
+        handles(None)
         if self._token is not None:
             leave(self._token)
         try:
