@@ -14,7 +14,7 @@ from interlock.agents.console import approval_pages, audit_pages, cost_pages, de
 from interlock.agents.console import governing_pages as governing
 from interlock.agents.console.desk import Desk
 from interlock.agents.console.guard import Guard, TooLarge
-from interlock.agents.console.pages import HERE, desk_of, part, shown, visit_of
+from interlock.agents.console.pages import HERE, part, shown
 from interlock.agents.console.proxy import Proxy
 from interlock.agents.console.sessions import Visit
 from interlock.agents.console.stream import events
@@ -22,7 +22,7 @@ from interlock.bus.errors import BusError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = logging.getLogger("interlock.console")
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}
@@ -61,8 +61,9 @@ def application(desk: Desk) -> ASGIApp:
         Route("/audit", audit_pages.audit, methods=get),
         Route("/audit", audit_pages.verify, methods=post),
     ]
-    # Errors are told in one line and without what caused them: that is in the log.
-    inner = Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown})
+    inner = Starlette(
+        routes=routes, exception_handlers={404: _unknown, 405: _unknown, TooLarge: _too_large, 500: _failed}
+    )
     inner.state.desk = desk
     proxy = desk.settings.proxy
     inner.state.proxy = None if proxy is None else Proxy(proxy, desk.session.layout.root)
@@ -71,27 +72,16 @@ def application(desk: Desk) -> ASGIApp:
 
 
 class _Quiet:
-    """What nobody foresaw is logged whole and told as nothing but that."""
+    """What nobody foresaw is in the log, and its page says nothing but that."""
 
     def __init__(self, app: Starlette) -> None:
         self._app = app
 
-    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
-        began = False
-
-        async def noted(message):  # type: ignore[no-untyped-def]
-            nonlocal began
-            began = began or message["type"] == "http.response.start"
-            await send(message)
-
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._app(scope, receive, noted)
-        except TooLarge:
-            raise
+            await self._app(scope, receive, send)
         except Exception:
             log.exception("%s %s", scope["method"], scope["path"])
-            if not began:
-                await Response("interlock: this page failed; see the console's log\n", 500)(scope, receive, send)
 
 
 async def _home(request: Request) -> Response:
@@ -100,6 +90,14 @@ async def _home(request: Request) -> Response:
 
 async def _unknown(request: Request, error: Exception) -> Response:
     return Response("interlock: there is no such page (unknown_page)\n", getattr(error, "status_code", 404))
+
+
+async def _too_large(request: Request, error: Exception) -> Response:
+    return Response(f"interlock: {error} (too_large)\n", 413)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return Response("interlock: this page failed; the console's log says why (failed)\n", 500)
 
 
 async def _asset(request: Request) -> Response:
@@ -133,4 +131,3 @@ async def _counts(desk: Desk, visit: Visit, request: Request) -> Response:
 
 
 _nav = shown(_counts)
-__all__ = ["application", "desk_of", "visit_of"]

@@ -14,7 +14,6 @@ from interlock.agents.console.pages import (
     cookie_name,
     desk_of,
     done,
-    environment,
     failed,
     proxied,
     render,
@@ -42,20 +41,17 @@ async def login_page(request: Request) -> Response:
     except UserError as error:
         return failed(desk, None, error)
     before = request.cookies.get(cookie_name(desk, "before"), "") or secrets.token_urlsafe(24)
-    values = {
-        "desk": desk,
-        "visit": None,
-        "notice": None,
-        "answer": answer,
-        "agent": agent,
-        "challenge": desk.challenges.new(desk.now_ms),
-        "good_s": GOOD_MS // 1000,
-        "form_token": desk.challenges.form_token(before),
-        "proxied": proxied(request)[1],
-    }
-    from starlette.responses import HTMLResponse
-
-    response = HTMLResponse(environment().get_template("login.html").render(values))
+    response = render(
+        "login.html",
+        desk,
+        None,
+        answer=answer,
+        agent=agent,
+        challenge=desk.challenges.new(desk.now_ms),
+        good_s=GOOD_MS // 1000,
+        form_token=desk.challenges.form_token(before),
+        proxied=proxied(request)[1],
+    )
     _set(response, desk, "before", before, GOOD_MS * 5)
     return response
 
@@ -127,6 +123,3 @@ def _set(response: Response, desk: Desk, what: str, value: str, for_ms: int) -> 
         samesite="strict",
         secure=only_tls,
     )
-
-
-__all__ = ["challenge", "log_in", "log_out", "login_page", "render"]

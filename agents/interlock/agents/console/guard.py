@@ -32,11 +32,7 @@ READING = ("GET", "HEAD")
 
 
 class TooLarge(Exception):
-    """More was sent than the page takes. limit: in bytes."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"at most {limit} bytes")
-        self.limit = limit
+    """More was sent than the page takes."""
 
 
 def is_loopback(host: str) -> bool:
@@ -73,30 +69,22 @@ class Guard:
         if status:
             await _refuse(send, status, told)
             return
-        limit = self._limits.get(scope["path"], FORM_BYTES)
-        began, taken = False, 0
+        limit, taken = self._limits.get(scope["path"], FORM_BYTES), 0
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > limit:
-                raise TooLarge(limit)
+                raise TooLarge(f"at most {limit} bytes")
             return message
 
         async def headed(message: Message) -> None:
-            nonlocal began
             if message["type"] == "http.response.start":
-                began = True
                 message = {**message, "headers": _with_policy(message.get("headers", ()))}
             await send(message)
 
-        try:
-            await self._app(scope, counted, headed)
-        except TooLarge as error:
-            if began:
-                raise
-            await _refuse(send, 413, f"too_large: {error}")
+        await self._app(scope, counted, headed)
 
     def _objection(self, scope: Scope) -> tuple[int, str]:
         """(status, why) of a request that goes no further; (0, "") for all others."""
