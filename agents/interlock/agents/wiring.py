@@ -51,6 +51,7 @@ async def orchestrator(parts: Parts) -> AsyncIterator[None]:
         terms=parts.approvals,
         telemetry=parts.telemetry,
         permit=permit_of(parts),
+        contract=parts.contract,
     )
     if parts.telemetry.metrics is not None:
         from interlock.agents.telemetry.gauges import show_open

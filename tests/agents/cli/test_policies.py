@@ -52,6 +52,22 @@ def test_check_tells_the_digest_that_contracts_pin(place: Path, capsys: pytest.C
     assert "workspace/0/house.rego" in told["modules"] and "policies/main_test.rego" in told["tests"]
 
 
+def test_check_compares_the_digest_with_the_contracts(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["policy", "check", "--json"]) == 0
+    told = answer(capsys)
+    assert (told["pinned"], told["agrees"]) == (None, True)
+    own = place / "there"
+    assert run(["init", str(own)]) == 0
+    capsys.readouterr()
+    assert run(["policy", "check", "--dir", str(own), "--json"]) == 0
+    told = answer(capsys)
+    assert told["pinned"] == told["digest"] and told["agrees"]
+    (own / "interlock.yaml").write_text((own / "interlock.yaml").read_text() + "\npolicies: [../own]\n")
+    assert run(["policy", "check", "--dir", str(own), "--json"]) == 0, "the next start renews what the system made"
+    told = answer(capsys)
+    assert not told["agrees"] and told["pinned"] != told["digest"]
+
+
 def test_test_runs_the_cases(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["policy", "test", "--json"]) == 0
     assert answer(capsys)["failed"] == []

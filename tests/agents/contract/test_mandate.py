@@ -223,3 +223,14 @@ async def test_a_bundle_proves_the_contract_its_hops_moved_under(house: Any, tmp
     ):
         verdict, checks = await bundle(house, tmp_path, wrong)
         assert [name for name, check in checks.items() if not check.ok] == failing
+
+
+async def test_nothing_is_released_without_a_gate_that_the_contract_names(house: Any) -> None:
+    house.keys.change_contract(gates=["G0", "G1", "G9"])
+    goal_id = (await house.submit(house.goal([{"id": "a", "skill": "doing-nothing"}])))["goalId"]
+    status = await house.ended(goal_id)
+    assert status.outcome == "blocked"
+    assert [(ground.code, ground.rule) for ground in status.grounds] == [("gate_missing", "contract.gates")]
+    house.keys.change_contract(gates=["G0", "G1"])
+    goal_id = (await house.submit(house.goal([{"id": "a", "skill": "doing-nothing"}])))["goalId"]
+    assert (await house.ended(goal_id)).outcome == "released"

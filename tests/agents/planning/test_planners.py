@@ -14,7 +14,8 @@ import pytest
 from interlock.agents.planning.catalogue import load_catalogue
 from interlock.agents.planning.model import draft_by_model
 from interlock.agents.planning.model_settings import ModelPlanner
-from interlock.agents.planning.planner import draft_plan
+from interlock.agents.planning.model_permit import hosting_of
+from interlock.agents.planning.planner import draft_plan, planner_of
 from interlock.agents.planning.playbooks import load_playbook
 from interlock.envelope.amounts import Budget
 from interlock.envelope.payloads import Intake, PlanDraft, Stakeholder, TaskSpec
@@ -162,3 +163,52 @@ async def test_a_model_that_fails_is_a_ground_not_an_error(server: Server, answe
 async def test_a_model_that_is_not_there(url: str) -> None:
     grounds = await draft_by_model(ModelPlanner(url=url, model="m", timeout_ms=300), intake(), CATALOGUE)
     assert isinstance(grounds, list)
+
+
+HIGH = {"employment_decisions": True, "human_oversight": True, "transparency": True}
+
+
+@pytest.mark.parametrize(
+    ("hosting", "more", "rule"),
+    [
+        ("remote", {"data_classification": "restricted"}, "models.data"),
+        ("remote", {"data_classification": "confidential"}, "models.data"),
+        ("remote", {"risk_hints": HIGH}, "models.risk"),
+        ("remote", {}, ""),
+        ("local", {"data_classification": "restricted", "risk_hints": HIGH}, ""),
+        ("", {"data_classification": "restricted"}, ""),
+    ],
+)
+async def test_a_model_is_asked_only_where_policies_let_it(
+    server: Server, quiet_house: Any, hosting: Any, more: dict[str, Any], rule: str
+) -> None:
+    server.answer = (200, said(PLAN), {})
+    url = f"http://127.0.0.1:{server.server_port}/v1/chat/completions"
+    planner = ModelPlanner(url=url, model="m", hosting=hosting)
+    plan = planner_of(quiet_house.parts("orchestrator", model_planner=planner))
+    drafted = await plan(intake("do nothing of note", **more))
+    if not rule:
+        assert isinstance(drafted, PlanDraft) and drafted.source == "model"
+        return
+    assert isinstance(drafted, list)
+    assert {(ground.code, ground.rule) for ground in drafted} == {("policy_denied", rule)}
+    assert "a model hosted here" in drafted[0].instead
+    assert server.seen is None, "nothing has left"
+    by_hand = await plan(intake("x", tasks=[TaskSpec(id="a", skill="doing-nothing")], **more))
+    assert isinstance(by_hand, PlanDraft), "what no model drafts is not its affair"
+
+
+@pytest.mark.parametrize(
+    ("url", "hosting"),
+    [
+        ("http://localhost:1/v1", "local"),
+        ("http://127.0.0.9/", "local"),
+        ("http://[::1]:80/", "local"),
+        ("https://api.example.com/v1", "remote"),
+        ("http://10.0.0.1/", "remote"),
+        ("http://localhost.example.com/", "remote"),
+        ("nonsense", "remote"),
+    ],
+)
+def test_only_this_machine_is_local(url: str, hosting: str) -> None:
+    assert hosting_of(url) == hosting

@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 
 from interlock.agents.cli.session import Session
+from interlock.agents.contract.admission import RENEW
+from interlock.agents.contract.store import load_contract, stored_versions
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.policies import policy_bundle, policy_directories, refused
@@ -29,9 +31,21 @@ def check_policies(session: Session) -> int:
     if problem is not None:
         raise UserError("policy_compile", problem.grounds[0].message, "Nothing is allowed until it does", 2)
     modules = [module.name for module in bundle.modules]
+    contract = load_contract(session.layout).head.contract if stored_versions(session.layout) else None
+    pinned = None if contract is None else contract.policy_bundle_checksum
+    agrees = pinned in (None, bundle.digest)
+    renewed = contract is not None and contract.origin == "generated"
     text = f"{len(modules)} policies, bundle {bundle.digest}"
-    session.say(text, {"digest": bundle.digest, "modules": modules, "tests": [module.name for module in bundle.tests]})
-    return 0
+    if pinned is None:
+        text += "\nno contract pins it yet: `interlock init` or `interlock run` makes one"
+    elif agrees:
+        text += "\nthe contract in force pins it"
+    else:
+        mend = "the next start makes a version for these" if renewed else f"no hop moves under these: {RENEW}"
+        text += f"\nthe contract in force pins another, {pinned}\n{mend}"
+    answer = {"digest": bundle.digest, "pinned": pinned, "agrees": agrees, "modules": modules}
+    session.say(text, answer | {"tests": [module.name for module in bundle.tests]})
+    return 0 if agrees or renewed else 2
 
 
 def test_policies(session: Session, opa: bool) -> int:

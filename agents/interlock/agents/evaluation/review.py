@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from interlock.agents.evaluation.injection import Checker
-from interlock.agents.evaluation.risk import RiskRules, assess
+from interlock.agents.goal.risk import RiskRules, assess
 from interlock.agents.goal.gates import Fact, Gates
 from interlock.agents.goal.plan import plan_problems, share_out
 from interlock.envelope.amounts import Amount, usd_text

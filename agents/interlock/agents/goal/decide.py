@@ -17,7 +17,7 @@ from interlock.agents.goal.approving import (
     withdraw_all,
 )
 from interlock.agents.goal.dispatch import MAX_ATTEMPTS, fail, followers_ready, plan_run, start, start_ready, withheld
-from interlock.agents.goal.gates import Fact, Gates, all_passed
+from interlock.agents.goal.gates import Fact, Gates, all_passed, lacking
 from interlock.agents.goal.plan import share_out
 from interlock.agents.goal.state import (
     AnyEvent,
@@ -297,6 +297,10 @@ class Decider:
             facts["knowledge_files"] = len(state.pack.files)
         for gate in ("G6", "G7", "G8"):
             self._gate(state, gate, facts, at_ms)
+        for gate in lacking(state.gates, began.gates):
+            if not any(outcome.gate == gate for outcome in state.gates):
+                message = f"the contract releases nothing without gate {gate}, and it was not passed"
+                state.grounds.append(Ground(code="gate_missing", message=message, rule="contract.gates"))
         state.phase, state.ended_ms = "ended", at_ms
         state.completion = Completion(
             outcome=self._outcome(state),
@@ -328,7 +332,8 @@ class Decider:
             or state.verdict is None
         ):
             return "failed"
-        return "released" if all_passed(state.gates) else "blocked"
+        required = state.began.gates if state.began else []
+        return "released" if all_passed(state.gates, required) else "blocked"
 
     def _ask_human(self, state: GoalState, escalation: Escalation, step: str) -> list[Send]:
         parent = state.mandate or (state.began.origin if state.began else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from interlock.agents.goal.state import AnyEvent, Audited, Began, Escalated, Learned, Reviewed, Verified
@@ -22,10 +24,17 @@ from interlock.envelope.payloads import (
 Planned = PlanDraft | list[Ground]
 
 
-def event_of(envelope: Envelope, origin: Origin, at_ms: int, planned: Planned, terms: ApprovalTerms) -> AnyEvent | None:
+def event_of(
+    envelope: Envelope,
+    origin: Origin,
+    at_ms: int,
+    planned: Planned,
+    terms: ApprovalTerms,
+    gates: Sequence[str] = (),
+) -> AnyEvent | None:
     """What the envelope tells its goal; None if it tells it nothing. origin: the envelope as a parent. planned: for an
     intake, its draft or why there is none; not looked at otherwise. terms: what the goal is to ask
-    of approvals.
+    of approvals; gates: without which it may not be released.
     """
     cause, payload = envelope.id, envelope.payload
     if isinstance(payload, Intake):
@@ -38,6 +47,7 @@ def event_of(envelope: Envelope, origin: Origin, at_ms: int, planned: Planned, t
             problems=[] if isinstance(planned, PlanDraft) else planned,
             grants=envelope.attestations,
             terms=terms,
+            gates=list(gates),
         )
     if isinstance(payload, PlanVerdict):
         return Reviewed(cause=cause, at_ms=at_ms, origin=origin, verdict=payload)

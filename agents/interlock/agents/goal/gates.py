@@ -65,8 +65,15 @@ def load_gates(path: Path) -> Gates:
     return gates
 
 
-def all_passed(outcomes: Sequence[GateOutcome]) -> bool:
-    return all(outcome.passed for outcome in outcomes)
+def all_passed(outcomes: Sequence[GateOutcome], required: Sequence[str] = ()) -> bool:
+    """Whether no gate has failed, and each of the required ones was there to be passed."""
+    return all(outcome.passed for outcome in outcomes) and not lacking(outcomes, required)
+
+
+def lacking(outcomes: Sequence[GateOutcome], required: Sequence[str]) -> list[str]:
+    """Required gates that were not passed, or never came."""
+    passed = {outcome.gate for outcome in outcomes if outcome.passed}
+    return [gate for gate in required if gate not in passed]
 
 
 def _holds(criterion: Criterion, facts: Mapping[str, Fact]) -> bool:

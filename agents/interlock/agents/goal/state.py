@@ -45,7 +45,8 @@ class Event(Struct, frozen=True, tag_field="event", kw_only=True):
 
 class Began(Event, tag="began", frozen=True, kw_only=True):
     """The intake arrived and was planned: a draft, or the reasons why there is none. terms: what was asked of approvals
-    then, so that settings changed later do not change what was decided.
+    then, so that settings changed later do not change what was decided; gates: those without which the contract of then
+    lets nothing be released.
     """
 
     origin: Origin
@@ -54,6 +55,7 @@ class Began(Event, tag="began", frozen=True, kw_only=True):
     problems: list[Ground] = msgspec.field(default_factory=list)
     grants: list[Attestation] = msgspec.field(default_factory=list)
     terms: ApprovalTerms = ApprovalTerms()
+    gates: list[str] = msgspec.field(default_factory=list)
 
 
 class Reviewed(Event, tag="reviewed", frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ from interlock.bus.control.halts import Doing
 from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.errors import BusError, Conflict
 from interlock.bus.failpoints import failpoint
-from interlock.bus.gates import TrustSource
+from interlock.bus.gates import ContractSource, TrustSource
 from interlock.bus.hop import DONE, Hop, Outcome, Postpone, Refusal
 from interlock.bus.journal import append, journal_subject, read_journal
 from interlock.bus.kv import kv_entries
@@ -90,7 +90,7 @@ class _Goal:
 class OrchestratorRole:
     """plan: drafts the plan of an intake (planning is an effect; its result is part of the journal). seals: signs the
     journals, and only signed records count. trust: who signs for whom; terms: what goals that begin now ask of
-    approvals. permit: what policies let go out.
+    approvals. permit: what policies let go out. contract: names the gates without which nothing is released.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class OrchestratorRole:
         trust: TrustSource,
         terms: ApprovalTerms,
         permit: Permit,
+        contract: ContractSource | None = None,
         control: ControlSource = NO_CONTROL,
         telemetry: Telemetry = OFF,
     ) -> None:
@@ -116,6 +117,7 @@ class OrchestratorRole:
         self._decider = decider
         self._plan = plan
         self._permit = permit
+        self._contract = contract
         self._control = control
         self._untold: set[str] = set()
         self._trust = trust
@@ -220,7 +222,8 @@ class OrchestratorRole:
         if isinstance(payload, HumanDecision):
             return decision_event(hop, self._trust)
         planned = await self._plan(payload) if isinstance(payload, Intake) else []
-        event = event_of(hop.envelope, hop.origin, hop.now_ms, planned, self._terms)
+        gates = self._contract.chain.head.contract.gates if self._contract is not None else ()
+        event = event_of(hop.envelope, hop.origin, hop.now_ms, planned, self._terms, gates)
         if event is None:
             raise Refusal(Reason.WRONG_PAYLOAD, f"an orchestrator does not handle {type(payload).__name__}")
         return event

@@ -59,10 +59,23 @@ def planner_of(parts: Parts) -> Plan:
     catalogue = load_catalogue(parts.config, parts.skills, parts.playbooks)
     model: ModelPlanner | None = parts.model_planner
 
+    async def refused(planner: ModelPlanner, intake: Intake) -> list[Ground]:
+        from interlock.agents.goal.risk import assess, load_rules
+        from interlock.agents.planning.model_permit import model_facts, model_problems
+        from interlock.bus.policy.service import policy_service
+
+        tier = assess(intake, load_rules(parts.config / "risk.yaml")).tier
+        facts = model_facts(planner, intake, tier, parts.identity.agent, parts.trust.trust)
+        judge = policy_service(parts.config / "policies", parts.policies)
+        return model_problems(planner, await judge.judge(facts))
+
     async def plan(intake: Intake) -> PlanDraft | list[Ground]:
         if model is not None and intake.playbook is None and not intake.tasks:
             from interlock.agents.planning.model import draft_by_model
 
+            problems = await refused(model, intake)
+            if problems:
+                return problems
             drafted = await draft_by_model(model, intake, catalogue)
             if isinstance(drafted, PlanDraft):
                 return drafted

@@ -241,8 +241,9 @@ class _Replay:
                 return decision_event(hop, _Trusted(self._recording.trust))
             except Refusal:
                 return None
-        terms = recorded.terms if isinstance(recorded, Began) else ApprovalTerms()
-        return event_of(envelope, cause.origin, recorded.at_ms, self._planned(envelope.payload, recorded), terms)
+        terms, gates = (recorded.terms, recorded.gates) if isinstance(recorded, Began) else (ApprovalTerms(), [])
+        planned = self._planned(envelope.payload, recorded)
+        return event_of(envelope, cause.origin, recorded.at_ms, planned, terms, gates)
 
     def _planned(self, payload: AnyPayload, recorded: AnyEvent) -> Planned:
         """A model's plan is an input: it is not asked again."""
@@ -250,6 +251,8 @@ class _Replay:
             return []
         if recorded.draft is not None and recorded.draft.source == "model":
             return recorded.draft
+        if any(problem.code == "policy_denied" for problem in recorded.problems):
+            return recorded.problems  # nor are policies, whether it may be
         return self._code.plan(payload)
 
     def _send(self, cause: _Read | None, send: Send, at_ms: int, *, may_lack: bool) -> None:
