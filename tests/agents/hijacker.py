@@ -154,7 +154,7 @@ class Hijacker:
         return {
             "key_not_for_agent": self.child("as the evaluator", sender="evaluator"),
             "bad_signature": _reworded(own, sender="evaluator", key_id=self.others_key),
-            "bad_parent: budget": self.child("more budget", budget=budget, thinking_budget=budget.thinking_tokens),
+            "policy_denied: budget": self.child("more budget", budget=budget, thinking_budget=budget.thinking_tokens),
             "bad_parent: deadline": self.child("more time", ttl_ms=self.task.ttl_ms + 600_000),
             "bad_parent: rights": self.child("more rights", policy_context=rights),
             "bad_parent: none": self.child("from nowhere", parent_id=UNSET, parent_digest=UNSET),

@@ -41,7 +41,9 @@ Nobody, the control plane included, may delete or purge a stream, delete a messa
 FORGERIES = """\
 ## What a role does with its own key, on its own route
 
-`receiver`: a gate of whoever it comes to refuses it. `auditor`: it is refused with the goal, which then fails gate G5.
+`receiver`: a gate of whoever it comes to refuses it. `auditor`: it is refused with the goal, which then fails gate G5. Gates see one
+hop, not its parent. Who holds more refuses more: the orchestrator what exceeds the intake of its goal (`bad_parent`), the executor a
+task that exceeds what the gateway gave the goal and signed (`token_widened`), the ledger what exceeds its balance (`over_budget`).
 """
 SETTINGS = JetStreamSettings(request_timeout_ms=300, publish_timeout_ms=2_000, no_stream_retry_ms=0)
 

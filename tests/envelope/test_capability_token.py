@@ -232,3 +232,17 @@ def digest(link: Attestation) -> str:
     from interlock.envelope.ids import sha256_hex
 
     return sha256_hex(canonical(link))
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"held": ["skill:*"], "deadline_ms": NOW + HOUR}, ""),
+        ({"held": ["skill:*", "net:*"]}, "token_widened"),
+        ({"held": ["*"]}, "token_widened"),
+        ({"deadline_ms": NOW + 3 * HOUR}, "token_widened"),
+    ],
+)
+def test_an_envelope_that_claims_more_than_the_gateway_gave_its_goal(more: dict[str, Any], code: str) -> None:
+    verdict = check_token(TOKEN, replace(USE, **more), TRUST)
+    assert ("" if verdict.allowed else verdict.grounds[0].code) == code

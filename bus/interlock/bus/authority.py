@@ -26,6 +26,9 @@ AUTHORITY: dict[tuple[str, str, str], frozenset[str]] = {
     **{(role, "orchestrator", "escalate"): frozenset({"escalation"}) for role in _WORKERS},
 }
 
+# What carries a grant: work that is to be done, and the plan it follows from. All else is told, and has nothing to spend.
+GRANTING = frozenset({"intake", "plan_draft", "plan_verdict", "task"})
+
 
 def payload_type(envelope: Envelope) -> str:
     """The wire tag of the payload."""
@@ -33,8 +36,17 @@ def payload_type(envelope: Envelope) -> str:
 
 
 def judge(envelope: Envelope) -> Verdict:
-    """Whether the sender's role may send this payload with this intent to every role it is addressed to."""
+    """Whether the sender's role may send this payload with this intent to every role it is addressed to, and grant what
+    it grants.
+    """
     kind = payload_type(envelope)
+    if kind not in GRANTING and not envelope.budget.amount.is_zero:
+        return deny(
+            Reason.POLICY_DENIED,
+            f"{kind} grants {envelope.budget.cost_usd} USD and {envelope.budget.thinking_tokens} tokens to nobody",
+            rule="authority",
+            instead="a budget of nothing",
+        )
     for recipient in envelope.recipients:
         route = (role_of(envelope.sender), role_of(recipient), envelope.intent)
         if kind not in AUTHORITY.get(route, frozenset()):

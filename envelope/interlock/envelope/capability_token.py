@@ -104,7 +104,9 @@ def narrowed(
 
 
 class Use(Struct, frozen=True, kw_only=True):
-    """What somebody wants to do with a token, and when (ms since 1970 UTC)."""
+    """What somebody wants to do with a token, and when (ms since 1970 UTC). deadline_ms, held: the deadline and the
+    capabilities of the goal, as the envelope with the token has them.
+    """
 
     agent: str
     capability: str
@@ -112,6 +114,8 @@ class Use(Struct, frozen=True, kw_only=True):
     goal_id: str
     envelope: str
     now_ms: int
+    deadline_ms: int = 0
+    held: Sequence[str] = ()
 
 
 class Proven:
@@ -156,7 +160,15 @@ def check_token(attestations: Sequence[Attestation], use: Use, trust: Trust, pro
         if code:
             return deny(code, detail, rule="GOV-03")
         above = (link, grant)
-    return ALLOW if above is None else _for_this(above[1], use)
+    first = read_grant(links[0])
+    if first is None or above is None:
+        return deny("token_malformed", "a grant that cannot be read", rule="GOV-03")
+    beyond = exceeding(first.capabilities, use.held)
+    if beyond:
+        return deny("token_widened", f"the goal was never given {', '.join(beyond)[:300]}", rule="GOV-03")
+    if use.deadline_ms > time_ms(first.until) + SKEW_MS:
+        return deny("token_widened", f"the goal ends at {first.until}, and this later", rule="GOV-03")
+    return _for_this(above[1], use)
 
 
 def _problem(

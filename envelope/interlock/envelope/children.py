@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from interlock.envelope.amounts import ZERO, Amount, time_ms, timestamp
+from interlock.envelope.capabilities import exceeding
 from interlock.envelope.ids import derived_id, is_agent_id, role_of, span_of
 from interlock.envelope.model import (
     Attestation,
@@ -78,6 +79,18 @@ def origin_of(envelope: Envelope, digest: str) -> Origin:
         policy_context=envelope.policy_context,
         compliance_tags=envelope.compliance_tags,
     )
+
+
+def exceeds(child: Origin, above: Origin) -> str:
+    """In what an envelope goes beyond one that it comes from, however many are between them; empty if in nothing. For
+    receivers that hold the upper one (envelope.md, Children).
+    """
+    if child.deadline_ms > above.deadline_ms:
+        return f"its deadline is {child.deadline_ms - above.deadline_ms} ms after that of the goal"
+    if not child.budget.within(above.budget):
+        return "it holds more budget than the goal"
+    wider = exceeding(above.policy_context.capabilities, child.policy_context.capabilities)
+    return f"the goal does not hold {', '.join(wider)[:300]}" if wider else ""
 
 
 def derive(parent: Origin, draft: Draft, *, sender: str, key_id: str, now_ms: int, granted: Amount = ZERO) -> Envelope:

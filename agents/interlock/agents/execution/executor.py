@@ -172,6 +172,8 @@ class ExecutorRole:
             goal_id=envelope.goal_id,
             envelope=envelope.id,
             now_ms=hop.now_ms,
+            deadline_ms=hop.origin.deadline_ms,
+            held=envelope.policy_context.capabilities,
         )
         return check_token(envelope.attestations, use, self._trust.trust, self._proven)
 

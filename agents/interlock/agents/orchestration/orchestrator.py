@@ -59,7 +59,7 @@ from interlock.bus.records import Seals
 from interlock.bus.sender import Sender
 from interlock.bus.transport import Transport
 from interlock.envelope.approval import ApprovalTerms
-from interlock.envelope.children import ChildRefused
+from interlock.envelope.children import ChildRefused, Origin, exceeds
 from interlock.envelope.ids import is_uuid7
 from interlock.envelope.payloads import Escalation, Ground, HumanDecision, Intake, PlanDraft
 from interlock.envelope.verdict import Reason
@@ -128,7 +128,7 @@ class OrchestratorRole:
         """One hop: an intake, a verdict, a verification, a report, a pack, or an escalation."""
         goal_id = hop.envelope.goal_id
         event = await self._event_of(hop)
-        await self._happened(goal_id, event)
+        await self._happened(goal_id, event, hop.origin)
         return DONE
 
     def hearing_reminders(self) -> AbstractAsyncContextManager[None]:
@@ -228,7 +228,7 @@ class OrchestratorRole:
             raise Refusal(Reason.WRONG_PAYLOAD, f"an orchestrator does not handle {type(payload).__name__}")
         return event
 
-    async def _happened(self, goal_id: str, event: AnyEvent) -> None:
+    async def _happened(self, goal_id: str, event: AnyEvent, told_by: Origin | None = None) -> None:
         goal = self._entry(goal_id)
         async with goal.lock:
             if goal.revision < 0:
@@ -238,7 +238,7 @@ class OrchestratorRole:
             elif not matters(goal.state, event):
                 return
             else:
-                sends, at_ms = await self._decide(goal, goal_id, event), event.at_ms
+                sends, at_ms = await self._decide(goal, goal_id, event, told_by), event.at_ms
             failpoint("event_recorded")
             going, withheld = await self._permit.sorted_out(sends, at_ms)
             await self._send([with_token(send, goal.state, self._sender.identity, at_ms) for send in going], at_ms)
@@ -251,10 +251,16 @@ class OrchestratorRole:
         for kept in withheld:
             await self._happened(goal_id, kept)
 
-    async def _decide(self, goal: _Goal, goal_id: str, event: AnyEvent) -> list[Send]:
+    async def _decide(self, goal: _Goal, goal_id: str, event: AnyEvent, told_by: Origin | None) -> list[Send]:
         if goal.state.began is None and not isinstance(event, Began):
             raise Postpone(Reason.HANDLER_FAILED, f"goal {goal_id} has not begun here yet")
         check(goal.state, event)
+        if (
+            goal.state.began is not None
+            and told_by is not None
+            and (wider := exceeds(told_by, goal.state.began.origin))
+        ):
+            raise Refusal(Reason.BAD_PARENT, wider)
         decided, had_ended = len(goal.state.gates), goal.state.completion is not None
         sends = self._decider.apply(goal.state, event)
         failpoint("event_decided")
