@@ -23,7 +23,7 @@ import replays
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {
     "governed_hop_per_core_per_s": ">= 5000",
-    "audit_recording_percent": "<= 10",
+    "audit_adds_to_hop_percent": "<= 10",
     "added_latency_ms": "<= 0.4",
     "goal5_p50_ms": "<= 100",
     "goals_per_s": ">= 40",

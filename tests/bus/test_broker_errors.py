@@ -18,7 +18,7 @@ TABLE: list[tuple[int, int, type[BusError]]] = [
     (429, 10167, Unavailable),
     (500, 10009, Unavailable),
     (503, 10008, Unavailable),
-    (500, 0, Unavailable),
+    (500, 10052, Refused),  # a configuration that makes no sense, which is an internal error to the broker
     (400, 10054, Refused),
     (403, 0, Refused),
 ]

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from interlock.agents.audit import verify_bundle as verifying
 from interlock.agents.audit.bundle import assemble
+from interlock.agents.audit.bundled_hop import BundledHop
 from interlock.agents.audit.hop_graph import HopAudit, audit_hops
 from interlock.agents.audit.packing import packed, unpacked
 from interlock.agents.audit.signature_log import signature_log
@@ -204,7 +204,7 @@ def test_copies_that_were_put_back_are_known_by_their_order_to_both(tmp_path: Pa
 
     def logged(sections: dict[str, Any], *, as_verified: bool) -> bytes:
         """With a signature log that covers the copy too, and says this of it."""
-        messages = [msgspec.convert(hop, verifying._Hop).message for hop in sections["hops"]]
+        messages = [msgspec.convert(hop, BundledHop).message for hop in sections["hops"]]
         audit = audit_hops(messages, trust, limits)
         hops = [*audit.hops[:-1], replace(audit.hops[-1], verified=as_verified, redriven=as_verified)]
         written_at = str(sections["signatures"]["writtenAt"])

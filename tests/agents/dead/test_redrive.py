@@ -19,6 +19,9 @@ from interlock.agents.dead.letters import Entry, read_letters
 from interlock.agents.dead.redrive import Redriver
 from interlock.agents.errors import UserError
 from interlock.agents.kms import open_signer
+from interlock.agents.replay.code import load_code
+from interlock.agents.replay.decide import replay
+from interlock.agents.replay.recording import from_bundle
 from interlock.agents.wiring import running
 from interlock.bus.deadletters import bury
 from interlock.bus.redriving import REDRIVE
@@ -30,7 +33,7 @@ from interlock.envelope.ids import sha256_hex
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.redrive import order_text, sign_redrive
 from interlock.envelope.verification import Limits
-from tests.agents.conftest import ROLES, InProcess
+from tests.agents.conftest import CONFIG, HERE, ROLES, InProcess
 
 pytestmark = pytest.mark.anyio
 TASKS = [{"id": "a", "skill": "doing-nothing"}]
@@ -51,7 +54,10 @@ async def given_up(house: InProcess, role: str, intent: str, *, reason: str = "m
 
     async def end(incoming: Incoming) -> None:
         message = incoming.message
-        await bury(house.transport, house.workspace, role, HOPS.name, message, reason=reason, detail="poison", now_ms=1)
+        now_ms = house.transport.clock.now_ms()
+        await bury(
+            house.transport, house.workspace, role, HOPS.name, message, reason=reason, detail="poison", now_ms=now_ms
+        )
         await incoming.terminate(reason)
         ended.append(message)
 
@@ -121,6 +127,11 @@ async def bundles(house: InProcess, goal_id: str, tmp_path: Any) -> None:
     )
     verdict = verify_bundle(path.read_bytes(), [house.keys.root.key_id])
     assert verdict.valid, [check for check in verdict.checks if not check.ok]
+    code = load_code(
+        CONFIG, skills=(HERE / "skills",), playbooks=(), workspace=house.workspace, environment="development"
+    )
+    replayed = replay(from_bundle(path.read_bytes(), [house.keys.root.key_id]), code)
+    assert replayed.first is None, "a copy that was put back is let in again"
     sections = msgspec.json.decode(unpacked(path.read_bytes()))["sections"]
     copy = next(hop for hop in sections["hops"] if "redrive" in hop)
     copy["redrive"] = copy["redrive"][:-8] + "AAAAAAAA"

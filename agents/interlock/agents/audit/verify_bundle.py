@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from interlock.agents.audit.bundled_hop import BundledHop
 from interlock.agents.audit.check import Check
 from interlock.agents.audit.contract_check import check_chain, check_mandate
 from interlock.agents.audit.hop_graph import HopAudit, audit_hops
@@ -16,9 +16,7 @@ from interlock.agents.audit.log.bundled import check_section
 from interlock.agents.audit.packing import MAX_BYTES, PackingError, unpacked
 from interlock.agents.audit.signature_log import signature_log
 from interlock.agents.kms.signatures import SCHEMES, is_valid
-from interlock.bus.redriving import REDRIVE
 from interlock.bus.streams import HOPS, JOURNAL
-from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.amounts import time_ms
 from interlock.envelope.canonical import canonical
 from interlock.envelope.contract_chain import Chain, Signers
@@ -59,22 +57,6 @@ class BundleVerdict(Struct, frozen=True):
     pinned: bool
     logged: bool
     checks: list[Check]
-
-
-class _Hop(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    sequence: int
-    subject: str
-    stored_ms: int
-    message_id: str
-    encoding: str
-    wire: str
-    redrive: str = ""
-
-    @property
-    def message(self) -> Message:
-        data = base64.b64decode(self.wire) if self.encoding == "base64" else self.wire.encode()
-        headers = {MESSAGE_ID: self.message_id} | ({REDRIVE: self.redrive} if self.redrive else {})
-        return Message(self.subject, data, headers, self.sequence, self.stored_ms)
 
 
 class _Text(Struct, frozen=True, forbid_unknown_fields=True):
@@ -190,7 +172,7 @@ def _check_signer(manifest: dict[str, Any], trust: Trust, chain: Chain | None, c
 
 def _check_hops(sections: dict[str, Any], trust: Trust, chain: Chain | None, checks: list[Check]) -> int:
     """Answers the sequence of the completion, else of the last hop."""
-    hops = msgspec.convert(sections["hops"], list[_Hop])
+    hops = msgspec.convert(sections["hops"], list[BundledHop])
     messages = [hop.message for hop in hops]
     sequences = [hop.sequence for hop in hops]
     ordered = sequences == sorted(set(sequences))
@@ -210,7 +192,10 @@ def _check_hops(sections: dict[str, Any], trust: Trust, chain: Chain | None, che
 
 
 def _check_audit_log(sections: dict[str, Any], trust: Trust, last_sequence: int, checks: list[Check]) -> bool:
-    hops, journal = msgspec.convert(sections["hops"], list[_Hop]), msgspec.convert(sections["journal"], list[_Text])
+    hops, journal = (
+        msgspec.convert(sections["hops"], list[BundledHop]),
+        msgspec.convert(sections["journal"], list[_Text]),
+    )
     return check_section(
         sections["log"],
         workspace=str(sections["goal"]["workspace"]),

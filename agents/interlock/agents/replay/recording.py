@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -12,12 +11,13 @@ import msgspec
 from msgspec import Struct, field
 
 from interlock.agents.audit.auditor import goal_messages
+from interlock.agents.audit.bundled_hop import BundledHop
 from interlock.agents.audit.packing import PackingError, unpacked
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.journal import journal_subject, read_journal
 from interlock.bus.records import Seals
 from interlock.bus.streams import DEAD, HOPS
-from interlock.bus.transport import MESSAGE_ID, Message, Transport
+from interlock.bus.transport import Message, Transport
 from interlock.envelope.amounts import time_ms
 from interlock.envelope.contract_chain import Chain, ContractError, Signers, load_chain
 from interlock.envelope.subjects import workspace_subject
@@ -57,20 +57,6 @@ class Recording(Struct, frozen=True, kw_only=True):
     ended: bool = True
 
 
-class _Hop(Struct, frozen=True, rename="camel"):
-    sequence: int
-    subject: str
-    stored_ms: int
-    message_id: str
-    encoding: str
-    wire: str
-
-    @property
-    def message(self) -> Message:
-        data = base64.b64decode(self.wire, validate=True) if self.encoding == "base64" else self.wire.encode()
-        return Message(self.subject, data, {MESSAGE_ID: self.message_id}, self.sequence, self.stored_ms)
-
-
 class _Text(Struct, frozen=True):
     text: str
 
@@ -91,7 +77,7 @@ class _Sections(Struct, frozen=True, rename="camel"):
     goal: _Goal
     trust: _Trust
     contract: list[str]
-    hops: list[_Hop]
+    hops: list[BundledHop]
     journal: list[_Text]
     dead_letters: list[_Text]
 

@@ -41,7 +41,7 @@ def api_error(error: ApiError, what: str) -> BusError:
         return NoMessage(text)
     if error.code == 404:
         return NotFound(text, "Run `interlock up` first")
-    if error.code >= 500 or error.err_code in _NOT_NOW:
+    if error.code == 503 or error.err_code in _NOT_NOW:
         return Unavailable(text)
     return Refused(text)
 

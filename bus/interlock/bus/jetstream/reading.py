@@ -127,8 +127,9 @@ async def read(
                         tries = 0
                         wake.read(message)
                         yield message
-            except (Unavailable, NoStream):
-                if not reader.began:
+            except (Unavailable, NoStream) as error:
+                # In a cluster nobody may answer for a stream while its leader is elected; elsewhere it is gone.
+                if not reader.began or (isinstance(error, NoStream) and not transport.lag_ms):
                     raise
                 await anyio.sleep(_LOST_PAUSE_S)
                 continue
