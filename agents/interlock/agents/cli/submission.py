@@ -32,11 +32,11 @@ class _Answer(Struct, rename="camel"):
     errors: list[Problem] = field(default_factory=list)
 
 
-async def publish_goal(transport: Transport, workspace: str, data: bytes) -> str:
+async def publish_goal(transport: Transport, workspace: str, data: bytes, goal_id: str = "") -> str:
     """Publishes to the goal's subject as any NATS client would, and gives the goal id. The message id is the goal's id
-    to be, so that a repeat is the same goal. Raises UserError with every error of the intake.
+    to be (goal_id, else a new one), so that a repeat is the same goal. Raises UserError with every error of the intake.
     """
-    goal_id = new_id(transport.clock.now_ms())
+    goal_id = goal_id or new_id(transport.clock.now_ms())
     subject = workspace_subject(workspace, "goal", "submit")
     try:
         reply = await transport.request(subject, data, timeout_ms=ANSWER_MS, headers={MESSAGE_ID: goal_id})

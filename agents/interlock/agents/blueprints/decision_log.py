@@ -1,0 +1,48 @@
+"""The decision log: a file per day and service with a line per decision (seed 001, `logs/agent-decisions/`).
+
+Each line goes into a chain of digests; the head is an input of every goal that acts, so that the signed record of a goal
+vouches for all lines before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from interlock.skills.infrastructure.decision.record import DecisionRecord, encode_record, read_records
+
+
+class DecisionLog:
+    """Lines of one watcher. head: SHA-256 over the head before and the line, in hex; count: how many lines."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._chain = directory / "chain.txt"
+        head, _, count = self._chain.read_text().strip().partition(" ") if self._chain.is_file() else ("", "", "0")
+        self.head, self.count = head or "0" * 64, int(count or 0)
+
+    @property
+    def state(self) -> dict[str, object]:
+        """As a goal gets it."""
+        return {"head": self.head, "count": self.count}
+
+    def write(self, record: DecisionRecord) -> None:
+        """Appends a line."""
+        line = encode_record(record) + b"\n"
+        path = self._directory / f"{record.blueprint.name}-{record.timestamp[:10]}.jsonl"
+        with path.open("ab") as file:
+            file.write(line)
+        self.head = chained(self.head, line)
+        self.count += 1
+        self._chain.write_text(f"{self.head} {self.count}\n")
+
+    def records(self) -> list[DecisionRecord]:
+        """Everything that was written, by time."""
+        found = [record for path in sorted(self._directory.glob("*.jsonl")) for record in read_records(path)]
+        return sorted(found, key=lambda record: record.timestamp)
+
+
+def chained(head: str, line: bytes) -> str:
+    """The head after a line."""
+    return hashlib.sha256(head.encode() + line).hexdigest()

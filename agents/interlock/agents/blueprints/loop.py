@@ -1,0 +1,303 @@
+"""The loop: look, decide, let a goal act, verify, write down. One Loop for all services of a watcher; each service is looked
+at by itself, so that nobody waits for another's approval.
+
+Decisions are made here and made again inside the goal from the same inputs: what counts is what the goal's tasks decided,
+governed and signed. What is under way is kept on disk before it begins: after a crash the same goal is asked for again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from interlock.agents.blueprints.composing import action_goal, verification_goal
+from interlock.agents.blueprints.decision_log import DecisionLog
+from interlock.agents.blueprints.fleet import Fleet
+from interlock.agents.blueprints.outcomes import Final, checked, executed, governance_check
+from interlock.agents.blueprints.ports import Cluster, Goals
+from interlock.agents.blueprints.watched import Acting, Pending, Watched
+from interlock.bus.clock import Clock
+from interlock.envelope.canonical import canonical
+from interlock.envelope.ids import new_id
+from interlock.envelope.verdict import Decision as Verdicts
+from interlock.skills.errors import SkillsError
+from interlock.skills.infrastructure.blueprint.model import Blueprint
+from interlock.skills.infrastructure.decision import remembering
+from interlock.skills.infrastructure.decision.decide import decide
+from interlock.skills.infrastructure.decision.model import Decision
+from interlock.skills.infrastructure.decision.record import (
+    DecisionRecord,
+    ExecutionPart,
+    GovernanceCheck,
+    VerificationPart,
+    record_of,
+)
+from interlock.skills.infrastructure.decision.safety import Outcome
+from interlock.skills.infrastructure.governing import govern_operation
+from interlock.skills.infrastructure.observed import ObservedState
+from interlock.skills.infrastructure.operations import Operation, operation_name
+
+DECLINED_MS = 3_600_000
+NOT_NEEDED = GovernanceCheck(operation="", status="not_needed", rule="")
+Mode = Literal["act", "dry_run", "shadow"]
+_FAILURES: dict[Final, Outcome] = {"success": "done", "rolled_back": "rolled_back", "unknown": "unknown"}
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """Something people should hear. kind: `decision`, `blueprint`, `problem`, `verified`, `breaker`, `escalation`."""
+
+    at_ms: int
+    service: str
+    kind: str
+    text: str
+    record: DecisionRecord | None = None
+
+
+class Loop:
+    """agent_id: who decides, for the log."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        goals: Goals,
+        log: DecisionLog,
+        fleet: Fleet,
+        clock: Clock,
+        *,
+        tell: Callable[[Told], None],
+        mode: Mode = "act",
+        agent_id: str = "decision-engine",
+    ) -> None:
+        self._cluster = cluster
+        self._goals = goals
+        self._log = log
+        self._fleet = fleet
+        self._clock = clock
+        self._tell = tell
+        self._mode = mode
+        self._agent_id = agent_id
+
+    async def look(self, watched: Watched) -> None:
+        """One look at one service: at most one goal. Raises BusError or UserError where goals cannot be run."""
+        self._read_again(watched)
+        blueprint = watched.service.blueprint
+        if blueprint is None or watched.service.problems:
+            return
+        memory = watched.memory
+        if memory.acting is not None:
+            await self._finish_action(watched, blueprint, memory.acting)
+            return
+        now_ms = self._cluster.now_ms()
+        if memory.pending is not None and now_ms < memory.pending.due_ms:
+            return
+        state = await self._observed(watched, blueprint)
+        if state is None:
+            return
+        if memory.pending is not None:
+            await self._verify(watched, blueprint, memory.pending, state)
+            return
+        await self._decide(watched, blueprint, state)
+
+    def _read_again(self, watched: Watched) -> None:
+        by = watched.reset_asked()
+        if by:
+            watched.memory.history = remembering.reset(watched.memory.history)
+            watched.save()
+            self._say(watched, "breaker", f"the breaker was closed by {by}")
+        problems = watched.look()
+        if problems is None:
+            return
+        blueprint = watched.service.blueprint
+        for problem in problems:
+            self._say(watched, "problem", problem)
+        if blueprint is not None and not problems:
+            self._say(watched, "blueprint", f"blueprint {blueprint.version} ({blueprint.digest[:12]}) is in force")
+
+    async def _observed(self, watched: Watched, blueprint: Blueprint) -> ObservedState | None:
+        try:
+            return await self._cluster.observe(blueprint)
+        except SkillsError as error:
+            self._say(watched, "problem", f"nothing is seen of it, so nothing is done: {error}")
+            return None
+
+    async def _decide(self, watched: Watched, blueprint: Blueprint, state: ObservedState) -> None:
+        memory, now_ms = watched.memory, self._cluster.now_ms()
+        asked = memory.history
+        decision = decide(blueprint, state, asked, now_ms, fleet=self._fleet.breaker)
+        memory.history = remembering.looked(asked, blueprint, decision)
+        operation = decision.operation
+        if operation is None:
+            watched.save()
+            self._record(watched, decision, NOT_NEEDED, "held")
+            return
+        policies = watched.service.policies
+        verdict = govern_operation(blueprint, operation, state, policies)
+        check = governance_check(operation_name(operation, blueprint.scaling, state), verdict)
+        if self._mode == "shadow":
+            part = ExecutionPart(operation=operation, status="shadow", duration_ms=0)
+            self._begin(watched, blueprint, decision, now_ms)
+            watched.save()
+            self._record(watched, decision, check, "shadow", execution=part)
+            return
+        key = action_key(operation)
+        if memory.declined.get(key, 0) > now_ms:
+            watched.save()
+            final: Final = "blocked" if verdict.decision is Verdicts.DENY else "rejected"
+            self._record(watched, decision, check, final)
+            return
+        stop = self._fleet.stop(policies, now_ms)
+        if stop is not None:
+            watched.save()
+            held = replace(decision, kind="hold", operation=None, reasons=(*decision.reasons, stop), then={})
+            self._record(watched, held, NOT_NEEDED, "held")
+            return
+        goal = action_goal(
+            blueprint,
+            decision,
+            handed_in=watched.handed_in(),
+            state=state,
+            history=asked,
+            fleet=self._fleet.breaker,
+            cluster=self._cluster.access,
+            needs_approval=verdict.decision is Verdicts.NEEDS_APPROVAL,
+            dry_run=self._mode == "dry_run",
+            log=self._log.state,
+            wall_ms=self._clock.now_ms(),
+        )
+        self._begin(watched, blueprint, decision, now_ms)
+        acting = Acting(
+            goal_id=new_id(self._clock.now_ms()),
+            goal=goal,
+            decision=decision,
+            governance=check,
+            before=state,
+            since_ms=now_ms,
+        )
+        memory.acting = acting
+        watched.save()
+        await self._finish_action(watched, blueprint, acting)
+
+    def _begin(self, watched: Watched, blueprint: Blueprint, decision: Decision, now_ms: int) -> None:
+        watched.memory.history = remembering.began(watched.memory.history, blueprint, decision, now_ms)
+        if self._mode == "act":
+            self._fleet.began(watched.service.policies, now_ms)
+
+    async def _finish_action(self, watched: Watched, blueprint: Blueprint, acting: Acting) -> None:
+        ended = await self._goals.run(acting.goal, acting.goal_id)
+        decision, memory = acting.decision, watched.memory
+        if decision.operation is None:
+            raise ValueError("a goal was handed in for nothing")
+        did = executed(ended, decision.operation)
+        check = replace(acting.governance, approved_by=ended.approved_by)
+        memory.acting = None
+        if did.final is None and did.part is not None:
+            memory.pending = Pending(
+                decision=decision,
+                governance=check,
+                execution=did.part,
+                before=acting.before,
+                undo=did.undo,
+                due_ms=self._cluster.now_ms() + blueprint.reliability.verification_wait_ms,
+            )
+            watched.save()
+            self._record(watched, decision, check, "success", execution=did.part, is_final=False)
+            return
+        self._end(watched, blueprint, decision, did.final or "unknown", did.told, declined=did.part is None)
+        self._record(watched, decision, check, did.final or "unknown", execution=did.part)
+
+    def _end(
+        self,
+        watched: Watched,
+        blueprint: Blueprint,
+        decision: Decision,
+        final: Final,
+        why: str,
+        *,
+        declined: bool = False,
+    ) -> None:
+        """An action is over: failures count. declined: governance or a human said no, so it is not asked for again at once;
+        what merely was refused because the object had changed may be decided again.
+        """
+        memory, policies = watched.memory, watched.service.policies
+        outcome = _FAILURES.get(final, "refused")
+        was_open = memory.history.breaker.open
+        revision = memory.pending.before.rollout.revision if memory.pending and memory.pending.before.rollout else None
+        memory.history = remembering.ended(memory.history, blueprint, decision, outcome, revision=revision)
+        self._fleet.ended(policies, outcome)
+        memory.pending = None
+        if declined and decision.operation is not None:
+            memory.declined[action_key(decision.operation)] = self._cluster.now_ms() + DECLINED_MS
+        watched.save()
+        if final == "unknown":
+            self._say(watched, "escalation", f"a human must look: {why}")
+        if memory.history.breaker.open and not was_open:
+            failures = memory.history.breaker.failures
+            self._say(
+                watched, "breaker", f"the breaker is open after {failures} failures in a row; a human must reset it"
+            )
+
+    async def _verify(self, watched: Watched, blueprint: Blueprint, pending: Pending, state: ObservedState) -> None:
+        now_ms = self._cluster.now_ms()
+        goal = verification_goal(
+            blueprint,
+            pending,
+            handed_in=watched.handed_in(),
+            after=state,
+            cluster=self._cluster.access,
+            log=self._log.state,
+            now_ms=now_ms,
+        )
+        ended = await self._goals.run(goal, new_id(self._clock.now_ms()))
+        found = checked(ended)
+        wait_ms = now_ms - pending.due_ms + blueprint.reliability.verification_wait_ms
+        part = VerificationPart(
+            wait_ms=wait_ms, post_operation_state=found.figures, targets_met=found.met, rationale=found.rationale
+        )
+        self._end(watched, blueprint, pending.decision, found.final, found.rationale)
+        self._record(
+            watched,
+            pending.decision,
+            pending.governance,
+            found.final,
+            execution=pending.execution,
+            verification=part,
+        )
+
+    def _record(
+        self,
+        watched: Watched,
+        decision: Decision,
+        governance: GovernanceCheck,
+        final: Final,
+        *,
+        execution: ExecutionPart | None = None,
+        verification: VerificationPart | None = None,
+        is_final: bool = True,
+    ) -> None:
+        """Writes what became of a decision, and tells it. One that has still to be verified is only told."""
+        record = record_of(decision, self._agent_id, governance, final, execution=execution, verification=verification)
+        if is_final:
+            self._log.write(record)
+        kind = "verified" if verification is not None else "decision"
+        self._tell(
+            Told(
+                at_ms=self._cluster.now_ms(),
+                service=watched.name,
+                kind=kind if is_final else "executed",
+                text=verification.rationale if verification is not None else decision.rationale,
+                record=record,
+            )
+        )
+
+    def _say(self, watched: Watched, kind: str, text: str) -> None:
+        self._tell(Told(at_ms=self._cluster.now_ms(), service=watched.name, kind=kind, text=text))
+
+
+def action_key(operation: Operation) -> str:
+    """What is done to which object, whatever the state of the object: what was declined once is known by it."""
+    bare = replace(operation, target=replace(operation.target, resource_version=""))
+    return hashlib.sha256(canonical(bare)).hexdigest()[:32]

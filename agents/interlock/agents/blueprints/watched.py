@@ -1,0 +1,126 @@
+"""One service that is watched: its blueprint as it stands on disk, its past, what is under way. Kept over restarts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from interlock.agents.workspace.files import read_file
+from interlock.skills.infrastructure.blueprint.directory import Service, read_service
+from interlock.skills.infrastructure.blueprint.reading import MAX_BYTES
+from interlock.skills.infrastructure.decision.history import History
+from interlock.skills.infrastructure.decision.model import Decision
+from interlock.skills.infrastructure.decision.record import ExecutionPart, GovernanceCheck
+from interlock.skills.infrastructure.observed import ObservedState
+
+
+class Pending(Struct, frozen=True, kw_only=True):
+    """An operation that was done and is to be verified at due_ms. undo: what its execution said of before and after."""
+
+    decision: Decision
+    governance: GovernanceCheck
+    execution: ExecutionPart
+    before: ObservedState
+    undo: dict[str, Any]
+    due_ms: int
+
+
+class Acting(Struct, frozen=True, kw_only=True):
+    """A goal that was handed in: whoever finds this after a crash asks for the same goal again."""
+
+    goal_id: str
+    goal: dict[str, Any]
+    decision: Decision
+    governance: GovernanceCheck
+    before: ObservedState
+    since_ms: int
+
+
+class Memory(Struct, kw_only=True):
+    """What is kept of a service. declined: action → until when it is not asked for again (UTC ms)."""
+
+    history: History = field(default_factory=History)
+    acting: Acting | None = None
+    pending: Pending | None = None
+    declined: dict[str, int] = field(default_factory=dict)
+
+
+class Watched:
+    """A service under watch."""
+
+    def __init__(self, path: Path, keep: Path) -> None:
+        """path: of its blueprint.yaml; keep: the directory for its memory. Raises UserError."""
+        self.path = path
+        self._keep = keep
+        self._seen = ""
+        self.service = self._read()
+        self.memory = self._remembered()
+
+    @property
+    def name(self) -> str:
+        """The blueprint's name."""
+        return self.service.blueprint.name if self.service.blueprint is not None else self.path.parent.name
+
+    def look(self) -> list[str] | None:
+        """Reads the files again if they changed. None: they did not; else what is wrong with them, a line each. What is
+        wrong is not acted on: the service is left alone until its blueprint is right again.
+        """
+        if self._digest() == self._seen:
+            return None
+        self.service = self._read()
+        self.memory.declined.clear()
+        return list(self.service.problems)
+
+    def handed_in(self) -> dict[str, str]:
+        """The blueprint and its policies as a goal gets them: their text."""
+        policies = self.service.policies_path
+        return {
+            "source": f"{self.path.parent.name}/{self.path.name}",
+            "text": read_file(self.path, MAX_BYTES).decode("utf-8", "replace"),
+            "policies": read_file(policies, MAX_BYTES).decode("utf-8", "replace") if policies is not None else "",
+        }
+
+    def save(self) -> None:
+        """Makes the memory durable before anything rests on it."""
+        self._keep.mkdir(parents=True, exist_ok=True)
+        path = self._file()
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(msgspec.json.encode(self.memory))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    def reset_asked(self) -> str:
+        """Who asked for the breaker to be closed since the last look, empty if nobody."""
+        path = self._keep / f"{self.name}.reset"
+        if not path.is_file():
+            return ""
+        by = path.read_text(errors="replace").strip()[:200] or "somebody"
+        path.unlink()
+        return by
+
+    def _remembered(self) -> Memory:
+        path = self._file()
+        return msgspec.json.decode(path.read_bytes(), type=Memory) if path.is_file() else Memory()
+
+    def _file(self) -> Path:
+        return self._keep / f"{self.name}.json"
+
+    def _read(self) -> Service:
+        self._seen = self._digest()
+        return read_service(self.path, lambda file: read_file(file, MAX_BYTES))
+
+    def _digest(self) -> str:
+        """Of everything that is read: the blueprint, its history's names, the policies."""
+        digest = hashlib.sha256()
+        for file in (self.path, self.path.resolve().parent.parent / "governance" / "policies.yaml"):
+            digest.update(read_file(file, MAX_BYTES) if file.is_file() else b"\0")
+        for file in sorted((self.path.parent / "history").glob("*.yaml")):
+            digest.update(file.name.encode() + b"\0")
+        return digest.hexdigest()
