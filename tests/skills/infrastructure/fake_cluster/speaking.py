@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 from interlock.skills.infrastructure.fake_cluster.launching import FakeCluster
 
+USER = "system:serviceaccount:interlock:interlock-executor"
 STRATEGIC = "application/strategic-merge-patch+json"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.skills.infrastructure.fake_cluster.conftest import USER
-from tests.skills.infrastructure.fake_cluster.speaking import APPLY, JSON_PATCH, MERGE, STRATEGIC, Api, deployment
+from tests.skills.infrastructure.fake_cluster.speaking import APPLY, JSON_PATCH, MERGE, STRATEGIC, USER, Api, deployment
 
 
 def made(api: Api, **given: Any) -> Any:

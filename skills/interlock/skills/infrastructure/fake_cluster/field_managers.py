@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from interlock.skills.infrastructure.fake_cluster.patches import merge_key
+from interlock.skills.infrastructure.patches import merge_key
 
 Path = tuple[str, ...]
 

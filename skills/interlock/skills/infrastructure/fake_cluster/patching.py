@@ -7,10 +7,10 @@ from typing import Any
 
 from interlock.skills.infrastructure.fake_cluster import field_managers
 from interlock.skills.infrastructure.fake_cluster.kinds import Kind
-from interlock.skills.infrastructure.fake_cluster.patches import PatchFailed, json_patch, merge_patch, strategic_patch
 from interlock.skills.infrastructure.fake_cluster.statuses import ApiError, bad_request, invalid
 from interlock.skills.infrastructure.fake_cluster.store import Object
 from interlock.skills.infrastructure.fake_cluster.writing import check_preconditions
+from interlock.skills.infrastructure.patches import PatchFailed, json_patch, merge_patch, strategic_patch
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"

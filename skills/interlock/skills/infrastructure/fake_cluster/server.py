@@ -11,7 +11,6 @@ from interlock.skills.infrastructure.fake_cluster import discovery
 from interlock.skills.infrastructure.fake_cluster.access import Access
 from interlock.skills.infrastructure.fake_cluster.admin import Admin
 from interlock.skills.infrastructure.fake_cluster.faults import Fault, Faults
-from interlock.skills.infrastructure.fake_cluster.patches import merge_patch
 from interlock.skills.infrastructure.fake_cluster.resources import Resources, Route, route
 from interlock.skills.infrastructure.fake_cluster.statuses import ApiError
 from interlock.skills.infrastructure.fake_cluster.store import Store
@@ -19,6 +18,7 @@ from interlock.skills.infrastructure.fake_cluster.times import ServerClock
 from interlock.skills.infrastructure.fake_cluster.wire import Cut, Request, Response, json_response
 from interlock.skills.infrastructure.fake_cluster.world.cluster import World
 from interlock.skills.infrastructure.fake_cluster.writing import Author, Writer
+from interlock.skills.infrastructure.patches import merge_patch
 
 _KEPT_REQUESTS = 10_000
 _NO_FAULT = Fault()

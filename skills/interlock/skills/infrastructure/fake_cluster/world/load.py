@@ -76,6 +76,9 @@ class Load:
         alive = {pod["metadata"]["uid"] for pod in self._world.store.all(PODS)}
         self._usage = {uid: usage for uid, usage in self._usage.items() if uid in alive}
 
+    def now_ms(self) -> int:
+        return self._world.now_ms()
+
     def series(self, name: str) -> list[Series]:
         """All measurements of one metric, one per service."""
         return [one for listed in self._series.values() for one in listed if one.name == name]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from interlock.skills.infrastructure.fake_cluster.patches import (
+from interlock.skills.infrastructure.patches import (
     PatchFailed,
     json_patch,
     merge_patch,

@@ -6,10 +6,9 @@ from itertools import count
 import pytest
 
 from interlock.skills.infrastructure.fake_cluster.launching import FakeCluster
-from tests.skills.infrastructure.fake_cluster.speaking import Api
+from tests.skills.infrastructure.fake_cluster.speaking import USER, Api
 
 _numbers = count(1)
-USER = "system:serviceaccount:interlock:somebody"
 
 
 @pytest.fixture(scope="session")

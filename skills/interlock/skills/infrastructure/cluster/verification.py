@@ -1,0 +1,84 @@
+"""Waits for an effect, measures, compares; what is not as wanted is taken back, and that is verified too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from interlock.skills.infrastructure.cluster.client import Cluster
+from interlock.skills.infrastructure.cluster.errors import ClusterError
+from interlock.skills.infrastructure.cluster.outcomes import Outcome
+from interlock.skills.infrastructure.cluster.patience import Patience
+from interlock.skills.infrastructure.cluster.restoring import recovered, roll_back
+from interlock.skills.infrastructure.observed import ObservedState
+
+_POLL_MS = 5_000
+
+
+class Judged(Protocol):
+    """What was made of a measurement: met, and why not in one line."""
+
+    @property
+    def met(self) -> bool: ...
+
+    @property
+    def rationale(self) -> str: ...
+
+
+class Verification(Struct, frozen=True, kw_only=True):
+    """outcome: as it was, or rolled back, or unknown. after: the last measurement, None if there was none.
+
+    took_ms: from the end of waiting to the end of the rollback (or of the judgement, if nothing was taken back).
+    """
+
+    outcome: Outcome
+    met: bool
+    rationale: str
+    after: ObservedState | None
+    took_ms: int = 0
+
+
+async def verify_or_roll_back(
+    cluster: Cluster,
+    outcome: Outcome,
+    observe: Callable[[], Awaitable[ObservedState]],
+    judge: Callable[[ObservedState], Judged],
+    *,
+    waiting: Patience,
+    returning: Callable[[], Patience],
+    may_roll_back: bool = True,
+    kubeconfig: Path | None = None,
+) -> Verification:
+    """waiting: how long the effect may take; it ends early once it is judged met and the object is settled.
+    returning: called when a rollback begins, its 60 s. A state that cannot be measured is not met.
+    """
+    after, met, rationale = await _measured(observe, judge, waiting)
+    began_ms = waiting.now_ms()
+    if met or not may_roll_back or outcome.status != "done" or outcome.dry_run:
+        return Verification(outcome=outcome, met=met, rationale=rationale, after=after)
+    patience = returning()
+    back = await roll_back(cluster, outcome, patience, kubeconfig=kubeconfig)
+    if back.status == "rolled_back" and back.prior is not None and not await recovered(cluster, back.prior, patience):
+        back = replace(back, reason="not_recovered", detail=f"{back.detail}; its pods are not all ready yet")
+    took_ms = waiting.now_ms() - began_ms
+    return Verification(outcome=back, met=False, rationale=rationale, after=after, took_ms=took_ms)
+
+
+async def _measured(
+    observe: Callable[[], Awaitable[ObservedState]], judge: Callable[[ObservedState], Judged], waiting: Patience
+) -> tuple[ObservedState | None, bool, str]:
+    after: ObservedState | None = None
+    while True:
+        try:
+            after = await observe()
+            judged = judge(after)
+            met, rationale = judged.met, judged.rationale
+        except ClusterError as error:
+            met, rationale = False, f"cannot be measured: {error.detail}"
+        if met or not waiting.left_ms:
+            return after, met, rationale
+        await waiting.wait(_POLL_MS)
