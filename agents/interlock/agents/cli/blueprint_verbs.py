@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from interlock.agents.cli.parameters import Json
+from interlock.agents.cli.parameters import Json, Out
+
+Metrics = Annotated[Path | None, Parameter(help="A CSV trace; default: the blueprint's own.")]
+Every = Annotated[int, Parameter(help="Seconds from one look to the next.")]
+Replicas = Annotated[int | None, Parameter(help="To begin with; default: the trace's, else target_replicas.")]
 
 blueprint = App(name="blueprint", help="Blueprints: how services may be run, and what is done about it.")
 
@@ -35,3 +40,32 @@ def diff(old: Path, new: Path | None = None, *, json: Json = False) -> int:
     from interlock.agents.cli.blueprint_files import show_diff
 
     return show_diff(old, new, json)
+
+
+@blueprint.command
+def plan(
+    path: Path, *, metrics: Metrics = None, every: Every = 15, replicas: Replicas = None, json: Json = False
+) -> int:
+    """The next decision, with its reasons, after the last measurement of a trace. Nothing is changed."""
+    from interlock.agents.cli.blueprint_simulating import plan_from_trace
+
+    return plan_from_trace(path, metrics, every, replicas, json)
+
+
+@blueprint.command
+def simulate(
+    path: Path,
+    *,
+    metrics: Metrics = None,
+    every: Every = 15,
+    replicas: Replicas = None,
+    approve: Annotated[
+        bool, Parameter(negative="", help="Carry out what needs an approval, as if it had been given.")
+    ] = False,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """Replay a metrics trace against a blueprint: what would have been done, and a drawing of it (-o FILE.svg)."""
+    from interlock.agents.cli.blueprint_simulating import simulate_trace
+
+    return simulate_trace(path, metrics, every, replicas, approve, out, json)

@@ -12,7 +12,7 @@ from interlock.skills.infrastructure.blueprint.model import Reliability, Safety
 from interlock.skills.infrastructure.decision.decide import decide
 from interlock.skills.infrastructure.decision.history import History, Sickness
 from interlock.skills.infrastructure.decision.recovery import backoff_ms
-from interlock.skills.infrastructure.decision.remembering import began, ended, looked, reset
+from interlock.skills.infrastructure.decision.remembering import asked, began, ended, looked, reset
 from interlock.skills.infrastructure.decision.resources import CPU_STEP_M, Band, fit
 from interlock.skills.infrastructure.decision.safety import Breaker
 from interlock.skills.infrastructure.decision.window import Peak
@@ -167,17 +167,18 @@ def test_optimisation_is_the_busiest_pod_of_a_whole_window() -> None:
         cpu_request_m=50, cpu_limit_m=400, memory_request_bytes=100 * MIB, memory_limit_bytes=400 * MIB
     )
     assert {r.reference for r in decision.reasons} == {"spec.resources.cpu.optimization_threshold"}
-    busy_once = REPLACE(watched(like, 2), cpu_peaks=(Peak(NOW - 299_999, 65), Peak(NOW - 1, 30)))
+    busy_once = REPLACE(watched(like, 2), cpu_peaks=(Peak(NOW - 899_999, 65), Peak(NOW - 1, 30)))
     assert decide(like, state(2, 30, 80), busy_once, NOW).kind == "hold"
 
 
 @pytest.mark.parametrize(
     ("past", "seen"),
     [
-        ({"since_ms": NOW - 299_999}, {}),
+        ({"since_ms": NOW - 899_999}, {}),
         ({"since_ms": None}, {}),
         ({"adjusted_ms": NOW - 299_999}, {}),
-        ({"scaled_ms": NOW - 299_999}, {}),
+        ({"asked_ms": NOW - 3_599_999}, {}),
+        ({"scaled_ms": NOW - 899_999}, {}),
         ({}, {"resources": None}),
         ({}, {"pod_cpu_request_m": 150}),
         ({}, {"rollout": RolloutState(revision=1, complete=False)}),
@@ -189,6 +190,18 @@ def test_no_optimisation_where_too_little_is_known(past: dict[str, Any], seen: d
     history = REPLACE(watched(like, 2, **used(31, 80)), **past)
     decision = decide(like, state(2, 31, 80, **seen), history, NOW)
     assert decision.kind in ("hold", "reconcile")
+
+
+def test_a_human_is_not_asked_about_settings_again_before_an_approval_would_have_timed_out() -> None:
+    like = blueprint()
+    history = watched(like, 2, **used(30, 80))
+    decision = decide(like, state(2, 30, 80), history, NOW)
+    waiting = asked(history, decision, NOW)
+    assert decide(like, state(2, 30, 80), REPLACE(waiting, asked_ms=NOW - 3_599_999), NOW).kind == "hold"
+    assert decide(like, state(2, 30, 80), REPLACE(waiting, asked_ms=NOW - 3_600_000), NOW).kind == "optimise"
+    urgent = decide(like, state(2, 95, 80), waiting, NOW)
+    assert urgent.kind == "scale_up"
+    assert asked(waiting, urgent, NOW + 1) == waiting
 
 
 def test_what_was_set_on_purpose_is_not_set_back_until_the_blueprint_changes() -> None:

@@ -226,8 +226,8 @@ VIOLATIONS = [
         {"performance": {"latency_p50_us": 100_000}},
     ),
     Case(
-        "80 of at least 100 req/s at cpu 50: busy, so one more",
-        state(2, 50, metrics={"throughput_mrps": 80_000}),
+        "80 of at least 100 req/s at cpu 71, above its target 70: pressed, so one more",
+        state(2, 71, metrics={"throughput_mrps": 80_000}),
         "+3",
         "target_violated",
         {"performance": {"throughput_min_mrps": 100_000}},
@@ -240,8 +240,8 @@ VIOLATIONS = [
         {"performance": {"throughput_min_mrps": 100_000}},
     ),
     Case(
-        "availability 99.8 < 99.9 at cpu 40",
-        state(2, 40, metrics={"availability_ppm": 998_000}),
+        "availability 99.8 < 99.9 at cpu 71",
+        state(2, 71, metrics={"availability_ppm": 998_000}),
         "+3",
         "target_violated",
         {"performance": {"availability_ppm": 999_000}},
@@ -254,8 +254,8 @@ VIOLATIONS = [
         {"performance": {"availability_ppm": 999_000}},
     ),
     Case(
-        "errors 2 % > 1 % at cpu 40",
-        state(2, 40, metrics={"error_rate_ppm": 20_000}),
+        "errors 2 % > 1 % at cpu 71",
+        state(2, 71, metrics={"error_rate_ppm": 20_000}),
         "+3",
         "target_violated",
         {"performance": {"error_rate_max_ppm": 10_000}},
@@ -293,6 +293,30 @@ VIOLATIONS = [
         state(3, pods=(pod("a", 130), pod("b", 130), starting("c"))),
         "+4",
         "above_threshold",
+    ),
+]
+
+VIOLATIONS += [
+    Case(
+        "80 of at least 100 req/s at cpu 66, above 65.45 = 80 x 0.9/1.1: pressed",
+        state(2, 66, metrics={"throughput_mrps": 80_000}),
+        "+3",
+        "target_violated",
+        {"performance": {"throughput_min_mrps": 100_000}},
+    ),
+    Case(
+        "the same at cpu 65: comfortable, so it is demand",
+        state(2, 65, metrics={"throughput_mrps": 80_000}),
+        "=2",
+        "not_scaling_matter",
+        {"performance": {"throughput_min_mrps": 100_000}},
+    ),
+    Case(
+        "errors 2 % at cpu 65: not from load",
+        state(2, 65, metrics={"error_rate_ppm": 20_000}),
+        "=2",
+        "not_scaling_matter",
+        {"performance": {"error_rate_max_ppm": 10_000}},
     ),
 ]
 

@@ -32,7 +32,7 @@ class Pressure(Struct, frozen=True, kw_only=True):
 
 
 class Violation(Struct, frozen=True, kw_only=True):
-    """A performance target that is not kept. needs_load: more replicas can only help if there is load."""
+    """A performance target that is not kept. needs_load: more replicas can only help where load presses."""
 
     metric: MetricName
     value: int
@@ -44,13 +44,17 @@ class Violation(Struct, frozen=True, kw_only=True):
 class Evidence(Struct, frozen=True, kw_only=True):
     """Everything that a decision about replicas rests on.
 
-    unknown: what the blueprint asks about and nobody measured lately, with its place in the blueprint.
+    pressed: so much load that the replicas may be what holds it up. demand: throughput below its minimum while nothing
+    presses, which is nobody's failure: less was asked for. unknown: what the blueprint asks about and nobody measured
+    lately, with its place in the blueprint.
     """
 
     cpu: Utilisation | None
     memory: Utilisation | None
     pressures: tuple[Pressure, ...]
+    pressed: bool
     violations: tuple[Violation, ...]
+    demand: tuple[Violation, ...]
     unknown: tuple[tuple[str, str], ...]
     values: dict[MetricName, int]
 
@@ -109,14 +113,34 @@ def gather(blueprint: Blueprint, state: ObservedState, now_ms: int) -> Evidence:
     )
     missing = [(p.metric, f"spec.scaling.metrics[{p.metric}]") for p in pressures if p.missing]
     violations, unmeasured = _against_targets(blueprint, values)
+    pressed = _is_pressed(blueprint, pressures)
+    demand = tuple(v for v in violations if v.metric == "throughput_mrps" and not pressed)
     return Evidence(
         cpu=cpu,
         memory=memory,
         pressures=pressures,
-        violations=violations,
+        pressed=pressed,
+        violations=tuple(v for v in violations if v not in demand),
+        demand=demand,
         unknown=(*missing, *unmeasured),
         values=values,
     )
+
+
+def comfortable(blueprint: Blueprint) -> Fraction:
+    """The score up to which replicas may be loaded: noise of the tolerance on two readings cannot bring it from there over
+    the upper threshold.
+    """
+    tolerance = of_ppm(blueprint.scaling.tolerance_ppm)
+    return of_ppm(blueprint.scaling.scale_up_threshold_ppm) * (1 - tolerance) / (1 + tolerance)
+
+
+def _is_pressed(blueprint: Blueprint, pressures: tuple[Pressure, ...]) -> bool:
+    """The score is no longer comfortable, or the processors do more than they should."""
+    score = sum((p.weight * p.low for p in pressures if p.low is not None), Fraction(0))
+    target = of_ppm(blueprint.resources.cpu.target_utilization_ppm)
+    hot = any(p.metric == "cpu" and p.low is not None and p.low > target for p in pressures)
+    return hot or score > comfortable(blueprint)
 
 
 def _pressure(

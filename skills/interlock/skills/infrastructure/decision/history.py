@@ -41,7 +41,8 @@ class History(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     since_ms: from when on it was watched without a gap under the blueprint of that digest; seen_ms: the last look.
     recommendations: numbers of replicas that were recommended; cpu_peaks (millicores) and memory_peaks (bytes): what the
-    busiest pod used. scaled_ms: the last change of replicas. settled: resources that were set on purpose under this digest.
+    busiest pod used. scaled_ms: the last change of replicas; adjusted_ms: of settings; asked_ms: when a human was last asked
+    about settings, until one of them changes. settled: resources that were set on purpose under this digest.
     undone: revisions that were rolled back, never to be returned to.
     """
 
@@ -55,6 +56,7 @@ class History(Struct, frozen=True, kw_only=True, omit_defaults=True):
     raised: tuple[Raised, ...] = ()
     sickness: Sickness | None = None
     adjusted_ms: int | None = None
+    asked_ms: int | None = None
     settled: ContainerResources | None = None
     undone: tuple[int, ...] = ()
     breaker: Breaker = Breaker()

@@ -31,7 +31,9 @@ def looked(history: History, blueprint: Blueprint, decision: Decision) -> Histor
     window_ms = blueprint.scaling.stabilization_window_ms
     fresh = history.digest != decision.blueprint.digest
     if fresh:
-        history = msgspec.structs.replace(history, since_ms=None, recommendations=(), raised=(), settled=None)
+        history = msgspec.structs.replace(
+            history, since_ms=None, recommendations=(), raised=(), settled=None, asked_ms=None
+        )
     gap_ms = window_ms + blueprint.scaling.metrics_max_age_ms
     gap = history.seen_ms is None or not 0 <= now_ms - history.seen_ms < gap_ms
     cpu, memory, span_ms = history.cpu_peaks, history.memory_peaks, usage_window_ms(blueprint)
@@ -65,7 +67,7 @@ def began(history: History, blueprint: Blueprint, decision: Decision, now_ms: in
             return msgspec.structs.replace(history, scaled_ms=now_ms, raised=raised, cpu_peaks=(), memory_peaks=())
         case PatchResources(after=after):
             return msgspec.structs.replace(
-                history, adjusted_ms=now_ms, settled=after, cpu_peaks=(), memory_peaks=(), raised=()
+                history, adjusted_ms=now_ms, asked_ms=None, settled=after, cpu_peaks=(), memory_peaks=(), raised=()
             )
         case RestartPods():
             past = history.sickness or Sickness(since_ms=now_ms, seen_ms=now_ms)
@@ -74,9 +76,18 @@ def began(history: History, blueprint: Blueprint, decision: Decision, now_ms: in
                 sickness=msgspec.structs.replace(past, restarts=past.restarts + 1, restarted_ms=now_ms),
             )
         case ModifyStrategy() | ChangeProbes():
-            return msgspec.structs.replace(history, adjusted_ms=now_ms)
+            return msgspec.structs.replace(history, adjusted_ms=now_ms, asked_ms=None)
         case _:
             return history
+
+
+def asked(history: History, decision: Decision, now_ms: int) -> History:
+    """After an approval was asked for, or refused. Settings are not asked about again before an approval would have timed
+    out; replicas and failing pods are urgent, there a pending approval is the loop's to keep.
+    """
+    if decision.kind not in ("optimise", "reconcile"):
+        return history
+    return msgspec.structs.replace(history, asked_ms=now_ms)
 
 
 def _raised(decision: Decision, now_ms: int) -> Raised:

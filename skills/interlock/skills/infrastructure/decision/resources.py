@@ -20,7 +20,8 @@ CPU_STEP_M = 10
 MEMORY_STEP_BYTES = 8 << 20
 # Use this near to a limit is throttled or killed soon, whatever the request says.
 NEAR_LIMIT = Fraction(9, 10)
-MIN_USAGE_WINDOW_MS = 300_000
+MIN_USAGE_WINDOW_MS = 900_000
+SETTLING_MS = 300_000
 
 
 class Fit(Struct, frozen=True, kw_only=True):
@@ -31,10 +32,15 @@ class Fit(Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
 
 
-def is_settling(blueprint: Blueprint, history: History, now_ms: int) -> bool:
-    """Replicas or settings were changed so lately that the effect has not been watched for a whole window."""
-    changes = (history.adjusted_ms, history.scaled_ms)
-    return any(at_ms is not None and now_ms - at_ms < usage_window_ms(blueprint) for at_ms in changes)
+def is_waiting(blueprint: Blueprint, history: History, now_ms: int) -> bool:
+    """Settings were changed so lately that the effect is still being watched, or somebody was asked whether to change
+    them and has not had the time to answer.
+    """
+    changed_ms, asked_ms = history.adjusted_ms, history.asked_ms
+    settling_ms = max(blueprint.scaling.stabilization_window_ms, SETTLING_MS)
+    return (changed_ms is not None and now_ms - changed_ms < settling_ms) or (
+        asked_ms is not None and now_ms - asked_ms < blueprint.governance.approval_timeout_ms
+    )
 
 
 def is_rolled_out(state: ObservedState) -> bool:
@@ -101,7 +107,9 @@ def optimise(
     """
     seen, window_ms = state.resources, usage_window_ms(blueprint)
     watched = history.since_ms is not None and now_ms - history.since_ms >= window_ms
-    if seen is None or not watched or is_settling(blueprint, history, now_ms) or not is_rolled_out(state):
+    if history.scaled_ms is not None and now_ms - history.scaled_ms < window_ms:
+        return None  # what a pod uses is another matter since then
+    if seen is None or not watched or is_waiting(blueprint, history, now_ms) or not is_rolled_out(state):
         return None
     rules, tolerance = blueprint.resources, of_ppm(blueprint.scaling.tolerance_ppm)
     slack = (1 + tolerance) / (1 - tolerance) if history.settled is not None else Fraction(1)

@@ -7,12 +7,12 @@ from fractions import Fraction
 from msgspec import Struct
 
 from interlock.skills.infrastructure.blueprint.model import Blueprint
-from interlock.skills.infrastructure.decision.evidence import Evidence
+from interlock.skills.infrastructure.decision.evidence import Evidence, comfortable
 from interlock.skills.infrastructure.decision.history import History, Load, Raised
 from interlock.skills.infrastructure.decision.reasons import Reason, Why, of_ppm, rounded, seconds
 from interlock.skills.infrastructure.decision.resources import is_rolled_out
 from interlock.skills.infrastructure.decision.utilisation import is_starting
-from interlock.skills.infrastructure.decision.wanted import Wanted, comfortable, fewest, wanted_replicas
+from interlock.skills.infrastructure.decision.wanted import Wanted, fewest, wanted_replicas
 from interlock.skills.infrastructure.decision.window import highest
 from interlock.skills.infrastructure.observed import ObservedState
 
@@ -120,7 +120,7 @@ def _up(
     elif replicas < recommended:
         text = f"at most {step} more at a time, of {recommended} wanted"
         reasons.append(Reason(code=Why.STEP_LIMITED, text=text, reference="spec.scaling.scale_up_increment"))
-    text = f"{replicas} replicas are within max_replicas ({scaling.max_replicas})"
+    text = f"{replicas} is not above max_replicas ({scaling.max_replicas})"
     reasons.append(Reason(code=Why.WITHIN_LIMITS, text=text, reference="spec.scaling.max_replicas"))
     return Proposal(replicas=replicas, recommended=recommended, reasons=tuple(reasons), by_load=wanted.by_load)
 
@@ -151,7 +151,7 @@ def _down(
         blocked = Reason(code=Why.WOULD_COME_BACK, text=text, reference="spec.scaling.tolerance")
     if blocked is not None:
         return Proposal(replicas=current, recommended=recommended, reasons=(*wanted.reasons, blocked))
-    text = f"{kept} replicas are within min_replicas ({scaling.min_replicas})"
+    text = f"{kept} is not below min_replicas ({scaling.min_replicas})"
     within = Reason(code=Why.WITHIN_LIMITS, text=text, reference="spec.scaling.min_replicas")
     return Proposal(replicas=kept, recommended=recommended, reasons=(*wanted.reasons, within))
 

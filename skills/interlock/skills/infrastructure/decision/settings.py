@@ -5,7 +5,7 @@ from __future__ import annotations
 from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.reasons import Reason, Why
-from interlock.skills.infrastructure.decision.resources import is_rolled_out, is_settling, to_blueprint
+from interlock.skills.infrastructure.decision.resources import is_rolled_out, is_waiting, to_blueprint
 from interlock.skills.infrastructure.observed import ObservedState
 from interlock.skills.infrastructure.operations import ChangeProbes, ModifyStrategy, Operation
 from interlock.skills.infrastructure.target import Probe
@@ -19,7 +19,7 @@ def reconcile(
 
     What the state does not tell (None) is not changed: nothing is known about it.
     """
-    if not is_rolled_out(state) or is_settling(blueprint, history, now_ms):
+    if not is_rolled_out(state) or is_waiting(blueprint, history, now_ms):
         return None
     patch = to_blueprint(blueprint, state, history)
     if patch is not None:

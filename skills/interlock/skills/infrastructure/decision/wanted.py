@@ -10,7 +10,14 @@ from math import ceil
 from msgspec import Struct
 
 from interlock.skills.infrastructure.blueprint.model import Blueprint
-from interlock.skills.infrastructure.decision.evidence import Evidence, Pressure, Violation, leading_latency, shown
+from interlock.skills.infrastructure.decision.evidence import (
+    Evidence,
+    Pressure,
+    Violation,
+    comfortable,
+    leading_latency,
+    shown,
+)
 from interlock.skills.infrastructure.decision.reasons import Reason, Why, of_ppm, percent
 from interlock.skills.infrastructure.decision.replicas import replicas_for_target
 from interlock.skills.infrastructure.observed import ObservedState
@@ -36,23 +43,16 @@ def wanted_replicas(blueprint: Blueprint, state: ObservedState, evidence: Eviden
         if scaling.mode == "target_utilization"
         else _by_thresholds(blueprint, current, evidence)
     )
-    pressing, idle = _split(blueprint, evidence)
+    pressing = [v for v in evidence.violations if evidence.pressed or not v.needs_load]
     if pressing:
         reasons = tuple(_violated(violation) for violation in pressing)
         more = max(asked.replicas, current + scaling.scale_up_increment)
         kept = asked.reasons if asked.replicas > current else ()
         return Wanted(replicas=more, reasons=(*kept, *reasons), by_load=asked.by_load)
-    notes = tuple(_violated(violation, idle=True) for violation in idle)
-    if asked.replicas < current and any(violation.metric != "throughput_mrps" for violation in idle):
+    notes = tuple(_violated(violation, idle=True) for violation in (*evidence.violations, *evidence.demand))
+    if asked.replicas < current and evidence.violations:
         return Wanted(replicas=current, reasons=notes)
     return Wanted(replicas=asked.replicas, reasons=(*asked.reasons, *notes), by_load=asked.by_load)
-
-
-def _split(blueprint: Blueprint, evidence: Evidence) -> tuple[list[Violation], list[Violation]]:
-    """Violations that more replicas may mend, and those of an idle service, which they cannot."""
-    busy = evidence.score_low >= of_ppm(blueprint.scaling.scale_down_threshold_ppm)
-    pressing = [v for v in evidence.violations if busy or not v.needs_load]
-    return pressing, [v for v in evidence.violations if v not in pressing]
 
 
 def _violated(violation: Violation, *, idle: bool = False) -> Reason:
@@ -63,7 +63,7 @@ def _violated(violation: Violation, *, idle: bool = False) -> Reason:
         return Reason(code=Why.TARGET_VIOLATED, text=text, reference=violation.reference)
     return Reason(
         code=Why.NOT_SCALING_MATTER,
-        text=f"{text}, but the service is idle: more replicas would not mend it",
+        text=f"{text}, but nothing presses on the replicas: more of them would not mend it",
         reference=violation.reference,
     )
 
@@ -98,14 +98,6 @@ def _by_thresholds(blueprint: Blueprint, current: int, evidence: Evidence) -> Wa
             ),
         ),
     )
-
-
-def comfortable(blueprint: Blueprint) -> Fraction:
-    """The score up to which fewer replicas may be loaded: noise of the tolerance on both readings cannot bring it from
-    there over the upper threshold.
-    """
-    tolerance = of_ppm(blueprint.scaling.tolerance_ppm)
-    return of_ppm(blueprint.scaling.scale_up_threshold_ppm) * (1 - tolerance) / (1 + tolerance)
 
 
 def fewest(score: Fraction, current: int, ceiling: Fraction) -> int:
