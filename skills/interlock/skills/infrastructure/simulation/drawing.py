@@ -139,7 +139,7 @@ def _replicas(panel: Axes, simulation: Simulation, times: list[float]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     scaling = simulation.blueprint.scaling
-    replicas = [step.state.replicas for step in simulation.steps]
+    replicas = [_afterwards(step) for step in simulation.steps]
     ready = [step.state.ready_replicas for step in simulation.steps]
     panel.fill_between(times, ready, step="post", color=LOAD, alpha=0.18, lw=0, label="serving")
     panel.step(times, replicas, where="post", color=LOAD, lw=1.6, label="replicas")
@@ -155,10 +155,9 @@ def _replicas(panel: Axes, simulation: Simulation, times: list[float]) -> None:
             index for index, step in enumerate(simulation.steps) if step.fate == "done" and step.decision.kind == kind
         ]
         if at:
-            heights = [
-                step.decision.then.get("replicas", step.state.replicas) for step in (simulation.steps[i] for i in at)
-            ]
-            panel.plot([times[i] for i in at], heights, marker, color=colour, ms=5, ls="", label=label)
+            panel.plot(
+                [times[i] for i in at], [replicas[i] for i in at], marker, color=colour, ms=5, ls="", label=label
+            )
     asked = [index for index, step in enumerate(simulation.steps) if step.fate == "would_ask"]
     if asked:
         first = [i for i in asked if i - 1 not in asked]
@@ -175,6 +174,11 @@ def _replicas(panel: Axes, simulation: Simulation, times: list[float]) -> None:
     panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_ylabel("pods")
     panel.set_title("Replicas", loc="left", fontsize=9, color=FAINT)
+
+
+def _afterwards(step: Step) -> int:
+    """The replicas once the decision was carried out."""
+    return step.decision.then.get("replicas", step.state.replicas) if step.fate == "done" else step.state.replicas
 
 
 def _shade_broken(panel: Axes, simulation: Simulation, times: list[float]) -> None:
