@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import decisions
 import goals
 import hops
 import peers
@@ -34,6 +35,8 @@ TARGETS = {
     "bundle_1000_verified_s": "<= 2",
     "replay_read_hops_per_s": ">= 20000",
     "replay_decide_hops_per_s": ">= 3000",
+    "decision_cpu_p95_ms": "<= 50",
+    "decisions_200_rss_mb": "<= 300",
 }
 
 
@@ -42,7 +45,7 @@ def main() -> int:
     parser.add_argument("--peers", action="store_true", help="the same work on other libraries (needs the bench extra)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hops", type=int, default=10_000)
-    parser.add_argument("--only", choices=["hops", "goals", "peers", "policies", "replays"], default="")
+    parser.add_argument("--only", choices=["hops", "goals", "peers", "policies", "replays", "decisions"], default="")
     options = parser.parse_args()
     figures: dict[str, list[float]] = {}
     for round_number in range(options.rounds):
@@ -55,6 +58,8 @@ def main() -> int:
             collect(figures, policies.measure())
         if options.only in ("", "replays"):
             collect(figures, replays.measure())
+        if options.only in ("", "decisions"):
+            collect(figures, decisions.alone())
         if options.peers or options.only == "peers":
             collect(figures, peers.measure(options.hops))
     report = {
