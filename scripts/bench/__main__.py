@@ -20,6 +20,7 @@ import hops
 import peers
 import policies
 import replays
+import telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {
@@ -31,6 +32,8 @@ TARGETS = {
     "cold_start_s": "<= 1.5",
     "role_rss_mb": "<= 60",
     "policy_p99_ms": "<= 1",
+    "telemetry_off_percent": "< 2",
+    "telemetry_on_percent": "< 10",
     "bundle_1000_made_s": "<= 2",
     "bundle_1000_verified_s": "<= 2",
     "replay_read_hops_per_s": ">= 20000",
@@ -45,7 +48,8 @@ def main() -> int:
     parser.add_argument("--peers", action="store_true", help="the same work on other libraries (needs the bench extra)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hops", type=int, default=10_000)
-    parser.add_argument("--only", choices=["hops", "goals", "peers", "policies", "replays", "decisions"], default="")
+    only = ["hops", "goals", "peers", "policies", "replays", "decisions", "telemetry"]
+    parser.add_argument("--only", choices=only, default="")
     options = parser.parse_args()
     figures: dict[str, list[float]] = {}
     for round_number in range(options.rounds):
@@ -56,6 +60,8 @@ def main() -> int:
             collect(figures, goals.measure())
         if options.only in ("", "policies"):
             collect(figures, policies.measure())
+        if options.only in ("", "telemetry"):
+            collect(figures, telemetry.measure(options.hops))
         if options.only in ("", "replays"):
             collect(figures, replays.measure())
         if options.only in ("", "decisions"):

@@ -20,7 +20,7 @@ from interlock.bus.policy.facts import (
 )
 from interlock.bus.policy.window import Window
 from interlock.bus.policy.worker import PASSING
-from interlock.bus.telemetry.spans import span
+from interlock.bus.telemetry.hops import policy_done
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason, Verdict
 
@@ -85,12 +85,11 @@ def policy_layer(judge: Judge, source: HopFactsSource) -> Middleware:
     def middleware(handle_next: Handler) -> Handler:
         async def handle(hop: Hop) -> Outcome:
             try:
-                with span("policy") as shown:
-                    hop.policy = verdict = await judge.judge(source.of(hop))
-                    shown.set("interlock.decision", verdict.decision)
+                hop.policy = verdict = await judge.judge(source.of(hop))
             except Exception as error:
                 detail = f"policy: {type(error).__name__}: {error}"[:300]
                 return Outcome(CONSEQUENCE[Reason.GATE_FAILED], Reason.GATE_FAILED, detail)
+            policy_done(verdict.decision)
             return await handle_next(hop) if verdict.allowed else refusal(verdict)
 
         return handle

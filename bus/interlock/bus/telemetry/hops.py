@@ -2,18 +2,22 @@
 
 The producer's span has the id that the signed envelope names, and the consumer's is its child. What is not authentic
 belongs to no goal: it gets a trace of its own, linked to the one it claims.
+
+Most spans are never exported, so while a hop is handled only a few values are kept, not the hop itself; attributes and the
+spans of gates and policy are made from them when a span leaves.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from contextvars import Token
 from typing import TYPE_CHECKING
 
 from interlock.bus.hop import Disposition, Hop, Outcome
 from interlock.bus.telemetry.logs import handles
-from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, Parent, carry, read_traceparent
+from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, carry, read_traceparent
 from interlock.bus.telemetry.spans import Span, Tracing, Value, active, enter, leave, new_span_id, new_trace_id
 from interlock.envelope.ids import id_time_ms, role_of, span_of
 from interlock.envelope.model import Envelope
@@ -22,16 +26,87 @@ if TYPE_CHECKING:
     from interlock.bus.telemetry.metrics import HopMetrics
 
 log = logging.getLogger("interlock.telemetry")
-
 SYSTEM: dict[str, Value] = {"messaging.system": "nats"}
+_PROCESS = SYSTEM | {"messaging.operation.name": "process", "messaging.operation.type": "process"}
+_SEND = SYSTEM | {"messaging.operation.name": "send", "messaging.operation.type": "send"}
+# Of an envelope: id, goal, sender, intent, payload, risk tier.
+Facts = tuple[str, str, str, str, str, str]
+
+
+def facts_of(envelope: Envelope) -> Facts:
+    """What an envelope's spans say of it."""
+    payload = type(envelope.payload).__name__
+    return (envelope.id, envelope.goal_id, envelope.sender, envelope.intent, payload, envelope.risk_tier)
+
+
+def _told(facts: Facts) -> dict[str, Value]:
+    return {
+        "messaging.message.id": facts[0],
+        "interlock.goal.id": facts[1],
+        "interlock.sender": facts[2],
+        "interlock.payload": facts[4],
+        "interlock.risk_tier": facts[5],
+    }
 
 
 class HopSpan(Span):
-    """A hop being processed. gates_ns: when the receiving gates had spoken; refused_by: the one that refused."""
+    """A hop being processed. gates_ns, policy_ns: when the receiving gates and the policies had spoken, 0: they have not.
+    refused_by: the gate that refused; decision: the policies'.
+    """
 
-    __slots__ = ("gates_ns", "refused_by")
-    gates_ns: int
-    refused_by: str
+    __slots__ = ("decision", "facts", "gates_ns", "policy_ns", "refused_by", "where")
+    facts: Facts | None
+    where: tuple[str, str, str, int, int, int]
+
+    def __init__(self, tracer: Tracing) -> None:
+        super().__init__(tracer, "process", "consumer", "", new_span_id(), "", time.time_ns(), {})
+        self.gates_ns = self.policy_ns = 0
+        self.refused_by = self.decision = ""
+        self.facts = None
+
+    def leaving(self) -> Iterator[Span]:
+        agent, consumer, subject, size, delivered, sequence = self.where
+        self.attributes |= _PROCESS
+        self.attributes |= {
+            "messaging.destination.name": subject,
+            "messaging.consumer.group.name": consumer,
+            "messaging.message.body.size": size,
+            "interlock.agent": agent,
+            "interlock.hop.delivered": delivered,
+            "interlock.hop.sequence": sequence,
+        }
+        if self.facts is not None:
+            self.name = f"process {role_of(agent)}.{self.facts[3]}"
+            self.attributes |= _told(self.facts)
+        yield self
+        if self.gates_ns:
+            yield self._part("gates", self.start_ns, self.gates_ns, "interlock.refused_by", self.refused_by)
+        if self.policy_ns:
+            yield self._part("policy", self.gates_ns, self.policy_ns, "interlock.decision", self.decision)
+
+    def _part(self, name: str, start_ns: int, end_ns: int, attribute: str, value: str) -> Span:
+        told: dict[str, Value] = {attribute: value} if value else {}
+        part = Span(self.tracer, name, "internal", self.trace_id, new_span_id(), self.span_id, start_ns, told)
+        part.end_ns = max(end_ns, start_ns)
+        if value and value != "allow":
+            part.fail(value)
+        return part
+
+
+class SendSpan(Span):
+    """An envelope on its way to be stored."""
+
+    __slots__ = ("facts", "size", "subject")
+    facts: Facts
+    subject: str
+    size: int
+
+    def leaving(self) -> Iterator[Span]:
+        self.attributes |= _SEND | _told(self.facts)
+        self.attributes["messaging.destination.name"] = self.subject
+        self.attributes["messaging.message.body.size"] = self.size
+        self.name = f"send {self.subject.split('.')[3]}.{self.facts[3]}"
+        yield self
 
 
 def gates_done(hop: Hop, refused_by: str = "") -> None:
@@ -44,6 +119,14 @@ def gates_done(hop: Hop, refused_by: str = "") -> None:
             entered.trace_id, entered.parent_id = hop.envelope.trace_id, hop.envelope.span_id
             for name, value in carry(hop.message.headers.get(BAGGAGE)).items():
                 entered.attributes[f"interlock.baggage.{name}"] = value
+
+
+def policy_done(decision: str) -> None:
+    """The policies have spoken, right after the gates."""
+    entered = active()
+    if isinstance(entered, HopSpan):
+        entered.policy_ns = time.time_ns()
+        entered.decision = decision
 
 
 class HopCounts:
@@ -88,87 +171,43 @@ class HopTelemetry:
         handles(hop)
         if self._metrics is not None:
             self._metrics.taken(self._role)
-        span, token = None, None
-        if self._tracer is not None:
-            claimed = read_traceparent(hop.message.headers.get(TRACEPARENT)) or Parent(new_trace_id(), "", False)
-            span = HopSpan(
-                self._tracer,
-                "process",
-                "consumer",
-                claimed.trace_id,
-                new_span_id(),
-                claimed.span_id,
-                time.time_ns(),
-                dict(SYSTEM),
-            )
-            span.gates_ns, span.refused_by = 0, ""
-            token = enter(span)
-        return WatchedHop(self, hop, span, token)
+        if self._tracer is None:
+            return WatchedHop(self, hop, None, None)
+        span = HopSpan(self._tracer)
+        return WatchedHop(self, hop, span, enter(span))
 
     def ended(self, watched: WatchedHop, outcome: Outcome | None) -> None:
         hop, seconds = watched.hop, time.perf_counter() - watched.began_s
         self._counts.ended(outcome, seconds)
         if self._metrics is not None:
             self._metrics.ended(self._role, hop, outcome, seconds)
-        if self._tracer is not None and watched.span is not None:
-            self._told(self._tracer, hop, watched.span, outcome)
+        if watched.span is not None:
+            self._end(hop, watched.span, outcome)
 
-    def _told(self, tracer: Tracing, hop: Hop, span: HopSpan, outcome: Outcome | None) -> None:
-        if not hop.authentic:
-            if span.parent_id:
-                span.links = ((span.trace_id, span.parent_id),)
-            span.trace_id, span.parent_id = new_trace_id(), ""
-        span.attributes |= self._attributes(hop, outcome)
-        if hop.authentic:
-            span.name = f"process {self._role}.{hop.envelope.intent}"
-        if span.gates_ns:
-            gates = Span(
-                tracer,
-                "gates",
-                "internal",
-                span.trace_id,
-                new_span_id(),
-                span.span_id,
-                span.start_ns,
-                {"interlock.refused_by": span.refused_by} if span.refused_by else {},
-            )
-            gates.end_ns = max(span.gates_ns, span.start_ns)
-            if span.refused_by and outcome is not None:
-                gates.fail(outcome.reason)
-            tracer.ended(gates)
-        why = self._worth_keeping(hop, outcome)
-        if outcome is not None and outcome.disposition is not Disposition.DONE:
-            span.fail(f"{outcome.reason}: {outcome.detail}"[:500])
-        tracer.end(span)
-        if why:
-            tracer.keep(span.trace_id, why)
-
-    def _attributes(self, hop: Hop, outcome: Outcome | None) -> dict[str, Value]:
+    def _end(self, hop: Hop, span: HopSpan, outcome: Outcome | None) -> None:
         message = hop.message
-        told: dict[str, Value] = {
-            "messaging.operation.name": "process",
-            "messaging.operation.type": "process",
-            "messaging.destination.name": message.subject,
-            "messaging.consumer.group.name": self._consumer,
-            "messaging.message.body.size": len(message.data),
-            "interlock.agent": self._agent,
-            "interlock.role": self._role,
-            "interlock.hop.delivered": message.delivered,
-            "interlock.hop.sequence": message.sequence,
-            "interlock.hop.outcome": "held" if outcome is None else outcome.disposition.value,
-        }
-        if outcome is not None and outcome.disposition is not Disposition.DONE:
-            told["interlock.reason"] = str(outcome.reason)
+        size = len(message.data)
+        span.where = (self._agent, self._consumer, message.subject, size, message.delivered, message.sequence)
         if hop.authentic:
-            told |= envelope_attributes(hop.envelope)
-        return told
-
-    def _worth_keeping(self, hop: Hop, outcome: Outcome | None) -> str:
-        if outcome is not None and outcome.disposition is not Disposition.DONE:
-            return str(outcome.reason)
-        if self._slow_ms and hop.authentic and hop.now_ms - id_time_ms(hop.envelope.goal_id) > self._slow_ms:
-            return "slow"
-        return ""
+            span.facts = facts_of(hop.envelope)
+        else:
+            claimed = read_traceparent(message.headers.get(TRACEPARENT))
+            if claimed is not None:
+                span.links = ((claimed.trace_id, claimed.span_id),)
+            span.trace_id, span.parent_id = new_trace_id(), ""
+        why = ""
+        if outcome is None:
+            span.attributes["interlock.hop.outcome"] = "held"
+        else:
+            span.attributes["interlock.hop.outcome"] = outcome.disposition.value
+            if outcome.disposition is not Disposition.DONE:
+                why = span.attributes["interlock.reason"] = str(outcome.reason)
+                span.fail(f"{why}: {outcome.detail}"[:500])
+        if not why and self._slow_ms and hop.authentic:
+            why = "slow" if hop.now_ms - id_time_ms(hop.envelope.goal_id) > self._slow_ms else ""
+        span.tracer.end(span)
+        if why:
+            span.tracer.keep(span.trace_id, why)
 
 
 class WatchedHop:
@@ -195,20 +234,6 @@ class WatchedHop:
             log.exception("telemetry failed; the hop is not harmed")
 
 
-def envelope_attributes(envelope: Envelope) -> dict[str, Value]:
-    """What an authentic envelope says of itself."""
-    return {
-        "messaging.message.id": envelope.id,
-        "messaging.message.conversation_id": envelope.goal_id,
-        "interlock.workspace": envelope.workspace,
-        "interlock.goal.id": envelope.goal_id,
-        "interlock.sender": envelope.sender,
-        "interlock.intent": envelope.intent,
-        "interlock.payload": type(envelope.payload).__name__,
-        "interlock.risk_tier": envelope.risk_tier,
-    }
-
-
 def begin_sending(tracer: Tracing, envelope: Envelope, size: int) -> Span:
     """The producer's span of an envelope. Under a hop it is that hop's child; else that of the envelope's parent."""
     entered, parent = active(), envelope.parent_id
@@ -216,20 +241,6 @@ def begin_sending(tracer: Tracing, envelope: Envelope, size: int) -> Span:
         parent_span = entered.span_id
     else:
         parent_span = span_of(parent if isinstance(parent, str) else envelope.goal_id)
-    to = role_of(envelope.to if isinstance(envelope.to, str) else envelope.to[0])
-    return tracer.begin(
-        f"send {to}.{envelope.intent}",
-        kind="producer",
-        trace_id=envelope.trace_id,
-        parent_id=parent_span,
-        span_id=envelope.span_id,
-        attributes=SYSTEM
-        | envelope_attributes(envelope)
-        | {
-            "messaging.operation.name": "send",
-            "messaging.operation.type": "send",
-            "messaging.destination.name": envelope.subject,
-            "messaging.message.body.size": size,
-            "interlock.agent": envelope.sender,
-        },
-    )
+    span = SendSpan(tracer, "send", "producer", envelope.trace_id, envelope.span_id, parent_span, time.time_ns(), {})
+    span.facts, span.subject, span.size = facts_of(envelope), envelope.subject, size
+    return span

@@ -38,18 +38,18 @@ class HopMetrics:
         self._in_flight = Gauge(
             "interlock_hops_in_flight", "Hops taken up and not yet answered.", ["role"], registry=registry
         )
+        self._taken: dict[str, int] = {}
         self._known: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
-        self._taken: dict[str, Gauge] = {}
 
     def taken(self, role: str) -> None:
-        gauge = self._taken.get(role)
-        if gauge is None:
-            gauge = self._taken[role] = self._in_flight.labels(role)
-        gauge.inc()
+        if role not in self._taken:
+            self._taken[role] = 0
+            self._in_flight.labels(role).set_function(lambda: self._taken[role])
+        self._taken[role] += 1
 
     def ended(self, role: str, hop: Hop, outcome: Outcome | None, seconds: float) -> None:
         """outcome: None when it was not answered."""
-        self._taken[role].dec()
+        self._taken[role] -= 1
         sender = intent = UNKNOWN
         if hop.authentic:  # only then are these of the closed lists
             envelope = hop.envelope

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from interlock.bus.telemetry.spans import Kind, Span
+from interlock.bus.telemetry.spans import Kind, Span, Value
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext, SpanKind
 
 SCOPE = "interlock"
+FOREIGN = "interlock.baggage."
 
 
 class TelemetryNotInstalled(Exception):
@@ -45,23 +46,27 @@ class OtlpExporter:
     def export(self, spans: Sequence[Span]) -> bool:
         from opentelemetry.sdk.trace.export import SpanExportResult
 
-        made = [readable(span, self._resource, self._text) for span in spans]
+        leaving = (one for span in spans for one in span.leaving())
+        made = [readable(span, self._resource, self._scrub, self._max_value) for span in leaving]
         return self._exporter.export(made) is SpanExportResult.SUCCESS
 
     def close(self) -> None:
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
-    def _text(self, text: str) -> str:
-        return self._scrub(text)[: self._max_value]
 
-
-def readable(span: Span, resource: Resource, text: Callable[[str], str]) -> ReadableSpan:
-    """The span as OpenTelemetry's SDK has it."""
+def readable(span: Span, resource: Resource, scrub: Callable[[str], str], max_value: int) -> ReadableSpan:
+    """The span as OpenTelemetry's SDK has it. Only what others wrote is scrubbed: the problem and the baggage; the rest are
+    ids, names and numbers of ours.
+    """
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Link, Status, StatusCode
 
-    attributes = {name: text(value) if isinstance(value, str) else value for name, value in span.attributes.items()}
+    attributes: dict[str, Value] = {}
+    for name, value in span.attributes.items():
+        if isinstance(value, str):
+            value = (scrub(value) if name.startswith(FOREIGN) else value)[:max_value]
+        attributes[name] = value
     return ReadableSpan(
         name=span.name,
         context=_context(span.trace_id, span.span_id),
@@ -70,7 +75,7 @@ def readable(span: Span, resource: Resource, text: Callable[[str], str]) -> Read
         attributes=attributes,
         links=[Link(_context(trace_id, span_id)) for trace_id, span_id in span.links],
         kind=_kind(span.kind),
-        status=Status(StatusCode.ERROR, text(span.problem)) if span.problem else Status(StatusCode.UNSET),
+        status=Status(StatusCode.ERROR, scrub(span.problem)[:max_value]) if span.problem else Status(StatusCode.UNSET),
         start_time=span.start_ns,
         end_time=span.end_ns,
         instrumentation_scope=InstrumentationScope(SCOPE),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Literal, Protocol
@@ -67,6 +67,10 @@ class Span:
 
     def fail(self, problem: str) -> None:
         self.problem = problem or "failed"
+
+    def leaving(self) -> Iterator[Span]:
+        """What is exported for it: itself, with all its attributes, and what it stands for besides."""
+        yield self
 
 
 class Tracing(Protocol):
