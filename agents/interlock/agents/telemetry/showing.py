@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from interlock.agents.telemetry.keeping import Keeping
@@ -94,6 +95,8 @@ async def showing(
     taken.
     """
     wanted, problems = trace_settings(environment)
+    if wanted is not None and find_spec("opentelemetry") is None:
+        wanted, problems = None, ["traces need `pip install 'interlock[telemetry]'`"]
     for problem in problems:
         log.warning("%s", problem)
     counts = HopCounts()

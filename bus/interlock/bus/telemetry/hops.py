@@ -39,23 +39,14 @@ def facts_of(envelope: Envelope) -> Facts:
     return (envelope.id, envelope.goal_id, envelope.sender, envelope.intent, payload, envelope.risk_tier)
 
 
-def _told(facts: Facts) -> dict[str, Value]:
-    return {
-        "messaging.message.id": facts[0],
-        "interlock.goal.id": facts[1],
-        "interlock.sender": facts[2],
-        "interlock.payload": facts[4],
-        "interlock.risk_tier": facts[5],
-    }
-
-
 class HopSpan(Span):
     """A hop being processed. gates_ns, policy_ns: when the receiving gates and the policies had spoken, 0: they have not.
     refused_by: the gate that refused; decision: the policies'.
     """
 
-    __slots__ = ("decision", "facts", "gates_ns", "policy_ns", "refused_by", "where")
+    __slots__ = ("decision", "facts", "gates_ns", "outcome", "policy_ns", "refused_by", "where")
     facts: Facts | None
+    outcome: str
     where: tuple[str, str, str, int, int, int]
 
     def __init__(self, tracer: Tracing) -> None:
@@ -65,19 +56,20 @@ class HopSpan(Span):
         self.facts = None
 
     def leaving(self) -> Iterator[Span]:
-        agent, consumer, subject, size, delivered, sequence = self.where
-        self.attributes |= _PROCESS
-        self.attributes |= {
-            "messaging.destination.name": subject,
-            "messaging.consumer.group.name": consumer,
-            "messaging.message.body.size": size,
-            "interlock.agent": agent,
-            "interlock.hop.delivered": delivered,
-            "interlock.hop.sequence": sequence,
-        }
+        role, consumer, subject, size, delivered, sequence = self.where
+        told = self.attributes
+        told |= _PROCESS
+        told["messaging.destination.name"] = subject
+        told["messaging.consumer.group.name"] = consumer
+        told["messaging.message.body.size"] = size
+        told["interlock.hop.outcome"] = self.outcome
+        told["interlock.hop.sequence"] = sequence
+        if delivered > 1:
+            told["interlock.hop.delivered"] = delivered
         if self.facts is not None:
-            self.name = f"process {role_of(agent)}.{self.facts[3]}"
-            self.attributes |= _told(self.facts)
+            told["messaging.message.id"], told["interlock.goal.id"], told["interlock.sender"] = self.facts[:3]
+            told["interlock.payload"], told["interlock.risk_tier"] = self.facts[4:]
+            self.name = f"process {role}.{self.facts[3]}"
         yield self
         if self.gates_ns:
             yield self._part("gates", self.start_ns, self.gates_ns, "interlock.refused_by", self.refused_by)
@@ -85,10 +77,11 @@ class HopSpan(Span):
             yield self._part("policy", self.gates_ns, self.policy_ns, "interlock.decision", self.decision)
 
     def _part(self, name: str, start_ns: int, end_ns: int, attribute: str, value: str) -> Span:
-        told: dict[str, Value] = {attribute: value} if value else {}
+        is_refusal = value not in ("", "allow")
+        told: dict[str, Value] = {attribute: value} if is_refusal else {}
         part = Span(self.tracer, name, "internal", self.trace_id, new_span_id(), self.span_id, start_ns, told)
         part.end_ns = max(end_ns, start_ns)
-        if value and value != "allow":
+        if is_refusal:
             part.fail(value)
         return part
 
@@ -102,9 +95,11 @@ class SendSpan(Span):
     size: int
 
     def leaving(self) -> Iterator[Span]:
-        self.attributes |= _SEND | _told(self.facts)
-        self.attributes["messaging.destination.name"] = self.subject
-        self.attributes["messaging.message.body.size"] = self.size
+        told = self.attributes
+        told |= _SEND
+        told["messaging.destination.name"] = self.subject
+        told["messaging.message.body.size"] = self.size
+        told["messaging.message.id"], told["interlock.goal.id"] = self.facts[:2]
         self.name = f"send {self.subject.split('.')[3]}.{self.facts[3]}"
         yield self
 
@@ -187,7 +182,7 @@ class HopTelemetry:
     def _end(self, hop: Hop, span: HopSpan, outcome: Outcome | None) -> None:
         message = hop.message
         size = len(message.data)
-        span.where = (self._agent, self._consumer, message.subject, size, message.delivered, message.sequence)
+        span.where = (self._role, self._consumer, message.subject, size, message.delivered, message.sequence)
         if hop.authentic:
             span.facts = facts_of(hop.envelope)
         else:
@@ -196,13 +191,10 @@ class HopTelemetry:
                 span.links = ((claimed.trace_id, claimed.span_id),)
             span.trace_id, span.parent_id = new_trace_id(), ""
         why = ""
-        if outcome is None:
-            span.attributes["interlock.hop.outcome"] = "held"
-        else:
-            span.attributes["interlock.hop.outcome"] = outcome.disposition.value
-            if outcome.disposition is not Disposition.DONE:
-                why = span.attributes["interlock.reason"] = str(outcome.reason)
-                span.fail(f"{why}: {outcome.detail}"[:500])
+        span.outcome = "held" if outcome is None else outcome.disposition.value
+        if outcome is not None and outcome.disposition is not Disposition.DONE:
+            why = span.attributes["interlock.reason"] = str(outcome.reason)
+            span.fail(f"{why}: {outcome.detail}"[:500])
         if not why and self._slow_ms and hop.authentic:
             why = "slow" if hop.now_ms - id_time_ms(hop.envelope.goal_id) > self._slow_ms else ""
         span.tracer.end(span)

@@ -6,21 +6,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import get_args
 
-from interlock.bus.telemetry.spans import Kind, Span, Value
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import SpanContext, SpanKind
+from interlock.bus.telemetry.spans import Kind, Span
 
 SCOPE = "interlock"
 FOREIGN = "interlock.baggage."
-
-
-class TelemetryNotInstalled(Exception):
-    """The extra `telemetry` is not there."""
+UNSET = Status(StatusCode.UNSET)
 
 
 class OtlpExporter:
@@ -29,66 +28,54 @@ class OtlpExporter:
     """
 
     def __init__(self, resource: Mapping[str, str], scrub: Callable[[str], str], max_value: int) -> None:
-        try:
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        except ImportError as error:
-            raise TelemetryNotInstalled("pip install 'interlock[telemetry]'") from error
-        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-
         # It tells of every try that fails; that they fail is told once, in exporting.py.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self._exporter = OTLPSpanExporter()
+        self._readable = Readable(scrub, max_value)
         ours = {"service.name": "interlock", **resource}
         self._resource = Resource(ours).merge(OTELResourceDetector().detect())
-        self._scrub = scrub
-        self._max_value = max_value
 
     def export(self, spans: Sequence[Span]) -> bool:
-        from opentelemetry.sdk.trace.export import SpanExportResult
-
-        leaving = (one for span in spans for one in span.leaving())
-        made = [readable(span, self._resource, self._scrub, self._max_value) for span in leaving]
+        made = [self._readable.of(one, self._resource) for span in spans for one in span.leaving()]
         return self._exporter.export(made) is SpanExportResult.SUCCESS
 
     def close(self) -> None:
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
-def readable(span: Span, resource: Resource, scrub: Callable[[str], str], max_value: int) -> ReadableSpan:
-    """The span as OpenTelemetry's SDK has it. Only what others wrote is scrubbed: the problem and the baggage; the rest are
-    ids, names and numbers of ours.
+class Readable:
+    """Makes OpenTelemetry's spans of ours. Only what others wrote is scrubbed: the problem and the baggage; the rest are
+    ids, names and numbers of our own.
     """
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Link, Status, StatusCode
 
-    attributes: dict[str, Value] = {}
-    for name, value in span.attributes.items():
-        if isinstance(value, str):
-            value = (scrub(value) if name.startswith(FOREIGN) else value)[:max_value]
-        attributes[name] = value
-    return ReadableSpan(
-        name=span.name,
-        context=_context(span.trace_id, span.span_id),
-        parent=_context(span.trace_id, span.parent_id) if span.parent_id else None,
-        resource=resource,
-        attributes=attributes,
-        links=[Link(_context(trace_id, span_id)) for trace_id, span_id in span.links],
-        kind=_kind(span.kind),
-        status=Status(StatusCode.ERROR, scrub(span.problem)[:max_value]) if span.problem else Status(StatusCode.UNSET),
-        start_time=span.start_ns,
-        end_time=span.end_ns,
-        instrumentation_scope=InstrumentationScope(SCOPE),
-    )
+    def __init__(self, scrub: Callable[[str], str], max_value: int) -> None:
+        self._scrub = scrub
+        self._max_value = max_value
+        self._scope = InstrumentationScope(SCOPE)
+        self._sampled = TraceFlags(TraceFlags.SAMPLED)
+        self._kinds = {kind: SpanKind[kind.upper()] for kind in get_args(Kind)}
 
+    def of(self, span: Span, resource: Resource) -> ReadableSpan:
+        attributes = dict(span.attributes)
+        for name, value in attributes.items():
+            if isinstance(value, str) and (name.startswith(FOREIGN) or len(value) > self._max_value):
+                attributes[name] = self._text(value)
+        return ReadableSpan(
+            name=span.name,
+            context=self._context(span.trace_id, span.span_id),
+            parent=self._context(span.trace_id, span.parent_id) if span.parent_id else None,
+            resource=resource,
+            attributes=attributes,
+            links=[Link(self._context(trace_id, span_id)) for trace_id, span_id in span.links],
+            kind=self._kinds[span.kind],
+            status=Status(StatusCode.ERROR, self._text(span.problem)) if span.problem else UNSET,
+            start_time=span.start_ns,
+            end_time=span.end_ns,
+            instrumentation_scope=self._scope,
+        )
 
-def _context(trace_id: str, span_id: str) -> SpanContext:
-    from opentelemetry.trace import SpanContext, TraceFlags
+    def _text(self, text: str) -> str:
+        return self._scrub(text)[: self._max_value]
 
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(1))
-
-
-def _kind(kind: Kind) -> SpanKind:
-    from opentelemetry.trace import SpanKind
-
-    return SpanKind[kind.upper()]
+    def _context(self, trace_id: str, span_id: str) -> SpanContext:
+        return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=self._sampled)

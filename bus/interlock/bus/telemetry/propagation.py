@@ -52,6 +52,8 @@ def read_baggage(header: str | None) -> dict[str, str]:
 
 def carry(header: str | None) -> dict[str, str]:
     """From here on what is sent carries this baggage; answers its members."""
+    if not header and not _carried.get():
+        return {}
     members = read_baggage(header)
     _carried.set(",".join(f"{name}={value}" for name, value in members.items()))
     return members

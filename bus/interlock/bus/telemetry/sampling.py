@@ -37,7 +37,8 @@ class TailSampler:
         self._export = export
         self._tell = tell
         # As TraceIdRatioBased of OpenTelemetry has it, so that everybody means the same traces.
-        self._bound = round(settings.ratio * 2**64)
+        self._bound = f"{round(settings.ratio * 2**64):016x}"
+        self._takes_all = settings.ratio >= 1
         self._waiting: OrderedDict[str, list[Span]] = OrderedDict()
         self._count = 0
         self._kept: OrderedDict[str, None] = OrderedDict()
@@ -49,7 +50,8 @@ class TailSampler:
         return self._count
 
     def is_in_share(self, trace_id: str) -> bool:
-        return int(trace_id[16:], 16) < self._bound
+        """trace_id: 32 lower-case hex digits, which sort as the numbers they are."""
+        return self._takes_all or trace_id[16:] < self._bound
 
     def is_sampled(self, trace_id: str) -> bool:
         return self.is_in_share(trace_id) or trace_id in self._kept
