@@ -14,7 +14,6 @@ from interlock.agents.console.desk import Desk
 from interlock.agents.console.pages import MAX_FIELDS, desk_of, failed, render, shown, text_of, visit_of
 from interlock.agents.console.sessions import Visit, same
 from interlock.agents.errors import UserError
-from interlock.agents.trace.render import visible
 from interlock.agents.workspace.keys import load_roots
 from interlock.envelope.ids import sha256_hex
 
@@ -51,7 +50,7 @@ async def verify(request: Request) -> Response:
             return failed(desk, visit, error)
         async with desk.verifying:
             verdict = await anyio.to_thread.run_sync(verify_bundle, data, roots)
-        name = visible(file.filename or "a file")[:120]
+        name = (file.filename or "a file")[:120]
     status = 200 if verdict.valid else 422
     digest, size = sha256_hex(data), len(data)
     return render("audit.html", desk, visit, http_status=status, verdict=verdict, name=name, digest=digest, size=size)

@@ -12,7 +12,6 @@ from interlock.agents.console.sessions import Visit
 from interlock.agents.dead.letters import Entry, read_letters
 from interlock.agents.dead.redrive import Redriver
 from interlock.agents.errors import UserError
-from interlock.agents.trace.render import visible
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 MOST_LETTERS = 200
 SHOWN_BYTES = 8_000
-WIDTH = 120
 
 
 async def letters_of(desk: Desk) -> list[Entry]:
@@ -42,8 +40,7 @@ async def _letters(desk: Desk, visit: Visit, request: Request) -> Response:
 async def _letter(desk: Desk, visit: Visit, request: Request) -> Response:
     entry = await _entry(desk, request)
     text = entry.original[:SHOWN_BYTES].decode(errors="replace")
-    shown_lines = [visible(text[at : at + WIDTH]) for at in range(0, len(text), WIDTH)]
-    return render("letter.html", desk, visit, entry=entry, lines=shown_lines, most=SHOWN_BYTES)
+    return render("letter.html", desk, visit, entry=entry, text=text, most=SHOWN_BYTES)
 
 
 async def _redrive(desk: Desk, visit: Visit, form: FormData, request: Request) -> str:

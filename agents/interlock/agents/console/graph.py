@@ -57,12 +57,13 @@ def drawing(nodes: Sequence[NodeView]) -> Drawing:
         for row, node in enumerate(members):
             x, y = PAD + column * (WIDTH + GAP_X), top + row * (HEIGHT + GAP_Y)
             boxes[node.id] = Box(node, x, y, _cut(node.id), _cut(node.skill))
+    before = _all_before(boxes)
     lines = [
-        Line(_path(boxes[before], boxes[node.id]), boxes[before].node.standing)
+        Line(_path(boxes[name], boxes[node.id]), boxes[name].node.standing)
         for node in shown
-        for before in _needed(node, boxes)
+        for name in _needed(node, boxes, before)
     ]
-    width = 2 * PAD + len(rows) * (WIDTH + GAP_X) - GAP_X if rows else 0
+    width = max((box.x for box in boxes.values()), default=-WIDTH) + WIDTH + PAD
     return Drawing(
         width, 2 * PAD + tallest * (HEIGHT + GAP_Y) - GAP_Y, list(boxes.values()), lines, len(nodes) - len(shown)
     )
@@ -82,21 +83,19 @@ def _columns(nodes: Sequence[NodeView]) -> dict[str, int]:
     return columns
 
 
-def _needed(node: NodeView, boxes: dict[str, Box]) -> list[str]:
+def _needed(node: NodeView, boxes: dict[str, Box], before: dict[str, set[str]]) -> list[str]:
     """Predecessors that no other predecessor waits for."""
-    direct = [name for name in node.after if name in boxes]
-    implied = {before for name in direct for before in _all_before(name, boxes)}
+    direct = [name for name in dict.fromkeys(node.after) if name in boxes and name != node.id]
+    implied = {earlier for name in direct for earlier in before[name]}
     return [name for name in direct if name not in implied]
 
 
-def _all_before(name: str, boxes: dict[str, Box]) -> set[str]:
-    found: set[str] = set()
-    queue = [name]
-    while queue:
-        for before in boxes[queue.pop()].node.after:
-            if before in boxes and before not in found:
-                found.add(before)
-                queue.append(before)
+def _all_before(boxes: dict[str, Box]) -> dict[str, set[str]]:
+    """What each box waits for, at first or second hand. boxes: in the order of their columns."""
+    found: dict[str, set[str]] = {}
+    for name, box in boxes.items():
+        direct = [earlier for earlier in box.node.after if earlier in boxes]
+        found[name] = {*direct, *(far for earlier in direct for far in found.get(earlier, ()))}
     return found
 
 

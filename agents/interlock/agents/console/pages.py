@@ -15,7 +15,6 @@ from interlock.agents.console.desk import Desk
 from interlock.agents.console.guard import FORM_BYTES
 from interlock.agents.console.sessions import Visit, same
 from interlock.agents.errors import UserError, one_line
-from interlock.agents.trace.render import visible
 from interlock.bus.errors import BusError
 from interlock.envelope.amounts import timestamp, usd_text
 
@@ -34,18 +33,20 @@ Done = Callable[[Desk, Visit, "FormData", "Request"], Awaitable[str]]
 
 @functools.cache
 def environment() -> Environment:
-    """Everything is escaped; a name that a template does not know is an error, not an empty text."""
+    """Everything is escaped, and no invisible letter is shown as nothing; a name that a template does not know is an
+    error.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=readable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters |= {
-        "plain": visible,
         "usd": usd_text,
         "when": when,
         "clock": lambda at: when(at)[11:],
@@ -56,9 +57,16 @@ def environment() -> Environment:
     return made
 
 
+def readable(value: Any) -> Any:
+    """Text with its control characters, marks of direction and the like as escapes; lines stay lines."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(one if one.isprintable() or one == "\n" else f"\\u{ord(one):04x}" for one in value)
+
+
 def when(at: str) -> str:
     """RFC 3339 as a table shows it: to the second, UTC."""
-    return visible(at).replace("T", " ")[:19]
+    return at.replace("T", " ")[:19]
 
 
 def brief(name: str) -> str:
