@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
 from starlette.responses import Response
 
@@ -18,6 +19,7 @@ from interlock.agents.console.pages import done, part, render, shown, text_of, w
 from interlock.agents.console.plan_view import plan_view
 from interlock.agents.console.sessions import Visit
 from interlock.agents.errors import UserError
+from interlock.agents.status import read_status
 from interlock.bus.yaml12 import YamlError, load_yaml
 from interlock.envelope.ids import is_uuid7, sha256_hex
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_GOAL = 256 * 1024
 PER_PAGE = 50
+PLANNED_S = 5.0
 MOST_HOPS_SHOWN = 400
 EXAMPLE = """\
 goal: Say what this is for
@@ -63,7 +66,11 @@ async def _submit(desk: Desk, visit: Visit, form: FormData, request: Request) ->
     data = goal_of(text_of(form, "goal", MAX_GOAL), visit.agent)
     goal_id = await publish_goal(desk.transport, desk.workspace, data)
     visit.said("done", f"goal {goal_id} accepted")
-    return f"/goals/{goal_id}"
+    with anyio.move_on_after(PLANNED_S):  # until its orchestrator has taken it up there is nothing to show
+        while await read_status(desk.transport, desk.workspace, goal_id) is None:
+            await anyio.sleep(0.02)
+        return f"/goals/{goal_id}"
+    return "/goals"
 
 
 def goal_of(text: str, agent: str) -> bytes:

@@ -1,0 +1,453 @@
+"""The console in a real browser, over a whole secured house of processes: what a person does, with keys alone where that counts.
+
+Skipped where no Chromium is installed. With INTERLOCK_WRITE_DOCS=1 it also writes the screenshots of docs/console.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
+from interlock.agents.workspace.broker import login_of
+from interlock.agents.workspace.layout import Layout
+from interlock.bus.deadletters import bury
+from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.transport import Message
+from interlock.envelope.amounts import clock_ms
+from tests.agents.console.contrast import CONTRAST
+
+ROOT = Path(__file__).parents[3]
+PICTURES = ROOT / "docs" / "console"
+WRITE = os.environ.get("INTERLOCK_WRITE_DOCS") == "1"
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+PAGES = ("/goals", "/approvals", "/halts", "/dead", "/costs", "/audit")
+SLOW = 20_000
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed: the console is not tried in a browser"),
+]
+
+
+class Place:
+    """A running `interlock up --console`, and the command line beside it."""
+
+    def __init__(self, root: Path) -> None:
+        self.layout = Layout(root)
+        self.root = root
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def cli(self, *words: str) -> str:
+        command = [sys.executable, "-m", "interlock.agents", *words]
+        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    def up(self) -> None:
+        command = [sys.executable, "-m", "interlock.agents", "up", "--console"]
+        with (self.root / "up.log").open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=self.root, stdout=log, stderr=subprocess.STDOUT)
+        until(lambda: (self.layout.run / "console.json").exists() or self.process.poll() is not None, 60)
+        assert self.process.poll() is None, (self.root / "up.log").read_text()
+        self.url = msgspec.json.decode((self.layout.run / "console.json").read_bytes())["url"]
+
+    def down(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def call(self, agent: str, work: Callable[[JetStreamTransport], Awaitable[Any]]) -> Any:
+        """Does it over a connection of this agent's, in a thread of its own: playwright has taken this one."""
+
+        async def connected() -> Any:
+            running = self.layout.running()
+            assert running is not None
+            login = login_of(self.layout, agent)
+            async with JetStreamTransport.connect(running.url, name=agent, login=login) as transport:
+                return await work(transport)
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(anyio.run, connected).result()
+
+    def submit(self, tasks: list[dict[str, Any]], goal: str = "Leave a line", wait: bool = True) -> str:
+        """Its id; wait: once it has ended and was audited."""
+
+        async def work(transport: JetStreamTransport) -> str:
+            goal_id = await publish_goal(transport, "default", goal_text(tasks, goal).encode())
+            if wait:
+                await wait_for_end(transport, "default", goal_id, lambda _status, _hops: None)
+                assert await wait_for_audit(transport, "default", goal_id) is not None
+            return goal_id
+
+        found: str = self.call("human", work)
+        return found
+
+
+def until(holds: Callable[[], Any], within_s: float = 20) -> Any:
+    deadline = time.monotonic() + within_s
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.05)
+    return found
+
+
+def goal_text(tasks: list[dict[str, Any]], goal: str = "Leave a line") -> str:
+    return msgspec.json.encode(
+        {
+            "goal": goal,
+            "constraints": [],
+            "stakeholders": ["Ada"],
+            "success_metrics": ["it is there"],
+            "budget_limits": {"costUSD": "1", "wallMs": 10_000_000, "actions": 100},
+            "tasks": tasks,
+        }
+    ).decode()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    root = tmp_path_factory.mktemp("console")
+    made = Place(root)
+    made.cli("init", "--secure", ".")
+    (root / "lines").mkdir()
+    skills = ROOT / "tests" / "agents" / "skills"
+    sample = ROOT / "examples" / "01-release-readiness" / "sample"
+    settings = {
+        "skills": [str(skills)],
+        "write_roots": [str(root / "lines")],
+        "input_roots": [str(sample)],
+        "console": {"port": 0},
+    }
+    (root / "interlock.yaml").write_bytes(msgspec.json.encode(settings))
+    made.up()
+    yield made
+    assert made.down() == 0
+    assert "Traceback" not in (root / "up.log").read_text()
+    assert not (made.layout.run / "console.json").exists()
+
+
+class Tab:
+    """A page, and everything that must not happen on it."""
+
+    def __init__(self, context: Any, place: Place) -> None:
+        self.place = place
+        self.page = context.new_page()
+        self.page.set_default_timeout(SLOW)
+        self.requests: list[str] = []
+        self.said: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("console", lambda told: self._heard(told.type, told.text))
+
+    def _heard(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning") and "Failed to load resource" not in text:
+            self.said.append(text)
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.place.url + path)
+
+    def check(self) -> None:
+        """Nothing left this host, nothing broke, nothing was kept from running by the policy."""
+        assert self.requests
+        assert [url for url in self.requests if not url.startswith(self.place.url + "/")] == []
+        assert self.said == []
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def seat(chromium: Any, place: Place) -> Iterator[Any]:
+    """A context that is logged in, by the link that the command line printed and the key Enter."""
+    context = chromium.new_context(viewport={"width": 1360, "height": 860}, accept_downloads=True)
+    page = context.new_page()
+    page.goto(place.cli("console", "login"))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/goals")
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def tab(seat: Any, place: Place) -> Iterator[Tab]:
+    made = Tab(seat, place)
+    yield made
+    made.check()
+    made.page.close()
+
+
+def line(place: Place, name: str, pause_ms: int = 0, skill: str = "appending-line", **more: Any) -> dict[str, Any]:
+    given = {"place": str(place.root / "lines"), "line": name, "pause_ms": pause_ms}
+    return {"id": name, "skill": skill, "input": given} | more
+
+
+def text(tab: Tab, part: str) -> Any:
+    return tab.page.get_by_text(part).first
+
+
+def test_a_goal_is_submitted_and_watched_to_its_end(tab: Tab, place: Place) -> None:
+    tab.go("/goals")
+    tab.page.keyboard.press("s")
+    tab.page.keyboard.press("Control+a")
+    tab.page.keyboard.insert_text(
+        goal_text([line(place, "first", 300), line(place, "second", 700, after=["first"])], "Watched <i>live</i>")
+    )
+    tab.page.keyboard.press("Tab")
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_url("**/goals/*-*")
+    tab.page.evaluate("window.sameDocument = true")
+    tab.page.locator("svg g.running").first.wait_for()
+    tab.page.locator(".tiles .pill.released").wait_for()
+    until(lambda: tab.page.locator("svg g.done").count() == 2)
+    assert tab.page.evaluate("window.sameDocument") is True, "no page was loaded anew"
+    assert tab.page.locator("h1").inner_text() == "Watched <i>live</i>"
+    assert tab.page.locator("h1 i").count() == 0
+    until(lambda: tab.page.locator(".yes", has_text="verified").count() >= 13)
+    assert tab.page.locator(".no").count() == 0
+    with tab.page.expect_download() as caught:
+        tab.page.get_by_role("link", name="audit_report.md").click()
+    downloaded = caught.value
+    assert downloaded.suggested_filename == "audit_report.md"
+    data = Path(downloaded.path()).read_bytes()
+    assert hashlib.sha256(data).hexdigest() in downloaded.url
+
+
+def test_approve_and_reject_with_keys_alone(tab: Tab, place: Place) -> None:
+    for key, reason, state in (("y", "I have looked", "released"), ("n", "too bold", "blocked")):
+        goal_id = place.submit([line(place, f"asked-{key}", skill="approved-line")], wait=False)
+        tab.go("/goals")
+        tab.page.keyboard.press("g")
+        tab.page.keyboard.press("a")
+        tab.page.wait_for_url("**/approvals")
+        row = tab.page.locator("section", has_text="Waiting").locator("[data-row]")
+        row.wait_for()
+        tab.page.locator("nav .badge.warn").wait_for()
+        tab.page.keyboard.press("j")
+        tab.page.keyboard.press("Enter")
+        tab.page.wait_for_url("**/approvals/*")
+        assert f"asked-{key}" in tab.page.locator("pre").inner_text()
+        tab.page.keyboard.press(key)
+        tab.page.keyboard.type(reason)
+        tab.page.keyboard.press("Enter")
+        tab.page.wait_for_url("**/approvals")
+        assert "by human" in tab.page.locator("#notice").inner_text()
+        tab.page.locator("section", has_text="Ended").get_by_text(reason).wait_for()
+        tab.go(f"/goals/{goal_id}")
+        tab.page.locator(f".tiles .pill.{state}").wait_for()
+    assert (place.root / "lines" / "lines.txt").read_text().splitlines().count("asked-y") == 1
+    assert "asked-n" not in (place.root / "lines" / "lines.txt").read_text()
+
+
+def test_halt_and_resume_with_keys_alone(tab: Tab, place: Place) -> None:
+    tab.go("/goals")
+    tab.page.keyboard.press("g")
+    tab.page.keyboard.press("h")
+    tab.page.wait_for_url("**/halts")
+    tab.page.locator("select[name=kind]").focus()
+    tab.page.keyboard.type("a skill")
+    tab.page.keyboard.press("Tab")
+    tab.page.keyboard.type("appending-line")
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_url("**/halts/confirm*")
+    tab.page.keyboard.type("it misbehaves")
+    tab.page.keyboard.press("Enter")
+    tab.page.locator("#notice", has_text="halted skill:appending-line").wait_for()
+    goal_id = place.submit([line(place, "held")], wait=False)
+    tab.go(f"/goals/{goal_id}")
+    tab.page.locator(".notice", has_text="it misbehaves").wait_for()
+    tab.page.locator("svg g.running, svg g.waiting").first.wait_for()
+    assert tab.page.locator(".tiles .pill.released").count() == 0
+    resumer = tab.page.context.new_page()
+    resumer.goto(place.url + "/halts")
+    resumer.keyboard.press("j")
+    resumer.keyboard.press("Enter")
+    resumer.wait_for_url("**/halts/confirm*")
+    resumer.keyboard.type("mended")
+    resumer.keyboard.press("Enter")
+    resumer.locator("#notice", has_text="resumed skill:appending-line").wait_for()
+    resumer.close()
+    tab.page.locator(".tiles .pill.released").wait_for()
+    assert tab.page.locator(".notice.bad:visible").count() == 0
+
+
+def test_a_bundle_is_verified_and_a_tampered_one_refused(tab: Tab, place: Place) -> None:
+    goal_id = place.submit([line(place, "bundled")])
+    bundle = place.root / "bundle.json.gz"
+    place.cli("audit", "bundle", goal_id, "-o", str(bundle))
+    tab.go("/audit")
+    tab.page.set_input_files("input[type=file]", str(bundle))
+    tab.page.get_by_role("button", name="Verify").click()
+    tab.page.locator("#verdict .pill.valid").wait_for()
+    changed = bytearray(bundle.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    drop(tab, "tampered.json.gz", bytes(changed))
+    tab.page.locator("#verdict .pill.invalid").wait_for()
+    assert "changed or cut" in tab.page.locator("#verdict").inner_text()
+    drop(tab, "bundle.json.gz", bundle.read_bytes())
+    tab.page.locator("#verdict .pill.valid").wait_for()
+
+
+def drop(tab: Tab, name: str, data: bytes) -> None:
+    """As a file that is dropped from the desktop."""
+    given = tab.page.evaluate_handle(
+        """([name, bytes]) => {
+            const given = new DataTransfer();
+            given.items.add(new File([new Uint8Array(bytes)], name));
+            return given;
+        }""",
+        [name, list(data)],
+    )
+    tab.page.dispatch_event("[data-drop]", "drop", {"dataTransfer": given})
+    tab.page.locator("#verdict h2", has_text=name).wait_for()
+
+
+def test_a_dead_letter_is_put_back(tab: Tab, place: Place) -> None:
+    """A goal that its gateway gave up, as if it had died of it: handed in again, it runs."""
+
+    async def give_up(transport: JetStreamTransport) -> None:
+        goal = goal_text([line(place, "redriven")], "Given up once")
+        message = Message("interlock.default.goal.submit", goal.encode(), {}, 900_001, clock_ms(), delivered=9)
+        told = {"reason": "max_deliveries", "detail": "nobody answered nine deliveries", "now_ms": clock_ms()}
+        await bury(transport, "default", "gateway", "GOALS", message, **told)
+
+    tab.go("/dead")
+    place.call("gateway", give_up)
+    tab.page.locator("[data-row]").first.wait_for()
+    tab.page.keyboard.press("j")
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_url("**/dead/*")
+    tab.page.get_by_label("What was mended").fill("the gateway was given more memory")
+    tab.page.keyboard.press("Enter")
+    tab.page.locator("#notice", has_text="put back").wait_for()
+    goal_id = tab.page.locator("#notice").inner_text().split(" as ")[1].split(",")[0]
+    tab.go(f"/goals/{goal_id}")
+    tab.page.locator(".tiles .pill.released").wait_for()
+    assert tab.page.locator("h1").inner_text() == "Given up once"
+
+
+def test_a_silent_broker_is_told_and_its_return_too(tab: Tab, place: Place) -> None:
+    tab.go("/goals")
+    tab.page.locator(".state", has_text="broker answers").wait_for()
+    running = place.layout.running()
+    assert running is not None
+    os.kill(running.server_pid, signal.SIGSTOP)
+    try:
+        tab.page.locator(".state.away").wait_for()
+        assert tab.page.locator("tbody tr").count() > 0, "what was shown stays"
+    finally:
+        os.kill(running.server_pid, signal.SIGCONT)
+    tab.page.locator(".state", has_text="broker answers").wait_for()
+    place.submit([line(place, "after")], "After the silence")
+    tab.page.get_by_text("After the silence").wait_for()
+
+
+def test_pages_are_read_without_scripts(chromium: Any, seat: Any, place: Place) -> None:
+    goal_id = place.submit([line(place, "read")], "Read without scripts")
+    plain = chromium.new_context(java_script_enabled=False, storage_state=seat.storage_state())
+    page = plain.new_page()
+    for path in (*PAGES, f"/goals/{goal_id}"):
+        page.goto(place.url + path)
+        assert page.locator("h1").count() == 1, path
+        assert page.locator("nav a[aria-current]").count() == 1, path
+    assert page.locator(".yes", has_text="verified").count() >= 10
+    assert page.locator("svg g.done").count() == 1
+    page.goto(place.url + "/goals")
+    page.get_by_role("link", name="Read without scripts").click()
+    page.wait_for_url(f"**/goals/{goal_id}")
+    plain.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_stands_out_from_its_ground(chromium: Any, seat: Any, place: Place, scheme: str) -> None:
+    """WCAG 2.2, 1.4.3: 4.5:1 for text, computed in the page from what it really shows."""
+    context = chromium.new_context(color_scheme=scheme, storage_state=seat.storage_state())
+    goal_id = place.submit([line(place, f"seen-{scheme}"), {"id": "bad", "skill": "failing-always"}])
+    place.cli("halt", "skill:stamping-time", "--why", "so that a halt is seen")
+    page = context.new_page()
+    looked_at = 0
+    for path in (*PAGES, f"/goals/{goal_id}", "/halts/confirm?kind=workspace", "/goals/nope", "/login"):
+        page.goto(place.url + path)
+        page.wait_for_timeout(100)
+        for summary in page.locator("details > summary").all():
+            summary.click()
+        found = page.evaluate(CONTRAST)
+        looked_at += found["seen"]
+        assert found["poor"] == [], (path, found["poor"])
+        unnamed = page.evaluate(
+            """() => [...document.querySelectorAll("input:not([type=hidden]),textarea,select")]
+                .filter(one => !one.labels.length && !one.ariaLabel).map(one => one.outerHTML)"""
+        )
+        assert unnamed == []
+    assert looked_at > 300
+    place.cli("resume", "skill:stamping-time")
+    context.close()
+
+
+def test_fifty_streams_at_once_and_flat_memory(seat: Any, place: Place) -> None:
+    """Fifty connections listen, ten of them never read, while goals run: the process does not grow with them."""
+    cookie = "; ".join(f"{one['name']}={one['value']}" for one in seat.cookies())
+    host = place.url.removeprefix("http://")
+    connections = [http.client.HTTPConnection(host, timeout=20) for _ in range(50)]
+    answers = []
+    for connection in connections:
+        connection.request("GET", "/events?topics=goals,dead,broker", headers={"Cookie": cookie})
+        answer = connection.getresponse()
+        assert answer.status == 200
+        answers.append(answer)
+    assert place.process is not None
+    place.submit([line(place, "warm")])
+    before_kb = rss_kb(place.process.pid)
+    for number in range(3):
+        place.submit([line(place, f"load-{number}-{n}") for n in range(8)])
+    after_kb = rss_kb(place.process.pid)
+    for answer in answers[10:]:
+        assert b"event: goals" in b"".join(answer.readline() for _ in range(8))
+    for connection in connections:
+        connection.close()
+    assert after_kb - before_kb < 24_000, (before_kb, after_kb)
+
+
+def rss_kb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+def test_logging_out_ends_the_session(chromium: Any, place: Place) -> None:
+    context = chromium.new_context()
+    tab = Tab(context, place)
+    tab.page.goto(place.cli("console", "login"))
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_url("**/goals")
+    tab.page.get_by_role("button", name="Log out").click()
+    tab.page.wait_for_url("**/login")
+    challenge = tab.page.locator("pre").nth(1).inner_text().split()[3]
+    answer = place.cli("console", "login", challenge, "--url", place.url)
+    tab.page.get_by_label("Its answer").fill(answer)
+    tab.page.get_by_role("button", name="Log in").click()
+    tab.page.wait_for_url("**/goals")
+    tab.check()
+    context.close()
