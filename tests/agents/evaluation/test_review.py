@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from interlock.agents.evaluation.injection import load_checker
 from interlock.agents.evaluation.review import PlanFacts, ReviewRules, review_plan
-from interlock.agents.goal.risk import assess, load_rules
 from interlock.agents.evaluation.verify_result import SkillFacts, verify_result
 from interlock.agents.goal.gates import load_gates
+from interlock.agents.goal.risk import assess, load_rules
 from interlock.envelope.amounts import Amount, Budget
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import sha256_hex

@@ -13,8 +13,8 @@ import pytest
 
 from interlock.agents.planning.catalogue import load_catalogue
 from interlock.agents.planning.model import draft_by_model
-from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.agents.planning.model_permit import hosting_of
+from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.agents.planning.planner import draft_plan, planner_of
 from interlock.agents.planning.playbooks import load_playbook
 from interlock.envelope.amounts import Budget

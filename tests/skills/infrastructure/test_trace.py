@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from interlock.skills.infrastructure.trace import COLUMNS, MAX_BYTES, MAX_ROWS, Row, read_trace
 
 from interlock.skills.errors import SkillsError
+from interlock.skills.infrastructure.trace import COLUMNS, MAX_BYTES, MAX_ROWS, Row, read_trace
 
 
 def test_figures_become_integers_in_the_units_of_what_is_seen() -> None:

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from interlock.agents.evaluation.injection import load_checker
 from interlock.agents.evaluation.review import PlanFacts, ReviewRules, review_plan
-from interlock.agents.goal.risk import assess, load_rules
 from interlock.agents.evaluation.verify_result import SchemaCheck, SkillFacts, verify_result
 from interlock.agents.goal.gates import load_gates
+from interlock.agents.goal.risk import assess, load_rules
 from interlock.bus.gates import ContractSource
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.children import Draft

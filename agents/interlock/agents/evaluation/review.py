@@ -9,9 +9,9 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from interlock.agents.evaluation.injection import Checker
-from interlock.agents.goal.risk import RiskRules, assess
 from interlock.agents.goal.gates import Fact, Gates
 from interlock.agents.goal.plan import plan_problems, share_out
+from interlock.agents.goal.risk import RiskRules, assess
 from interlock.envelope.amounts import Amount, usd_text
 from interlock.envelope.capabilities import holds
 from interlock.envelope.payloads import DecisionName, Finding, Ground, PlanDraft, PlanVerdict, TaskSpec

@@ -20,11 +20,11 @@ from msgspec.structs import replace
 from interlock.agents.contract.admission import Admission, Unbound, UnderContract
 from interlock.agents.contract.configuration import configuration_digests
 from interlock.agents.goal.plan import Problem
+from interlock.agents.goal.tags import compliance_tags
 from interlock.agents.intake.closing import Closing
 from interlock.agents.intake.handed_in import goal_id_of, relay_problem, stored_bytes
 from interlock.agents.intake.reading import problem
 from interlock.agents.intake.replies import Replies
-from interlock.agents.goal.tags import compliance_tags
 from interlock.agents.intake.validate import HEADROOM, Rejected, read_intake
 from interlock.agents.planning.catalogue import Catalogue, load_catalogue
 from interlock.agents.telemetry.goals import IntakesShown

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
+
+from interlock.skills.errors import SkillsError
+from interlock.skills.infrastructure.blueprint.model import Blueprint, Governance
 from interlock.skills.infrastructure.simulation.drawing import draw
 from interlock.skills.infrastructure.simulation.service import STARTUP_MS, Service, usual_work_us
 from interlock.skills.infrastructure.simulation.simulate import Simulation, simulate, summarise
 from interlock.skills.infrastructure.trace import Trace, read_trace
-
-from interlock.skills.errors import SkillsError
-from interlock.skills.infrastructure.blueprint.model import Blueprint, Governance
 from tests.skills.infrastructure.decision.services import MIB, blueprint
 
 REPLACE = msgspec.structs.replace
