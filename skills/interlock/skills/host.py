@@ -34,7 +34,7 @@ from interlock.skills.watch.judgement import judge, log_text, one_line, said
 
 TICK_S = 0.02
 # How long a run waits for a process that serves its like before it has one of its own: longer than making one takes.
-PATIENCE_S = 0.03
+PATIENCE_S = 0.05
 MAX_RESTING = 16
 _orders = msgspec.json.Decoder(Order)
 

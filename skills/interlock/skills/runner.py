@@ -107,6 +107,11 @@ class SkillRunner:
                 await anyio.to_thread.run_sync(remove_tree, place)
 
     @property
+    def is_strict(self) -> bool:
+        """Whether no run, and nothing that it started, can go on after it was answered."""
+        return self._settings.isolation == "strict"
+
+    @property
     def host_pid(self) -> int:
         """The fork server's process id, 0 if it is not running."""
         task = self._starting
@@ -193,14 +198,13 @@ class SkillRunner:
             max_files=limits.files,
             processes=limits.processes,
             network=manifest.network,
-            strict=self._settings.isolation == "strict",
+            strict=self.is_strict,
             share=self._share(request) if mode == "run" else "",
         )
 
     def _share(self, request: RunRequest) -> str:
         """Empty for a run that is alone. Files of a shared process are moved, so they must not change file systems."""
-        is_strict = self._settings.isolation == "strict"
-        if not (request.goal and is_strict and request.skill.manifest.may_share):
+        if not (request.goal and self.is_strict and request.skill.manifest.may_share):
             return ""
         if request.results.stat().st_dev != self._place.stat().st_dev:
             return ""

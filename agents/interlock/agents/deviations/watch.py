@@ -23,7 +23,7 @@ from interlock.agents.telemetry.telemetry import OFF, Telemetry
 from interlock.bus.control.giving import give_order
 from interlock.bus.errors import BusError, Conflict
 from interlock.bus.ledger.balance import Balance
-from interlock.bus.ledger.stored import is_sealed, read_balance
+from interlock.bus.ledger.stored import is_remarkable, is_sealed, read_balance
 from interlock.bus.records import Seals
 from interlock.bus.sender import Identity
 from interlock.bus.streams import AUDIT, LEDGER
@@ -85,10 +85,10 @@ class DeviationWatch:
 
     async def notice(self, stream: str, message: Message) -> None:
         """What the recorder is about to record of other streams than HOPS. Never raises BusError."""
-        if stream != LEDGER.name:
+        if stream != LEDGER.name or not is_remarkable(message):
             return
         balance = read_balance(message)
-        if balance is None or not (balance.alerted or balance.breached or balance.refused):
+        if balance is None:
             return
         if not is_sealed(message, self._ledger):
             return

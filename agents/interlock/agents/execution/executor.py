@@ -14,6 +14,7 @@ Halted later it is stopped after its grace period, which is border 2.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +99,7 @@ class ExecutorRole:
         self._cache = ArtefactCache(transport, scratch)
         self._journal = EffectJournal(transport, workspace)
         self._numbers = itertools.count(1)
+        self._empty: list[Path] = []
 
     async def handle(self, hop: Hop) -> Outcome:
         task = hop.envelope.payload
@@ -227,14 +229,26 @@ class ExecutorRole:
 
     @contextmanager
     def _results(self) -> Iterator[Path]:
-        """A directory for what one run produces, empty at first and gone afterwards."""
+        """A directory for what one run produces, empty at first. One that a run has left empty serves another, if whoever
+        could write to it has ended for sure.
+        """
         from interlock.skills.watch.disk import remove_tree
 
-        place = self._scratch / f"results-{next(self._numbers)}"
-        place.mkdir(mode=0o700)
+        if self._empty:
+            place = self._empty.pop()
+        else:
+            place = self._scratch / f"results-{next(self._numbers)}"
+            place.mkdir(mode=0o700)
         try:
             yield place
-        finally:
+        except BaseException:
+            remove_tree(place)
+            raise
+        with os.scandir(place) as entries:
+            is_empty = next(entries, None) is None
+        if is_empty and self._runner.is_strict:
+            self._empty.append(place)
+        else:
             remove_tree(place)
 
     async def _request(self, hop: Hop, task: Task, skill: Skill, results: Path) -> RunRequest:

@@ -68,7 +68,8 @@ log = logging.getLogger("interlock.orchestrator")
 
 Plan = Callable[[Intake], Awaitable[PlanDraft | list[Ground]]]
 MAX_CACHED_GOALS = 2_000
-STATUS_EVERY_MS = 250
+# How often a goal's progress is told: the more goals run at a time, the less often each.
+STATUS_EVERY_MS, STATUS_MS_A_GOAL = 250, 5
 DEADLINE = "deadline"
 LASTING = ("approval", "running", "releasing", "ended")
 _decoder = msgspec.json.Decoder(AnyEvent)
@@ -77,13 +78,16 @@ _encoder = msgspec.json.Encoder()
 
 @dataclass
 class _Goal:
-    """A goal in memory: its folded state, the journal revision it stands for, and who may touch it now."""
+    """A goal in memory: its folded state, the journal revision it stands for, and who may touch it now. unsent: what was
+    decided and journaled, by its cause, and could not be sent: a halt, or a broker that is away.
+    """
 
     state: GoalState = field(default_factory=GoalState)
     revision: int = -1
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     told_ms: int = 0
     told_phase: str = ""
+    unsent: dict[str, tuple[list[Send], int]] = field(default_factory=dict)
     told_approvals: dict[str, ApprovalStatus] = field(default_factory=dict)
 
 
@@ -128,7 +132,8 @@ class OrchestratorRole:
         """One hop: an intake, a verdict, a verification, a report, a pack, or an escalation."""
         goal_id = hop.envelope.goal_id
         event = await self._event_of(hop)
-        await self._happened(goal_id, event, hop.origin)
+        is_first = isinstance(event, Began) and not hop.again
+        await self._happened(goal_id, event, hop.origin, is_first=is_first)
         return DONE
 
     def hearing_reminders(self) -> AbstractAsyncContextManager[None]:
@@ -228,20 +233,29 @@ class OrchestratorRole:
             raise Refusal(Reason.WRONG_PAYLOAD, f"an orchestrator does not handle {type(payload).__name__}")
         return event
 
-    async def _happened(self, goal_id: str, event: AnyEvent, told_by: Origin | None = None) -> None:
+    async def _happened(
+        self, goal_id: str, event: AnyEvent, told_by: Origin | None = None, *, is_first: bool = False
+    ) -> None:
+        """is_first: nothing can have happened to the goal before; had it all the same, its journal's revision refuses us."""
         goal = self._entry(goal_id)
         async with goal.lock:
-            if goal.revision < 0:
+            if goal.revision < 0 and is_first:
+                goal.revision = 0
+            elif goal.revision < 0:
                 await self._load(goal, goal_id)
-            if event.cause in goal.state.causes:
+            if event.cause in goal.unsent:
+                sends, at_ms = goal.unsent[event.cause]
+            elif event.cause in goal.state.causes:
                 sends, at_ms = await self._decided_before(goal_id, event.cause)
             elif not matters(goal.state, event):
                 return
             else:
                 sends, at_ms = await self._decide(goal, goal_id, event, told_by), event.at_ms
+                goal.unsent[event.cause] = (sends, at_ms)
             failpoint("event_recorded")
             going, withheld = await self._permit.sorted_out(sends, at_ms)
             await self._send([with_token(send, goal.state, self._sender.identity, at_ms) for send in going], at_ms)
+            goal.unsent.pop(event.cause, None)
             failpoint("event_sent")
             await self._tell(goal, goal_id)
             await tell_approvals(self._transport, self._workspace, goal_id, goal.state, goal.told_approvals)
@@ -315,7 +329,7 @@ class OrchestratorRole:
         now_ms, phase = self._transport.clock.now_ms(), goal.state.phase
         # A phase that may last is told at once; what passes in a moment need not be.
         lasting = phase in LASTING and phase != goal.told_phase
-        if not lasting and now_ms - goal.told_ms < STATUS_EVERY_MS:
+        if not lasting and now_ms - goal.told_ms < max(STATUS_EVERY_MS, STATUS_MS_A_GOAL * len(self._goals)):
             return
         status = status_of(goal.state, self._workspace, goal_id, now_ms)
         if status is not None:

@@ -1,4 +1,4 @@
-"""nats-py's client with a short way for what happens at every hop: a publish, a delivery and an acknowledgement.
+"""nats-py's client with a short way for what happens at every hop: a publish, a delivery, an acknowledgement, a question.
 
 The wire, the checks and the errors are nats-py's own; what is left out is a queue, a task switch and a coroutine per
 message, and the general header code: about 6 us of CPU of a hop. What it leans on inside nats-py is held by
@@ -8,10 +8,12 @@ tests/bus/test_hop_client.py.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
 OnRaw = Callable[[Msg], None]
 
 _HEAD = b"NATS/1.0\r\n"
-_PLAIN_BLOCK = re.compile(rb"NATS/1\.0\r\n(?:[!-9;-~]+: [!-~]+\r\n)+\r\n")
+_PLAIN_LINES = rb"(?:[!-9;-~]+: [!-~](?:[ -~]*[!-~])?\r\n)"
+_PLAIN_BLOCK = re.compile(rb"NATS/1\.0\r\n%b+\r\n" % _PLAIN_LINES)
 # What the broker says by itself: a number, some words, and perhaps headers of the plain form.
-_STATUS_BLOCK = re.compile(rb"NATS/1\.0 (\d{3})(?: ([ -~]*))?\r\n((?:[!-9;-~]+: [!-~]+\r\n)*)\r\n")
+_STATUS_BLOCK = re.compile(rb"NATS/1\.0 (\d{3})(?: ([ -~]*))?\r\n(%b*)\r\n" % _PLAIN_LINES)
 _SAFE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # A value that nats-py would neither trim nor clean: everything else goes its way.
-_SAFE_VALUE = re.compile(r"[!-~]+")
+_SAFE_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 class HopClient(Client):
@@ -35,6 +38,7 @@ class HopClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._raw: dict[int, OnRaw] = {}
+        self._questions = itertools.count(1)
 
     async def subscribe_raw(self, subject: str, on_raw: OnRaw) -> Subscription:
         """A subscription whose messages are handed over while they are read, in order. on_raw is called from the
@@ -43,6 +47,35 @@ class HopClient(Client):
         subscription = await self.subscribe(subject, cb=_unheard, pending_msgs_limit=0, pending_bytes_limit=0)
         self._raw[subscription._id] = on_raw
         return subscription
+
+    async def _init_request_sub(self) -> None:
+        prefix = f"{self._inbox_prefix.decode()}.{self._nuid.next().decode()}."
+        self._resp_sub_prefix = bytearray(prefix.encode())
+        await self.subscribe_raw(f"{prefix}*", self._on_answer)
+
+    def _on_answer(self, message: Msg) -> None:
+        future = self._resp_map.get(message.subject.rpartition(".")[2])
+        if future is not None and not future.done():
+            future.set_result(message)
+
+    async def _request_new_style(
+        self, subject: str, payload: bytes, timeout: float = 1, headers: dict[str, Any] | None = None
+    ) -> Msg:
+        if self.is_draining_pubs:
+            raise nats.errors.ConnectionDrainingError
+        if not self._resp_sub_prefix:
+            await self._init_request_sub()
+        assert self._resp_sub_prefix is not None
+        loop, token = asyncio.get_running_loop(), str(next(self._questions))
+        future: asyncio.Future[Msg] = loop.create_future()
+        self._resp_map[token] = future
+        late = loop.call_later(timeout, _too_late, future)
+        try:
+            await self.publish(subject, payload, reply=f"{self._resp_sub_prefix.decode()}{token}", headers=headers)
+            return await future
+        finally:
+            late.cancel()
+            del self._resp_map[token]
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._raw.pop(sid, None)
@@ -115,6 +148,11 @@ def header_block(headers: dict[str, Any]) -> bytes | None:
         if _SAFE_NAME.fullmatch(name) and _SAFE_VALUE.fullmatch(value)
     ]
     return f"NATS/1.0\r\n{''.join(lines)}\r\n".encode() if len(lines) == len(headers) else None
+
+
+def _too_late(future: asyncio.Future[Msg]) -> None:
+    if not future.done():
+        future.set_exception(nats.errors.TimeoutError())
 
 
 async def _unheard(_: Msg) -> None:

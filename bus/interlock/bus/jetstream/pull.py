@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 EXPIRES_S = 30
 HEARTBEAT_S = 5
 REFUSED_PAUSE_S = 0.25
+GATHER_S = 0.002
 CONFIRM_S = 2.0
 _ENDED = ("404", "408")  # the request is answered or has run its time; any other status says that it was not taken
 
@@ -117,7 +118,9 @@ class Pull:
             self._wake.set()
 
     async def keep_asking(self) -> None:
-        """Asks for each idle worker; after two missed heartbeats asks anew, for the broker may have forgotten us."""
+        """Asks for idle workers, never for more than there are; after two missed heartbeats asks anew, for the broker may
+        have forgotten us.
+        """
         loop = asyncio.get_running_loop()
         while True:
             if self._refused:  # no such consumer, no leader, too many requests: it may pass
@@ -125,15 +128,26 @@ class Pull:
                 self._refused = False
             if loop.time() - self._heard > 2 * HEARTBEAT_S:
                 self._asked = 0
-            idle = self._batch - self._asked - self._running - len(self._queue)
-            if idle > 0:
-                await self._ask(idle)
+            if self._is_low and not self._asked and 0 < self._idle < self._batch // 2:
+                await anyio.sleep(GATHER_S)  # while there is much to do, one request for some workers
+            if self._is_low and self._idle > 0:
+                await self._ask(self._idle)
             self._wake.clear()
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    @property
+    def _idle(self) -> int:
+        """Workers that nothing is asked for."""
+        return self._batch - self._asked - self._running - len(self._queue)
+
+    @property
+    def _is_low(self) -> bool:
+        """Whether less is asked for than half of what may be: a request for each message would cost as much as the message."""
+        return 2 * self._asked < self._batch
 
     async def _ask(self, count: int) -> None:
         if self._asked == 0:
@@ -150,6 +164,8 @@ class Pull:
         if raw.reply:  # a status has nobody to acknowledge it to
             self._asked -= 1
             self._queue.put(raw)
+            if self._is_low:
+                self._wake.set()
             return
         headers = raw.headers or {}
         status = headers.get("Status")

@@ -232,11 +232,7 @@ class _Reader:
         with self._transport.answers() as (inbox, queue):
             await self._ask(subject_asked, asked, inbox)
             while True:
-                try:
-                    async with asyncio.timeout(timeout_s):
-                        raw = await queue.get()
-                except TimeoutError as error:
-                    raise _Lost from error
+                raw = await _next_of(queue, timeout_s)
                 if raw is None:
                     raise _Lost
                 headers = raw.headers or {}
@@ -264,6 +260,17 @@ class _Reader:
         if status not in ("204", "404"):
             raise Refused(f"the broker refused a read: {status} {(raw.headers or {}).get('Description', '')}")
         self.began = True
+
+
+async def _next_of(queue: asyncio.Queue[Msg | None], timeout_s: float) -> Msg | None:
+    """A timer only for what is not there yet. None: the connection was lost, or nothing came."""
+    if not queue.empty():
+        return queue.get_nowait()
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await queue.get()
+    except TimeoutError:
+        return None
 
 
 async def _direct_get(transport: Connection, subject: str, data: bytes) -> Message | None:

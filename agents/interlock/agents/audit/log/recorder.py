@@ -129,7 +129,7 @@ class Recorder:
                     async for message in messages:
                         if self._hear is not None and source.stream == HOPS.name:
                             self._hear(message)
-                        await send.send((source.stream, message))
+                        await _put(send, (source.stream, message))
                         position = message.sequence
             except BusError as error:
                 log.warning("reading %s: %s", source.stream, error)
@@ -253,3 +253,11 @@ class Recorder:
         failpoint("checkpoint_stored")
         self._memory.save(note)
         self._told, self._told_ms = checkpoint.size, now_ms
+
+
+async def _put(send: MemoryObjectSendStream[Seen], seen: Seen) -> None:
+    """Waits only where there is no room: else each message would cost a turn of the event loop."""
+    try:
+        send.send_nowait(seen)
+    except anyio.WouldBlock:
+        await send.send(seen)
