@@ -46,12 +46,14 @@ Recognise = Callable[[Hop], object]
 class ActorSettings(Struct, frozen=True, kw_only=True):
     """concurrency: hops handled at a time. progress_ms: how often the broker is told that a handler still works, well
     below the consumer's ack_wait. max_held, max_held_bytes: how many halted hops may be held beside those at work.
+    rest_ms: after which a hop that met an open circuit comes again; that is no attempt of it.
     """
 
     concurrency: int = 64
     progress_ms: int = 3_000
     max_held: int = 2_048
     max_held_bytes: int = 32 << 20
+    rest_ms: int = 5_000
     retry: Backoff = Backoff()
 
 
@@ -143,6 +145,11 @@ class Actor:
                 self._recognise(hop)
             if outcome.disposition is Disposition.RETRY and outcome.reason is Reason.HALTED:
                 return doing_of(self._agent, hop.envelope)
+            if outcome.disposition is Disposition.RETRY and outcome.reason is Reason.CIRCUIT_OPEN:
+                await self._excuses.rest(message)
+                await incoming.retry(self._settings.rest_ms)
+                answered = outcome
+                return None
             failpoint("hop_handled")
             answered = await self._answer(incoming, hop, outcome, used)
             failpoint("hop_answered")

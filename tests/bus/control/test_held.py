@@ -291,6 +291,40 @@ async def test_what_was_never_answered_is_given_up_without_being_tried_again(pla
     assert len(place.delivered) == 2
 
 
+async def test_a_hop_waits_for_an_open_circuit_however_long_it_rests(place: Place) -> None:
+    await place.declare()
+
+    async def answer(hop: Hop) -> Outcome:
+        rests = hop.message.delivered <= 20
+        return Outcome(Disposition.RETRY, Reason.CIRCUIT_OPEN, "it rests") if rests else DONE
+
+    place.answer = answer
+    async with place.working(rest_ms=1):
+        await place.put()
+        await place.until(lambda: len(place.delivered) == 21)
+    assert await place.dead() == []
+
+
+async def test_what_fails_whenever_its_circuit_lets_it_try_is_given_up(place: Place) -> None:
+    await place.declare()
+    tried: list[int] = []
+
+    async def answer(hop: Hop) -> Outcome:
+        if hop.message.delivered % 3:
+            return Outcome(Disposition.RETRY, Reason.CIRCUIT_OPEN, "it rests")
+        tried.append(hop.message.delivered)
+        return Outcome(Disposition.RETRY, Reason.HANDLER_FAILED, "it fails")
+
+    place.answer = answer
+    async with place.working(rest_ms=1):
+        await place.put()
+        with anyio.fail_after(10):
+            while not (dead := await place.dead()):
+                await anyio.sleep(0.005)
+    assert [letter.reason for letter in dead] == ["max_deliveries"]
+    assert len(tried) == 8, "as often as any other"
+
+
 async def test_excuses_count_up_to_the_last_delivery_that_met_a_halt(transport: Transport) -> None:
     workspace = f"w{uuid.uuid4().hex[:12]}"
     await transport.declare(declarations((workspace,)))

@@ -1,9 +1,10 @@
-"""Deliveries that found a halt do not count as attempts.
+"""Deliveries that found a halt, or an open circuit, do not count as attempts.
 
 A held hop stays in hand and uses up no delivery. But an instance that ends while it holds one costs a delivery each
 time, and so does a broker that was away longer than the consumer waits; a long halt could so use up a hop's attempts.
 From the second delivery on it is therefore written down, in the role's own part of the journal, up to which delivery
-a hop met a halt; these do not count.
+a hop met a halt; these do not count. Of deliveries that met an open circuit each is counted out by itself, so that what
+keeps failing whenever it is tried is given up all the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ log = logging.getLogger("interlock.actor")
 
 
 class Excused(Struct, frozen=True):
-    """delivered: the last delivery that does not count."""
+    """delivered: how many deliveries do not count; after a halt all up to that one."""
 
     delivered: int
 
@@ -46,6 +47,12 @@ class Excuses:
             await self._transport.publish(self._subject(message), msgspec.json.encode(Excused(message.delivered)))
         except BusError as error:
             log.warning("hop %s: its halt could not be written down: %s", message.sequence, error)
+
+    async def rest(self, message: Message) -> None:
+        """This delivery met an open circuit. Raises BusError."""
+        record = await self._transport.last(JOURNAL.name, self._subject(message))
+        excused = 0 if record is None else _decoder.decode(record.data).delivered
+        await self._transport.publish(self._subject(message), msgspec.json.encode(Excused(excused + 1)))
 
     async def attempts(self, message: Message, enough: int) -> int:
         """How many deliveries of it count. Looked up only for more than are enough. Raises BusError."""
