@@ -176,7 +176,7 @@ async def serve(options: Options, layout: Layout, settings: Settings, logs: LogT
             workspace_rate=settings.rates.workspace,
             breaker=settings.breaker.settings,
             approvals=settings.approvals.terms,
-            webhook=webhook_of(layout, settings) if role == "orchestrator" else None,
+            webhook=webhook_of(layout, settings) if role in ("orchestrator", "auditor") else None,
             model_planner=settings.model,
             secured=layout.is_secure,
             log_memory=layout.checkpoint,

@@ -121,7 +121,7 @@ ACCESS: dict[str, Access] = {
         ),
         reads=(*_EVERY_STREAM, GOALS.name, TIMERS.name, *_EVERY_KV, *_EVERY_OBJECT),
         hears=("role.>", "journal.>", "ledger.>", "dead.>", "audit.>", "$KV.>"),
-        pulls=("advisories",),
+        pulls=("advisories", "warnings"),
     ),
     "synthesizer": Access(writes=_PUT_ARTIFACT, reads=("OBJ_artifacts",)),
     "human": Access(

@@ -137,9 +137,10 @@ WORKER_ROLES = ("orchestrator", "evaluator", "executor", "auditor", "synthesizer
 
 def consumers_of(workspace: str) -> tuple[ConsumerSpec, ...]:
     """The durables of a workspace: one inbox per role; the gateway hears goal.submit; the orchestrator hears reminders
-    that have come due, and hands on what is asked of humans; the auditor hears what the broker says of these.
+    that have come due, and hands on what is asked of humans; the auditor hears what the broker says of these, and hands
+    on what went wrong.
     """
-    return (*_working(workspace), advisories_of(workspace))
+    return (*_working(workspace), warnings_of(workspace), advisories_of(workspace))
 
 
 def _working(workspace: str) -> tuple[ConsumerSpec, ...]:
@@ -182,6 +183,18 @@ def notices_of(workspace: str) -> ConsumerSpec:
         stream=HOPS.name,
         name=f"notices-{workspace}",
         subjects=(f"{PREFIX}.{workspace}.role.human.*.escalate",),
+        ack_wait_ms=30_000,
+    )
+
+
+def warnings_of(workspace: str) -> ConsumerSpec:
+    """Steps of deviations and alerts of budgets, for whoever tells people of them. What nobody takes makes no dead letter:
+    it stands in AUDIT all the same.
+    """
+    return ConsumerSpec(
+        stream=AUDIT.name,
+        name=f"warnings-{workspace}",
+        subjects=(f"{PREFIX}.{workspace}.audit.deviation", f"{PREFIX}.{workspace}.audit.alert.>"),
         ack_wait_ms=30_000,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -33,6 +33,8 @@ TIMEOUT_S = 10
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Another try may help: the other side was busy, asked for patience, or failed.
 TRANSIENT = frozenset({408, 425, 429})
+SENSITIVE = frozenset({"data:confidential", "data:restricted"})
+WITHHELD = "the goal's data is sensitive: `interlock approvals` shows what is asked"
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
@@ -71,16 +73,25 @@ def signature_of(secret: bytes, timestamp_s: int, body: bytes) -> str:
 
 
 def body_of(envelope: Envelope) -> bytes:
-    """What Slack's incoming webhooks take: text, and blocks with the same in more detail."""
+    """What is asked. Of a goal whose data is confidential or restricted no more leaves than where to read it."""
     payload = envelope.payload
+    sensitive = not SENSITIVE.isdisjoint(envelope.compliance_tags)
     if isinstance(payload, ApprovalRequest):
         title = f"Approval needed: {payload.operation} of {payload.target}"
         lines = [payload.question, *(f"• {ground.message}" for ground in payload.grounds[:10])]
+        if sensitive:
+            lines = [WITHHELD]
         lines.append(f"until {payload.expires_at}, {payload.needed} needed, digest `{payload.action_digest}`")
         lines.append(f"`interlock approve {payload.approval_id}`")
     else:
         question = payload.question if isinstance(payload, Escalation) else ""
-        title, lines = f"A human is asked by {envelope.sender}", [question, f"goal {envelope.goal_id}"]
+        title = f"A human is asked by {envelope.sender}"
+        lines = [WITHHELD if sensitive else question, f"goal {envelope.goal_id}"]
+    return slack_body(title, lines)
+
+
+def slack_body(title: str, lines: Sequence[str]) -> bytes:
+    """What Slack's incoming webhooks take: text, and blocks with the same in more detail."""
     text = _plain(title)[:2900]
     detail = _plain("\n".join(lines))[:2900]
     return msgspec.json.encode(
@@ -122,6 +133,21 @@ def post(hook: Webhook, body: bytes, now_s: int, timeout_s: float = TIMEOUT_S) -
         raise NotTaken(f"{host} answered {status}", again=status >= 500 or status in TRANSIENT)
 
 
+async def hand_over(incoming: Incoming, hook: Webhook, body: bytes, name: str, now_ms: int) -> None:
+    """Posts once and answers the broker: taken, again later, or never."""
+    delivered = incoming.message.delivered
+    try:
+        await anyio.to_thread.run_sync(post, hook, body, now_ms // 1000, abandon_on_cancel=True)
+    except NotTaken as error:
+        log.warning("%s, try %s: %s", name, delivered, error)
+        if error.again:
+            await incoming.retry(delay_ms(hook.retry, delivered, name))
+        else:
+            await incoming.terminate("webhook_refused")
+    else:
+        await incoming.ack()
+
+
 @asynccontextmanager
 async def notifying(
     transport: Transport, workspace: str, hook: Webhook, trust: TrustSource, limits: Limits
@@ -134,17 +160,7 @@ async def notifying(
         if envelope is None:
             await incoming.ack()  # forged or too late: nobody is to be troubled with it; the auditor has seen it
             return
-        try:
-            now_s = transport.clock.now_ms() // 1000
-            await anyio.to_thread.run_sync(post, hook, body_of(envelope), now_s, abandon_on_cancel=True)
-        except NotTaken as error:
-            log.warning("notice %s, try %s: %s", envelope.id, message.delivered, error)
-            if error.again:
-                await incoming.retry(delay_ms(hook.retry, message.delivered, envelope.id))
-            else:
-                await incoming.terminate("webhook_refused")
-        else:
-            await incoming.ack()
+        await hand_over(incoming, hook, body_of(envelope), f"notice {envelope.id}", transport.clock.now_ms())
 
     async with transport.consume(notices_of(workspace), on_incoming, concurrency=4):
         yield

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 
 import anyio
 import msgspec
@@ -23,6 +23,7 @@ from interlock.agents.audit.signature_log import signature_log
 from interlock.agents.deviations.detect import of_audit, of_hop
 from interlock.agents.deviations.fold import Detection
 from interlock.agents.deviations.incident import Incidents
+from interlock.agents.deviations.warning import warning
 from interlock.agents.deviations.watch import DeviationWatch
 from interlock.agents.parts import Parts, receiving, tell_orchestrator, worker
 from interlock.agents.status import AuditStatus, read_audit, write_audit
@@ -295,6 +296,8 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
 
     actor = worker(parts, receiving(parts, role.handle), concurrency=32, on_dead=tell_orchestrator(parts))
     advisories = AdvisoryWatch(parts.transport, parts.workspace)
-    async with background() as group, watch.running(), advisories.running(), actor.running():
+    hook = parts.webhook
+    warnings = nullcontext() if hook is None else warning(parts.transport, parts.workspace, hook, watch.up_to_date)
+    async with background() as group, watch.running(), advisories.running(), actor.running(), warnings:
         group.start_soon(record)
         yield

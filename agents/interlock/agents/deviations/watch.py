@@ -72,6 +72,11 @@ class DeviationWatch:
     def state(self) -> State:
         return self._book.state
 
+    async def up_to_date(self) -> State:
+        """What has happened until now, whoever wrote it. Raises BusError."""
+        async with self._lock:
+            return await self._book.refresh()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with background() as group:
