@@ -173,3 +173,19 @@ def test_the_secret_is_a_private_file_with_something_in_it(tmp_path: Path) -> No
     hook = read()
     assert hook is not None
     assert hook.secret == SECRET
+
+
+async def test_a_notice_of_sensitive_data_says_only_where_to_read_it(
+    quiet_house: Any, receivers: list[Receiver]
+) -> None:
+    receivers.append(Receiver(200))
+    async with AsyncExitStack() as stack:
+        for role in ("gateway", "orchestrator", "evaluator"):
+            await stack.enter_async_context(running(role, quiet_house.parts(role, webhook=receivers[0].hook)))
+        secret = {"data_classification": "confidential"} | RISKY
+        goal = quiet_house.goal([{"id": "a", "skill": "doing-nothing"}], **secret)
+        pending = await asked(quiet_house, (await quiet_house.submit(goal))["goalId"])
+        await until(lambda: len(receivers[0].got) == 1)
+    said = msgspec.json.decode(receivers[0].got[0][1])["blocks"][1]["text"]["text"]
+    assert pending.grounds and not any(ground.message in said for ground in pending.grounds)
+    assert f"interlock approve {pending.approval_id}" in said

@@ -109,13 +109,18 @@ def test_budget_and_deviations_are_told_and_resolved(cli: Cli) -> None:
     assert 7_000_000 < one["leftMs"] <= 7_200_000
     assert one["openedAt"] and one["actedAt"] and one["alertedAt"] and not one["escalatedAt"]
     assert "min left" in cli.text("deviations")
+    assert [entry["id"] for entry in cli("status", goal_id)["deviations"]] == [one["id"]]
+    assert f"deviation {one['id']}" in cli.text("status", goal_id)
+    assert f"deviation {one['id']}" in cli.text("goals")
+    found = {entry["name"]: entry for entry in cli("doctor")}["deviations"]
+    assert found["state"] == "warn" and one["id"] in found["detail"]
 
     assert "bad_usage" in cli("deviations", "resolve", one["id"], "--why", " ", code=2)
     assert "unknown_deviation" in cli("deviations", "resolve", "d-ffff", "--why", "w", code=2)
     assert "not_allowed" in cli("deviations", "resolve", one["id"], "--why", "w", "--as", "auditor", code=2)
     resolved = cli("deviations", "resolve", one["id"], "--why", "the limit was too low")
     assert resolved == {"id": one["id"], "resumed": f"goal:{goal_id}"}
-    assert cli("halts") == []
+    assert cli("halts") == [] and cli("status", goal_id)["deviations"] == []
     assert cli("deviations") == []
     assert [entry["why"] for entry in cli("deviations", "--all")] == ["the limit was too low"]
     assert "unknown_deviation" in cli("deviations", "resolve", one["id"], "--why", "w", code=2)

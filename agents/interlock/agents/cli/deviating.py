@@ -22,6 +22,7 @@ from interlock.bus.streams import AUDIT
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.ids import is_agent_id, role_of
+from interlock.envelope.keys import SigningKey
 from interlock.envelope.trust import Trust
 
 
@@ -51,6 +52,18 @@ async def list_deviations(session: Session, every: bool) -> int:
     if not shown:
         session.say("no deviation is open")
     return 0
+
+
+async def open_deviations(session: Session, transport: Transport) -> list[Deviation]:
+    """Oldest first; empty where there is no trust store yet, for then no auditor can have opened any. Raises UserError,
+    BusError.
+    """
+    if not session.layout.trust.exists():
+        return []
+    # To read what auditors sealed needs no key of one's own.
+    nobody = Identity("human", SigningKey.generate())
+    state = await deviations_of(transport, session.workspace, load_trust(session.layout), nobody)
+    return [one for one in state.values() if one.is_open]
 
 
 async def resolve(session: Session, name: str, why: str, by: str) -> int:

@@ -50,6 +50,7 @@ async def examine(directory: Path | None, nats: str, json: bool) -> int:
         users(session),
         await broker(session),
         await halts(session),
+        await deviations(session),
     ]
     for finding in findings:
         mend = f"  → {finding.mend}" if finding.mend else ""
@@ -225,6 +226,24 @@ async def halts(session: Session) -> Finding:
     if not orders:
         return Finding("halts", "ok", "nothing is halted")
     return Finding("halts", "warn", "; ".join(map(line, orders)), "`interlock resume SCOPE` ends one")
+
+
+async def deviations(session: Session) -> Finding:
+    from interlock.agents.cli.deviating import line, open_deviations
+
+    if not session.nats and session.layout.running() is None and not session.layout.store.is_dir():
+        return Finding("deviations", "ok", "nothing ran here yet")
+    try:
+        async with session.connected(offline=True) as transport:
+            found = await open_deviations(session, transport)
+            now_ms = transport.clock.now_ms()
+    except (BusError, UserError) as error:
+        return Finding("deviations", "warn", f"not known: {error}")
+    if not found:
+        return Finding("deviations", "ok", "none is open")
+    state: Literal["warn", "fail"] = "fail" if any(one.deadline_ms < now_ms for one in found) else "warn"
+    told = "; ".join(line(one, now_ms) for one in found)
+    return Finding("deviations", state, told, "`interlock deviations resolve ID --why …` once it is mended")
 
 
 async def broker(session: Session) -> Finding:

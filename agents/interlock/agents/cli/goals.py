@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 
 from interlock.agents.audit.auditor import goal_messages, is_truncated
+from interlock.agents.cli.deviating import line as deviation_line
+from interlock.agents.cli.deviating import open_deviations, value_of
 from interlock.agents.cli.goal_file import load_goal
 from interlock.agents.cli.halting import concerning, halts_in_force, line, told
 from interlock.agents.cli.report import exit_code, report_text, report_value
@@ -38,11 +40,15 @@ async def list_goals(session: Session) -> int:
     async with session.connected(offline=True) as transport:
         found = await statuses(transport, session.workspace)
         halted = [] if session.json else await halts_in_force(session, transport)
+        broken = [] if session.json else await open_deviations(session, transport)
+        now_ms = transport.clock.now_ms()
     if session.json:
         session.say("", [msgspec.to_builtins(status) for status in found])
         return 0
     for order in halted:
         session.say(line(order))
+    for one in broken:
+        session.say(f"deviation {deviation_line(one, now_ms)}")
     for status in found:
         stands = status.outcome or status.phase
         text = visible(status.goal)[:60]
@@ -59,8 +65,18 @@ async def show_status(session: Session, name: str) -> int:
         status = await find_goal(transport, session.workspace, name)
         audited = await read_audit(transport, session.workspace, status.goal_id)
         halts = concerning(await halts_in_force(session, transport), status.goal_id)
-    value = report_value(status, audited, None) | {"halts": [told(order) for order in halts]}
-    session.say("\n".join([report_text(status, audited, None), *map(line, halts)]), value)
+        broken = [
+            one
+            for one in await open_deviations(session, transport)
+            if not one.about.startswith("goal:") or one.about == f"goal:{status.goal_id}"
+        ]
+        now_ms = transport.clock.now_ms()
+    value = report_value(status, audited, None) | {
+        "halts": [told(order) for order in halts],
+        "deviations": [value_of(one, now_ms) for one in broken],
+    }
+    lines = [*map(line, halts), *(f"deviation {deviation_line(one, now_ms)}" for one in broken)]
+    session.say("\n".join([report_text(status, audited, None), *lines]), value)
     return 0
 
 
