@@ -18,7 +18,7 @@ async def resting_broker(layout: Layout, durability: Durability) -> AsyncIterato
     ServerFailed.
     """
     nodes = sorted(layout.cluster.glob("node-*"))
-    stores = [place for place in (layout.store, *nodes[:1]) if _started_ns(place)]
+    stores = [place for place in (layout.store, *nodes[:1]) if place.is_dir()]
     if not stores:
         raise UserError("no_broker", "no Interlock runs here", "Run `interlock up`, or give --nats URL")
     newest = max(stores, key=_started_ns)
