@@ -271,3 +271,55 @@ def test_prefixes_are_tokens(text: str, good: bool) -> None:
     assert is_prefix(text) is good
     if good:
         assert sandbox_subject(text, "interlock.w.role.x").startswith(f"interlock-replay.{text}.w.")
+
+
+def with_policies(directory: Path, rego: str) -> Code:
+    directory.mkdir()
+    (directory / "own.rego").write_text(rego)
+    return load_code(
+        CONFIG, skills=(SKILLS,), playbooks=(), workspace=WORKSPACE, environment="development", policies=(directory,)
+    )
+
+
+STRICTER = """package interlock.workspace.house
+
+import rego.v1
+
+deny contains {"code": "not_here", "rule": "house", "message": "nothing is run", "instead": "nothing"} if {
+	input.task.skill != ""
+}
+"""
+
+
+def test_policies_that_would_refuse_what_they_let_through_are_the_first_divergence(tmp_path: Path) -> None:
+    report = replay(recorded(), with_policies(tmp_path / "own", STRICTER))
+    assert report.first is not None
+    assert (report.first.kind, report.first.recorded) == ("policy", "allow")
+    assert report.first.sequence == sequence_of(recorded(), "task")
+    assert "not_here" in report.first.now
+    assert {found.kind for found in report.divergences} == {"policy"}
+
+
+def test_what_was_refused_by_policies_and_would_go_now_is_a_divergence(code: Code) -> None:
+    recording = recorded()
+    sequence = sequence_of(recording, "task")
+    refused = {("executor", sequence): Refused("policy_denied", "deny: once", hop_at(recording, sequence).stored_ms)}
+    report = replay(replace(recording, refused=refused), code)
+    assert [(found.kind, found.sequence, found.recorded, found.now) for found in report.divergences] == [
+        ("policy", sequence, "policy_denied", "allow")
+    ]
+
+
+@pytest.mark.parametrize("reason", ["rate_limited", "gate_failed", "max_deliveries"])
+def test_of_what_was_refused_for_another_reason_it_is_not_known_whether_policies_were_asked(
+    reason: str, tmp_path: Path
+) -> None:
+    recording = recorded()
+    sequence = sequence_of(recording, "task")
+    refused = {("executor", sequence): Refused(reason, "", hop_at(recording, sequence).stored_ms)}
+    report = replay(replace(recording, refused=refused), with_policies(tmp_path / "own", STRICTER))
+    assert sequence not in [found.sequence for found in report.divergences]
+
+
+def hop_at(recording: Recording, sequence: int) -> Message:
+    return next(hop for hop in recording.hops if hop.sequence == sequence)

@@ -20,7 +20,9 @@ from interlock.agents.status import read_status
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.files import read_file
 from interlock.agents.workspace.keys import load_roots, load_trust
+from interlock.agents.workspace.policies import policy_directories, refused
 from interlock.bus.errors import NotFound
+from interlock.bus.policy.errors import PolicyError
 from interlock.bus.records import Seals
 from interlock.bus.sender import Identity
 from interlock.bus.streams import HOPS
@@ -150,7 +152,10 @@ async def _each(session: Session, wanted: Wanted, recordings: list[Recording], t
                     playbooks=playbooks,
                     workspace=recording.workspace,
                     environment=settings.environment,
+                    policies=policy_directories(session.layout, settings),
                 )
+            except PolicyError as error:
+                raise refused(error) from error
             except ValueError as error:
                 raise UserError("bad_playbook", str(error), exit_code=2) from error
         code = code_of[recording.workspace]

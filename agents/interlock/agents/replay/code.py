@@ -15,12 +15,17 @@ from interlock.agents.goal.decide import Decider
 from interlock.agents.goal.events import Planned
 from interlock.agents.planning.catalogue import Catalogue, load_catalogue
 from interlock.agents.planning.planner import draft_plan
+from interlock.bus.policy.facts import Facts
+from interlock.bus.policy.service import policy_service
 from interlock.envelope.amounts import time_ms
 from interlock.envelope.contract_chain import Chain
 from interlock.envelope.payloads import Intake
+from interlock.envelope.verdict import Verdict
 
 # Whether the flag ai-safety-enhanced is on, by risk tier and time in ms.
 Enhanced = Callable[[str, int], bool]
+# What the policies say of facts.
+JudgeNow = Callable[[Facts], Verdict]
 
 
 class Code(Struct, frozen=True, kw_only=True):
@@ -30,6 +35,7 @@ class Code(Struct, frozen=True, kw_only=True):
     evaluation: Evaluation
     catalogue: Catalogue
     enhanced: Enhanced
+    judge: JudgeNow
 
     def plan(self, intake: Intake) -> Planned:
         return draft_plan(intake, self.catalogue)
@@ -58,9 +64,17 @@ def chain_at(chain: Chain, at_ms: int) -> Chain:
 
 
 def load_code(
-    config: Path, *, skills: Sequence[Path], playbooks: Sequence[Path], workspace: str, environment: str
+    config: Path,
+    *,
+    skills: Sequence[Path],
+    playbooks: Sequence[Path],
+    workspace: str,
+    environment: str,
+    policies: Sequence[Path] = (),
 ) -> Code:
-    """Raises SkillsError, ValueError or UserError for a broken file."""
+    """policies: the workspace's own, beside those of config. Raises SkillsError, PolicyError, ValueError or UserError for a
+    broken file.
+    """
     from interlock.skills.schemas import check
 
     rules = load_review_rules(config)
@@ -80,4 +94,10 @@ def load_code(
         check_schema=check,
         approvals=lambda: approvals,
     )
-    return Code(decider=Decider(rules.gates), evaluation=evaluation, catalogue=catalogue, enhanced=enhanced)
+    return Code(
+        decider=Decider(rules.gates),
+        evaluation=evaluation,
+        catalogue=catalogue,
+        enhanced=enhanced,
+        judge=policy_service(config / "policies", policies).judge_now,
+    )

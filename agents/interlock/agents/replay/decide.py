@@ -1,6 +1,6 @@
 """The replay itself: every recorded input through today's code at its recorded time, every decision compared (AUD-04).
 
-Decisions: what the receiving gates say of each hop; the plan; the events the orchestrator makes of its hops; the
+Decisions: what the receiving gates and the policies say of each hop; the plan; the events the orchestrator makes of its hops; the
 evaluator's reviews and verifications; every envelope that follows from them, with id, payload, budget and deadline. What
 models, skills, the auditor and the synthesizer answered are inputs. Pure.
 """
@@ -25,9 +25,11 @@ from interlock.agents.replay.compare import (
     first_difference,
     first_difference_of,
 )
+from interlock.agents.replay.policies import Policies, recorded_decision
 from interlock.agents.replay.recording import Recording
 from interlock.bus.gates import CONSEQUENCE, Receiver, receiving_gates
 from interlock.bus.hop import Disposition, Hop, Refusal
+from interlock.bus.policy.stage import told as explained
 from interlock.bus.sender import Identity
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import ZERO, Amount, time_ms
@@ -94,26 +96,28 @@ class _Replay:
         self._key = SigningKey.generate()
 
     def run(self) -> ReplayReport:
-        events, acted_ms = self._journal()
-        self._gates(acted_ms)
+        events = self._journal()
+        terms = next((event.terms for event in events if isinstance(event, Began)), ApprovalTerms())
+        recording = self._recording
+        self._gates(Policies(self._code, _Trusted(recording.trust), terms, recording.limits))
         self._evaluations()
         self._fold(events)
         self._unexplained()
         return self._report
 
-    def _journal(self) -> tuple[list[AnyEvent], dict[str, int]]:
-        """The recorded events, and when each cause was acted upon."""
+    def _journal(self) -> list[AnyEvent]:
+        """The recorded events."""
         events: list[AnyEvent] = []
         for number, record in enumerate(self._recording.journal, 1):
             try:
                 events.append(_events.decode(record))
             except (msgspec.MsgspecError, RecursionError) as error:
                 self._differ(None, "event", f"journal record {number} cannot be read by today's code", str(error)[:300])
-        return events, {event.cause: event.at_ms for event in events}
+        return events
 
     # Gates
 
-    def _gates(self, acted_ms: dict[str, int]) -> None:
+    def _gates(self, policies: Policies) -> None:
         memories: dict[str, ReplayMemory] = {}
         for message in self._recording.hops:
             tokens = message.subject.split(".")
@@ -133,6 +137,8 @@ class _Replay:
                 self._report.compared(
                     None if _agree(reason, told) else self._gate_differs(message, hop, told, reason, detail)
                 )
+                if reason is Reason.OK:
+                    self._policies(policies, hop, role, told)
 
     def _first_reason(self, hop: Hop, role: str, memory: ReplayMemory) -> tuple[Reason, str]:
         recording = self._recording
@@ -161,6 +167,27 @@ class _Replay:
             path="$.reason",
             recorded=str(told),
             now=f"{reason}: {detail}" if detail else str(reason),
+        )
+
+    def _policies(self, policies: Policies, hop: Hop, role: str, told: str) -> None:
+        recorded = recorded_decision(told)
+        if recorded is None:
+            return
+        verdict = policies.verdict(hop, role)
+        if verdict.allowed == recorded:
+            self._report.compared(None)
+            return
+        now = "allow" if verdict.allowed else f"{verdict.decision}: {explained(verdict)}"[:500]
+        self._report.compared(
+            Divergence(
+                sequence=hop.message.sequence,
+                hop=hop.envelope.id,
+                kind="policy",
+                what="what its receiver's policies say",
+                path="$.decision",
+                recorded="allow" if recorded else told,
+                now=now,
+            )
         )
 
     # Evaluator
