@@ -16,7 +16,9 @@ from interlock.skills.infrastructure.decision.safety import Breaker
 from interlock.skills.infrastructure.observed import ObservedState
 from interlock.skills.infrastructure.telling import summary
 
-_SLACK_MS = 300_000
+_SLACK_MS = 60_000
+# A goal's deadline is at most an hour ahead when the gateway reads it.
+_LONGEST_MS = 3_570_000
 _BUDGET = {"costUSD": "0.10", "wallMs": 300_000, "actions": 16}
 
 
@@ -54,7 +56,8 @@ def action_goal(
         },
     }
     if needs_approval:
-        goal["deadline"] = timestamp(wall_ms + blueprint.governance.approval_timeout_ms + _SLACK_MS)
+        within_ms = min(blueprint.governance.approval_timeout_ms + _SLACK_MS, _LONGEST_MS)
+        goal["deadline"] = timestamp(wall_ms + within_ms)
     return goal
 
 

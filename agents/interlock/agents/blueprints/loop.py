@@ -20,6 +20,7 @@ from interlock.agents.blueprints.fleet import Fleet
 from interlock.agents.blueprints.outcomes import Final, checked, executed, governance_check
 from interlock.agents.blueprints.ports import Cluster, Goals
 from interlock.agents.blueprints.watched import Acting, Pending, Watched
+from interlock.agents.errors import UserError
 from interlock.bus.clock import Clock
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import new_id
@@ -44,17 +45,27 @@ from interlock.skills.infrastructure.operations import Operation, operation_name
 DECLINED_MS = 3_600_000
 NOT_NEEDED = GovernanceCheck(operation="", status="not_needed", rule="")
 Mode = Literal["act", "dry_run", "shadow"]
+Fate = Literal["done", "would_ask", "forbidden", "nothing"]
+_FATES: dict[Verdicts, Fate] = {
+    Verdicts.ALLOW: "done",
+    Verdicts.NEEDS_APPROVAL: "would_ask",
+    Verdicts.DENY: "forbidden",
+}
 _FAILURES: dict[Final, Outcome] = {"success": "done", "rolled_back": "rolled_back", "unknown": "unknown"}
 
 
 class Told(Struct, frozen=True, kw_only=True):
-    """Something people should hear. kind: `decision`, `blueprint`, `problem`, `verified`, `breaker`, `escalation`."""
+    """Something people should hear. kind: `decision`, `executed`, `verified`, `blueprint`, `problem`, `breaker`,
+    `escalation`; `look` is not for people: what was seen and decided, and what governance makes of it.
+    """
 
     at_ms: int
     service: str
     kind: str
     text: str
     record: DecisionRecord | None = None
+    seen: tuple[ObservedState, Decision] | None = None
+    fate: Fate = "nothing"
 
 
 class Loop:
@@ -102,12 +113,17 @@ class Loop:
             return
         await self._decide(watched, blueprint, state)
 
+    def reset(self, watched: Watched, by: str) -> None:
+        """A human has looked: the breaker of the service, and that of all, is closed."""
+        watched.memory.history = remembering.reset(watched.memory.history)
+        watched.save()
+        self._fleet.reset()
+        self._say(watched, "breaker", f"closed by {by}")
+
     def _read_again(self, watched: Watched) -> None:
         by = watched.reset_asked()
         if by:
-            watched.memory.history = remembering.reset(watched.memory.history)
-            watched.save()
-            self._say(watched, "breaker", f"the breaker was closed by {by}")
+            self.reset(watched, by)
         problems = watched.look()
         if problems is None:
             return
@@ -131,12 +147,14 @@ class Loop:
         memory.history = remembering.looked(asked, blueprint, decision)
         operation = decision.operation
         if operation is None:
+            self._looked(watched, state, decision, "nothing")
             watched.save()
             self._record(watched, decision, NOT_NEEDED, "held")
             return
         policies = watched.service.policies
         verdict = govern_operation(blueprint, operation, state, policies)
         check = governance_check(operation_name(operation, blueprint.scaling, state), verdict)
+        self._looked(watched, state, decision, _FATES[verdict.decision])
         if self._mode == "shadow":
             part = ExecutionPart(operation=operation, status="shadow", duration_ms=0)
             self._begin(watched, blueprint, decision, now_ms)
@@ -187,10 +205,19 @@ class Loop:
             self._fleet.began(watched.service.policies, now_ms)
 
     async def _finish_action(self, watched: Watched, blueprint: Blueprint, acting: Acting) -> None:
-        ended = await self._goals.run(acting.goal, acting.goal_id)
         decision, memory = acting.decision, watched.memory
         if decision.operation is None:
             raise ValueError("a goal was handed in for nothing")
+        try:
+            ended = await self._goals.run(acting.goal, acting.goal_id)
+        except UserError as error:
+            if error.reason != "invalid_goal":
+                raise
+            memory.acting = None
+            self._say(watched, "problem", f"the gateway refuses the goal: {error}")
+            self._end(watched, blueprint, decision, "blocked", str(error), declined=True)
+            self._record(watched, decision, acting.governance, "blocked")
+            return
         did = executed(ended, decision.operation)
         check = replace(acting.governance, approved_by=ended.approved_by)
         memory.acting = None
@@ -292,6 +319,10 @@ class Loop:
                 record=record,
             )
         )
+
+    def _looked(self, watched: Watched, state: ObservedState, decision: Decision, fate: Fate) -> None:
+        seen = (state, decision)
+        self._tell(Told(at_ms=decision.at_ms, service=watched.name, kind="look", text="", seen=seen, fate=fate))
 
     def _say(self, watched: Watched, kind: str, text: str) -> None:
         self._tell(Told(at_ms=self._cluster.now_ms(), service=watched.name, kind=kind, text=text))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from interlock.agents.blueprints.drive_file import drive_of
 from interlock.agents.cli.approving import Approve, answer_on_the_way
 from interlock.agents.cli.goal_file import load_goal
 from interlock.agents.cli.progress import Progress
@@ -17,6 +18,7 @@ from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_f
 from interlock.agents.errors import UserError
 from interlock.agents.process import until_signalled
 from interlock.agents.supervision.house import house
+from interlock.agents.workspace.settings import read_yaml
 from interlock.bus.server.cluster import SIZES
 from interlock.bus.tasks import background
 
@@ -27,6 +29,11 @@ async def run_goal(
     """The main job: one command, nothing installed. Exit 0 released, 2 blocked, 1 failed. approve: what to do when the
     goal asks for a human's approval.
     """
+    driven = drive_of(path, read_yaml(path)[0])
+    if driven is not None:
+        from interlock.agents.blueprints.driving import drive
+
+        return await drive(session, driven, out, approve)
     goal = load_goal(path, replaced)
     began = time.monotonic()
     progress = Progress(sys.stderr if session.json else sys.stdout)

@@ -122,6 +122,7 @@ class Load:
         values: dict[str, float] = {
             "service_requests_per_second": served / 1000,
             "service_error_ratio": (arriving - served) / arriving if arriving else 0.0,
+            "service_availability_ratio": served / arriving if arriving else 1.0,
         }
         if ready:
             values["service_latency_p95_seconds"] = slowest / 1_000_000
