@@ -107,7 +107,7 @@ class Sender:
         return ack.sequence
 
     async def _traced(self, tracer: Tracing, child: Sealed) -> PubAck:
-        span = begin_sending(tracer, child.envelope, len(child.wire))
+        span = begin_sending(tracer, child.envelope)
         try:
             ack = await self._stored(child, tracer.flags(span.trace_id), carried())
         except Exception as error:

@@ -20,7 +20,7 @@ class TraceSettings(Struct, frozen=True, kw_only=True):
     ratio: float = 1.0
     max_queue: int = 2_048
     max_batch: int = 512
-    delay_ms: int = 1_000
+    delay_ms: int = 5_000
     max_value: int = 4_096
 
 
@@ -43,7 +43,7 @@ def trace_settings(environment: Mapping[str, str]) -> tuple[TraceSettings | None
         ratio=_ratio(given, problems),
         max_queue=_number(given, "OTEL_BSP_MAX_QUEUE_SIZE", 2_048, MAX_QUEUE, problems),
         max_batch=_number(given, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, MAX_QUEUE, problems),
-        delay_ms=_number(given, "OTEL_BSP_SCHEDULE_DELAY", 1_000, 600_000, problems),
+        delay_ms=_number(given, "OTEL_BSP_SCHEDULE_DELAY", 5_000, 600_000, problems),
         max_value=_number(given, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 4_096, 65_536, problems),
     )
     return settings, problems

@@ -5,11 +5,13 @@ Handing a span over never waits and never raises; what finds no room is dropped 
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from interlock.bus.telemetry.environment import TraceSettings
@@ -28,7 +30,10 @@ class Exporting(Protocol):
 
 
 class Exporter:
-    """open_exporter: makes the exporter, in the thread, with the first batch: what it imports is heavy."""
+    """open_exporter: makes the exporter, in the thread and at once: what it imports is heavy, and better paid while a role
+    starts than with its first hops. Then what is there by now is left out of garbage collection, which would else take longer
+    with every hop's.
+    """
 
     def __init__(self, settings: TraceSettings, open_exporter: Callable[[], Exporting]) -> None:
         self._settings = settings
@@ -56,6 +61,10 @@ class Exporter:
             self._wake.set()
 
     @property
+    def is_open(self) -> bool:
+        return self._exporter is not None
+
+    @property
     def queued(self) -> int:
         return len(self._queue)
 
@@ -69,6 +78,9 @@ class Exporter:
             self._exporter.close()
 
     def _run(self) -> None:
+        with suppress(Exception):  # told with the first batch
+            self._exporter = self._open()
+            gc.freeze()
         while not self._ending.is_set():
             self._wake.wait(self._settings.delay_ms / 1000)
             self._wake.clear()

@@ -29,14 +29,13 @@ log = logging.getLogger("interlock.telemetry")
 SYSTEM: dict[str, Value] = {"messaging.system": "nats"}
 _PROCESS = SYSTEM | {"messaging.operation.name": "process", "messaging.operation.type": "process"}
 _SEND = SYSTEM | {"messaging.operation.name": "send", "messaging.operation.type": "send"}
-# Of an envelope: id, goal, sender, intent, payload, risk tier.
-Facts = tuple[str, str, str, str, str, str]
+# Of an envelope: id, goal, sender, intent.
+Facts = tuple[str, str, str, str]
 
 
 def facts_of(envelope: Envelope) -> Facts:
     """What an envelope's spans say of it."""
-    payload = type(envelope.payload).__name__
-    return (envelope.id, envelope.goal_id, envelope.sender, envelope.intent, payload, envelope.risk_tier)
+    return (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
 
 
 class HopSpan(Span):
@@ -47,7 +46,7 @@ class HopSpan(Span):
     __slots__ = ("decision", "facts", "gates_ns", "outcome", "policy_ns", "refused_by", "where")
     facts: Facts | None
     outcome: str
-    where: tuple[str, str, str, int, int, int]
+    where: tuple[str, str, str, int, int]
 
     def __init__(self, tracer: Tracing) -> None:
         super().__init__(tracer, "process", "consumer", "", new_span_id(), "", time.time_ns(), {})
@@ -56,49 +55,48 @@ class HopSpan(Span):
         self.facts = None
 
     def leaving(self) -> Iterator[Span]:
-        role, consumer, subject, size, delivered, sequence = self.where
+        role, consumer, subject, delivered, sequence = self.where
         told = self.attributes
         told |= _PROCESS
         told["messaging.destination.name"] = subject
         told["messaging.consumer.group.name"] = consumer
-        told["messaging.message.body.size"] = size
         told["interlock.hop.outcome"] = self.outcome
         told["interlock.hop.sequence"] = sequence
         if delivered > 1:
             told["interlock.hop.delivered"] = delivered
         if self.facts is not None:
             told["messaging.message.id"], told["interlock.goal.id"], told["interlock.sender"] = self.facts[:3]
-            told["interlock.payload"], told["interlock.risk_tier"] = self.facts[4:]
             self.name = f"process {role}.{self.facts[3]}"
         yield self
         if self.gates_ns:
-            yield self._part("gates", self.start_ns, self.gates_ns, "interlock.refused_by", self.refused_by)
-        if self.policy_ns:
-            yield self._part("policy", self.gates_ns, self.policy_ns, "interlock.decision", self.decision)
+            yield self._gates()
 
-    def _part(self, name: str, start_ns: int, end_ns: int, attribute: str, value: str) -> Span:
-        is_refusal = value not in ("", "allow")
-        told: dict[str, Value] = {attribute: value} if is_refusal else {}
-        part = Span(self.tracer, name, "internal", self.trace_id, new_span_id(), self.span_id, start_ns, told)
-        part.end_ns = max(end_ns, start_ns)
-        if is_refusal:
-            part.fail(value)
-        return part
+    def _gates(self) -> Span:
+        """All that had to allow it: the receiving gates in a row, and the policies after them."""
+        refused: dict[str, Value] = {}
+        if self.refused_by:
+            refused["interlock.refused_by"] = self.refused_by
+        elif self.decision not in ("", "allow"):
+            refused |= {"interlock.refused_by": "policy", "interlock.decision": self.decision}
+        start_ns, trace_id = self.start_ns, self.trace_id
+        gates = Span(self.tracer, "gates", "internal", trace_id, new_span_id(), self.span_id, start_ns, refused)
+        gates.end_ns = max(self.policy_ns or self.gates_ns, start_ns)
+        if refused:
+            gates.fail(f"refused by {refused['interlock.refused_by']}")
+        return gates
 
 
 class SendSpan(Span):
     """An envelope on its way to be stored."""
 
-    __slots__ = ("facts", "size", "subject")
+    __slots__ = ("facts", "subject")
     facts: Facts
     subject: str
-    size: int
 
     def leaving(self) -> Iterator[Span]:
         told = self.attributes
         told |= _SEND
         told["messaging.destination.name"] = self.subject
-        told["messaging.message.body.size"] = self.size
         told["messaging.message.id"], told["interlock.goal.id"] = self.facts[:2]
         self.name = f"send {self.subject.split('.')[3]}.{self.facts[3]}"
         yield self
@@ -181,8 +179,7 @@ class HopTelemetry:
 
     def _end(self, hop: Hop, span: HopSpan, outcome: Outcome | None) -> None:
         message = hop.message
-        size = len(message.data)
-        span.where = (self._role, self._consumer, message.subject, size, message.delivered, message.sequence)
+        span.where = (self._role, self._consumer, message.subject, message.delivered, message.sequence)
         if hop.authentic:
             span.facts = facts_of(hop.envelope)
         else:
@@ -226,7 +223,7 @@ class WatchedHop:
             log.exception("telemetry failed; the hop is not harmed")
 
 
-def begin_sending(tracer: Tracing, envelope: Envelope, size: int) -> Span:
+def begin_sending(tracer: Tracing, envelope: Envelope) -> Span:
     """The producer's span of an envelope. Under a hop it is that hop's child; else that of the envelope's parent."""
     entered, parent = active(), envelope.parent_id
     if entered is not None and entered.trace_id == envelope.trace_id:
@@ -234,5 +231,5 @@ def begin_sending(tracer: Tracing, envelope: Envelope, size: int) -> Span:
     else:
         parent_span = span_of(parent if isinstance(parent, str) else envelope.goal_id)
     span = SendSpan(tracer, "send", "producer", envelope.trace_id, envelope.span_id, parent_span, time.time_ns(), {})
-    span.facts, span.subject, span.size = facts_of(envelope), envelope.subject, size
+    span.facts, span.subject = facts_of(envelope), envelope.subject
     return span
