@@ -451,3 +451,59 @@ def test_logging_out_ends_the_session(chromium: Any, place: Place) -> None:
     tab.page.wait_for_url("**/goals")
     tab.check()
     context.close()
+
+
+@pytest.mark.skipif(not WRITE, reason="screenshots are made with INTERLOCK_WRITE_DOCS=1")
+def test_pictures(chromium: Any, seat: Any, place: Place) -> None:
+    """A release is judged, a plan waits for a human, something is halted, something died: each page shows what it is for."""
+    example = ROOT / "examples" / "01-release-readiness" / "goal.yaml"
+    done = subprocess.run(
+        [sys.executable, "-m", "interlock.agents", "submit", str(example), "--wait", "--json"],
+        cwd=place.root,
+        capture_output=True,
+        timeout=180,
+    )
+    released = msgspec.json.decode(done.stdout)["status"]["goalId"]
+    running = place.submit(
+        [line(place, f"t{n}", 30_000 * (n > 1), after=["t0"] * (n > 0)) for n in range(4)], wait=False
+    )
+    asked = place.submit([line(place, "send", skill="approved-line")], "Send the notice to all customers", wait=False)
+    approval = until(lambda: msgspec.json.decode(place.cli("approvals", "--json")))[0]["approvalId"]
+    assert asked
+    place.cli("halt", "target:/srv/billing", "--why", "the nightly close runs until six")
+    bundle = place.root / "picture.json.gz"
+    place.cli("audit", "bundle", released, "-o", str(bundle))
+    letter = msgspec.json.decode(place.cli("dead", "list", "--json"))[0]["id"]
+    shots = {
+        "goals": "/goals",
+        "goal-running": f"/goals/{running}",
+        "goal": f"/goals/{released}",
+        "approvals": "/approvals",
+        "approval": f"/approvals/{approval}",
+        "halts": "/halts",
+        "halt": f"/halts/confirm?scope=goal:{running}",
+        "dead-letters": "/dead",
+        "dead-letter": f"/dead/{letter}",
+        "costs": "/costs",
+        "login": "/login",
+    }
+    PICTURES.mkdir(exist_ok=True)
+    for scheme in ("light", "dark"):
+        context = chromium.new_context(
+            color_scheme=scheme, storage_state=seat.storage_state(), viewport={"width": 1280, "height": 800}
+        )
+        page = context.new_page()
+        for name, path in shots.items():
+            if name == "login":
+                context.clear_cookies()
+            page.goto(place.url + path)
+            page.wait_for_timeout(900)
+            page.screenshot(path=PICTURES / f"{name}-{scheme}.png")
+        context.add_cookies(seat.cookies())
+        page.goto(place.url + "/audit")
+        page.set_input_files("input[type=file]", str(bundle))
+        page.get_by_role("button", name="Verify").click()
+        page.locator("#verdict").wait_for()
+        page.screenshot(path=PICTURES / f"audit-{scheme}.png")
+        context.close()
+    place.cli("resume", "target:/srv/billing")

@@ -9,10 +9,10 @@ from msgspec import Struct
 from interlock.agents.console.plan_view import NodeView
 
 MOST_NODES = 120
-WIDTH, HEIGHT = 176, 46
-GAP_X, GAP_Y = 44, 14
-PAD = 8
-LETTERS = 21
+WIDTH, HEIGHT = 166, 46
+GAP_X, GAP_Y = 34, 14
+PAD = 6
+NAME_LETTERS, SKILL_LETTERS = 18, 22
 
 
 class Box(Struct, frozen=True):
@@ -56,7 +56,7 @@ def drawing(nodes: Sequence[NodeView]) -> Drawing:
         top = PAD + (tallest - len(members)) * (HEIGHT + GAP_Y) // 2
         for row, node in enumerate(members):
             x, y = PAD + column * (WIDTH + GAP_X), top + row * (HEIGHT + GAP_Y)
-            boxes[node.id] = Box(node, x, y, _cut(node.id), _cut(node.skill))
+            boxes[node.id] = Box(node, x, y, _cut(node.id, NAME_LETTERS), _cut(node.skill, SKILL_LETTERS))
     before = _all_before(boxes)
     lines = [
         Line(_path(boxes[name], boxes[node.id]), boxes[name].node.standing)
@@ -112,5 +112,5 @@ def _path(start: Box, end: Box) -> str:
     return f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: letters - 1] + "…"
