@@ -40,7 +40,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     every hop moves under; None only in tests of single roles. skills, playbooks, policies: further directories of them.
     read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day.
     approvals: what is asked of them; webhook: where people are told of them. model_planner: a model that drafts plans of
-    free-text goals, if any. log_memory: where the auditor remembers its last checkpoint, outside the broker. secured:
+    free-text goals, if any. log_memory: where the auditor remembers its last checkpoint, outside the broker. reports:
+    where it lays out its reports by date. secured:
     the broker knows its users. control: which halts are in force. halt_grace_ms: how long a running skill may go on
     after a halt. telemetry: what the role shows itself by.
     """
@@ -70,6 +71,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     model_planner: ModelPlanner | None = None
     secured: bool = False
     log_memory: Path | None = None
+    reports: Path | None = None
     control: ControlSource = NO_CONTROL
     halt_grace_ms: int = 2_000
     telemetry: Telemetry = OFF

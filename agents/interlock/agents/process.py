@@ -180,6 +180,7 @@ async def serve(options: Options, layout: Layout, settings: Settings, logs: LogT
             model_planner=settings.model,
             secured=layout.is_secure,
             log_memory=layout.checkpoint,
+            reports=layout.reports,
             control=control,
             halt_grace_ms=settings.control.grace_ms,
             telemetry=shown.telemetry,

@@ -9,7 +9,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from functools import cache
 from pathlib import Path
+
+import anyio
 
 from interlock.agents.parts import Parts, receiving, tell_orchestrator, worker
 from interlock.bus.breaker import Breakers
@@ -155,8 +158,44 @@ async def executor(parts: Parts) -> AsyncIterator[None]:
 async def auditor(parts: Parts) -> AsyncIterator[None]:
     from interlock.agents.audit.auditor import auditor_running
 
-    async with auditor_running(parts):
+    async with background() as group, auditor_running(parts):
+        group.start_soon(_reporting, parts)
         yield
+
+
+async def _reporting(parts: Parts) -> None:
+    """The production rhythm; loaded once the auditor works."""
+    from interlock.agents.deviations.book import Book
+    from interlock.agents.deviations.fold import Deviation
+    from interlock.agents.replay.code import Code, load_code
+    from interlock.agents.reports.gathering import Sources
+    from interlock.agents.reports.rhythm import Rhythm
+
+    @cache
+    def code() -> Code:
+        return load_code(
+            parts.config,
+            skills=parts.skills,
+            playbooks=parts.playbooks,
+            workspace=parts.workspace,
+            environment=parts.environment,
+        )
+
+    async def deviations() -> list[Deviation]:
+        return list((await Book(parts.transport, parts.workspace, parts.seals).refresh()).values())
+
+    contract = parts.contract
+    sources = Sources(
+        parts.transport,
+        parts.workspace,
+        parts.trust,
+        parts.limits,
+        chain=lambda: None if contract is None else contract.chain,
+        code=code,
+    )
+    rhythm = Rhythm(sources, parts.identity, parts.config, parts.region, deviations, parts.reports)
+    async with rhythm.running():
+        await anyio.sleep_forever()
 
 
 @asynccontextmanager

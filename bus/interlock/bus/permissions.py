@@ -112,6 +112,7 @@ ACCESS: dict[str, Access] = {
     "auditor": Access(
         writes=(
             "audit.>",
+            "timer.set.report.*",
             "goal.submit",
             *(f"dead.*.{reason}" for reason in (Reason.MAX_DELIVERIES, Reason.TERMINATED)),
             "$KV.goals.{workspace}.*.audit",
@@ -121,7 +122,7 @@ ACCESS: dict[str, Access] = {
         ),
         reads=(*_EVERY_STREAM, GOALS.name, TIMERS.name, *_EVERY_KV, *_EVERY_OBJECT),
         hears=("role.>", "journal.>", "ledger.>", "dead.>", "audit.>", "$KV.>"),
-        pulls=("advisories", "warnings"),
+        pulls=("advisories", "warnings", "reports"),
     ),
     "synthesizer": Access(writes=_PUT_ARTIFACT, reads=("OBJ_artifacts",)),
     "human": Access(

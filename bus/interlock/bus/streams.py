@@ -152,7 +152,7 @@ def _working(workspace: str) -> tuple[ConsumerSpec, ...]:
         attempts=8,
     )
     inboxes = (inbox_of(workspace, role) for role in WORKER_ROLES)
-    return (*inboxes, intake, timers_of(workspace), notices_of(workspace))
+    return (*inboxes, intake, timers_of(workspace), reports_of(workspace), notices_of(workspace))
 
 
 def inbox_of(workspace: str, role: str) -> ConsumerSpec:
@@ -172,7 +172,18 @@ def timers_of(workspace: str) -> ConsumerSpec:
     return ConsumerSpec(
         stream=TIMERS.name,
         name=f"timers-{workspace}",
-        subjects=(f"{PREFIX}.{workspace}.timer.due.>",),
+        subjects=(f"{PREFIX}.{workspace}.timer.due.approval.>",),
+        max_deliver=1_000_000,
+    )
+
+
+def reports_of(workspace: str) -> ConsumerSpec:
+    """Reminders of reports, for the auditor; what cannot be made now comes again."""
+    return ConsumerSpec(
+        stream=TIMERS.name,
+        name=f"reports-{workspace}",
+        subjects=(f"{PREFIX}.{workspace}.timer.due.report.*",),
+        ack_wait_ms=600_000,
         max_deliver=1_000_000,
     )
 

@@ -18,6 +18,7 @@ from interlock.agents.cli.dead_verbs import dead
 from interlock.agents.cli.governance_verbs import budget, deviations
 from interlock.agents.cli.parameters import Dir, Json, Nats, Out
 from interlock.agents.cli.replay_verb import replay
+from interlock.agents.cli.report_verbs import report
 from interlock.agents.cli.session import Session
 from interlock.agents.version import VERSION
 
@@ -37,6 +38,7 @@ policy = App(name="policy", help="Policies: the Rego that judges every hop.")
 app.command(policy)
 app.command(dead)
 app.command(console)
+app.command(report)
 
 for verb in (approvals, approve, reject, budget, replay):
     app.command(verb)

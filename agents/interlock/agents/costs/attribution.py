@@ -16,18 +16,22 @@ from interlock.envelope.payloads import PlanDraft, Task, TaskResult
 
 UNKNOWN = "unknown"
 NO_MODEL = "no model"
-Dimension = Literal["domain", "agent", "skill", "model", "goal"]
-DIMENSIONS: tuple[Dimension, ...] = ("domain", "agent", "skill", "model", "goal")
+Dimension = Literal["domain", "agent", "skill", "model", "tag", "goal"]
+DIMENSIONS: tuple[Dimension, ...] = ("domain", "agent", "skill", "model", "tag", "goal")
+UNTAGGED = "untagged"
 
 
 class Item(Struct, frozen=True, kw_only=True):
-    """One charge with what it is put down to. domain: the goal's playbook, else what drafted its plan."""
+    """One charge with what it is put down to. domain: the goal's playbook, else what drafted its plan. tag: the
+    compliance tags of the goal's envelopes, sorted and joined by commas.
+    """
 
     goal: str
     domain: str
     agent: str
     skill: str
     model: str
+    tag: str
     usd_micro: int
     tokens: int
     at_ms: int
@@ -44,11 +48,13 @@ class Total(Struct, frozen=True, kw_only=True):
 
 def items_of(account: Account, hops: Iterable[Hop]) -> list[Item]:
     """hops: of the account's goal; what does not verify says nothing."""
-    domain = UNKNOWN
+    domain, tag = UNKNOWN, UNTAGGED
     tasks: dict[str, Task] = {}
     results: dict[str, tuple[str, TaskResult]] = {}
     for hop in hops:
         envelope = hop.envelope if hop.verified else None
+        if envelope is not None and tag == UNTAGGED:
+            tag = ", ".join(sorted(envelope.compliance_tags)) or UNTAGGED
         match envelope.payload if envelope is not None else None:
             case PlanDraft() as draft:
                 domain = draft.playbook or draft.source
@@ -67,6 +73,7 @@ def items_of(account: Account, hops: Iterable[Hop]) -> list[Item]:
                 agent=agent,
                 skill=UNKNOWN if task is None else task.skill,
                 model=_model(result),
+                tag=tag,
                 usd_micro=charge.amount.usd_micro,
                 tokens=charge.amount.tokens,
                 at_ms=charge.at_ms,

@@ -102,6 +102,11 @@ class Layout(Struct, frozen=True):
         return self.hidden / "audit" / "checkpoint"
 
     @property
+    def reports(self) -> Path:
+        """The auditor's reports by date, `reports/2026/11/20/`."""
+        return self.root / "reports"
+
+    @property
     def run(self) -> Path:
         return self.hidden / "run"
 
