@@ -1,0 +1,154 @@
+"""Issued once, made up for, signed, laid out by date; a failed attestation pauses production."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+
+from interlock.agents.deviations.fold import Deviation
+from interlock.agents.replay.code import Code
+from interlock.agents.reports.gathering import Sources
+from interlock.agents.reports.issuing import STATEMENT, is_signed
+from interlock.agents.reports.making import make_report
+from interlock.agents.reports.periods import DAY_MS, named, next_end
+from interlock.agents.reports.rhythm import REGULAR, Rhythm
+from interlock.bus.clock import ManualClock
+from interlock.bus.control.giving import halts_of
+from interlock.bus.memory.transport import MemoryTransport
+from interlock.bus.sender import Identity
+from interlock.bus.streams import declarations
+from interlock.envelope.keys import SigningKey
+from interlock.envelope.trust import Trust
+from interlock.envelope.verification import Limits
+from tests.agents.audit.histories import KEYS, NOW, WORKSPACE, History, goal_history, make_trust
+
+CONFIG = Path(__file__).parents[3] / "config"
+TRUST = make_trust()
+pytestmark = pytest.mark.anyio
+
+
+class Trusted:
+    trust: Trust = TRUST
+
+
+def no_code() -> Code:
+    raise AssertionError("nothing is replayed here")
+
+
+async def held(*histories: History) -> MemoryTransport:
+    """A broker that holds these, stored when they were said."""
+    clock = ManualClock(NOW)
+    transport = MemoryTransport(clock)
+    await transport.declare(declarations((WORKSPACE,)))
+    for history in histories:
+        for message, sealed in zip(history.messages, history.sealed, strict=True):
+            clock.advance(max(0, message.stored_ms - clock.now_ms()))
+            await transport.publish(message.subject, message.data, message_id=sealed.envelope.id)
+    return transport
+
+
+def rhythm(transport: MemoryTransport, tree: Path | None = None, *deviations: Deviation) -> Rhythm:
+    async def known() -> list[Deviation]:
+        return list(deviations)
+
+    sources = Sources(transport, WORKSPACE, Trusted(), Limits(), lambda: None, no_code)
+    return Rhythm(sources, Identity("auditor", KEYS["auditor"]), CONFIG, "", known, tree)
+
+
+@pytest.fixture
+async def a_day_later(monkeypatch: pytest.MonkeyPatch) -> MemoryTransport:
+    """One goal ended, and its day is over; its week is not."""
+    monkeypatch.setattr("interlock.agents.reports.gathering.MAX_REPLAYED", 0)
+    transport = await held(goal_history())
+    transport.clock.advance(next_end("day", NOW) - transport.clock.now_ms())  # type: ignore[attr-defined]
+    return transport
+
+
+async def test_what_is_due_is_issued_once_and_signed(a_day_later: MemoryTransport, tmp_path: Path) -> None:
+    transport = a_day_later
+    assert await rhythm(transport, tmp_path).make_up() == len(REGULAR["day"])
+    assert await rhythm(transport, tmp_path).make_up() == 0
+    period = named("day", "2025-11-21")
+    names = {path.name for path in (tmp_path / "2025/11/21").iterdir()}
+    assert {f"cost-{WORKSPACE}-{period.name}.{suffix}" for suffix in ("json", "md", "html", STATEMENT)} <= names
+    data = await transport.get_object("bundles", f"reports/2025/11/21/cost-{WORKSPACE}-{period.name}.json")
+    statement = (tmp_path / f"2025/11/21/cost-{WORKSPACE}-{period.name}.{STATEMENT}").read_bytes()
+    assert (tmp_path / f"2025/11/21/cost-{WORKSPACE}-{period.name}.json").read_bytes() == data
+    assert is_signed(data, statement, TRUST) == ""
+    assert is_signed(data + b" ", statement, TRUST) != ""
+    assert is_signed(data, statement.replace(b"cost-", b"kost-"), TRUST) != ""
+    assert is_signed(data, b"{}", TRUST) != ""
+    forged = SigningKey.generate()
+    assert is_signed(data, statement.replace(KEYS["auditor"].key_id.encode(), forged.key_id.encode()), TRUST) != ""
+    assert msgspec.json.decode(data)["summary"]["goals"] == 1
+
+
+async def test_two_auditors_issue_a_report_once(a_day_later: MemoryTransport) -> None:
+    issued: list[int] = []
+
+    async def one() -> None:
+        issued.append(await rhythm(a_day_later).make_up())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(one)
+        group.start_soon(one)
+    assert sum(issued) == len(REGULAR["day"])
+
+
+async def test_days_of_downtime_are_made_up_for(a_day_later: MemoryTransport) -> None:
+    a_day_later.clock.advance(3 * DAY_MS)  # type: ignore[attr-defined]
+    weeks = 1  # the third of these midnights begins a Sunday
+    wanted = 4 * len(REGULAR["day"]) + weeks * len(REGULAR["week"])
+    assert await rhythm(a_day_later).make_up() == wanted
+    last = await a_day_later.get_object("bundles", f"reports/2025/11/24/cost-{WORKSPACE}-2025-11-24.json")
+    days = msgspec.json.decode(last)["trajectory"]["days"]
+    assert [day["date"] for day in days] == ["2025-11-21", "2025-11-22", "2025-11-23", "2025-11-24"]
+
+
+async def test_where_nothing_ever_ended_nothing_is_due() -> None:
+    transport = await held()
+    transport.clock.advance(40 * DAY_MS)  # type: ignore[attr-defined]
+    assert await rhythm(transport).make_up() == 0
+
+
+async def test_a_broken_signature_fails_the_attestation_and_pauses_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.agents.reports.gathering.MAX_REPLAYED", 0)
+    history = goal_history()
+    message, sealed = history.messages[5], history.sealed[5]
+    history.messages[5] = msgspec.structs.replace(
+        message, data=message.data.replace(b"doing-nothing", b"doing-anything")
+    )
+    assert history.messages[5].data != sealed.wire
+    transport = await held(history)
+    transport.clock.advance(next_end("week", NOW) - transport.clock.now_ms())  # type: ignore[attr-defined]
+    await rhythm(transport).make_up()
+    [order] = (await halts_of(transport, WORKSPACE, TRUST)).in_force
+    assert order.scope == "workspace"
+    assert "attestation" in order.why
+    assert order.by == "auditor"
+
+
+async def test_a_strangers_word_ends_no_goal(a_day_later: MemoryTransport) -> None:
+    other = goal_history()
+    forged = other.messages[-1]
+    subject = forged.subject.replace(other.goal_id, "0" * 8 + other.goal_id[8:])
+    await a_day_later.publish(subject, forged.data)
+    sources = rhythm(a_day_later).sources
+    day = named("day", "2025-11-21")
+    made = await make_report(sources, "signatures", day, config=CONFIG, region="", deviations=[])
+    assert made["summary"]["goals"] == 1
+
+
+async def test_the_broker_reminds_of_the_next_report(a_day_later: MemoryTransport, tmp_path: Path) -> None:
+    transport = a_day_later
+    async with rhythm(transport, tmp_path).running():
+        with anyio.fail_after(20):
+            while len(list(tmp_path.rglob("*.json"))) < 2 * len(REGULAR["day"]):
+                await anyio.sleep(0.01)
+        transport.clock.advance(DAY_MS)  # type: ignore[attr-defined]
+        with anyio.fail_after(20):
+            while not (tmp_path / "2025/11/22" / f"carbon-{WORKSPACE}-2025-11-22.{STATEMENT}").exists():
+                await anyio.sleep(0.01)
