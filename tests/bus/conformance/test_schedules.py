@@ -24,9 +24,9 @@ async def test_a_reminder_lands_once_at_its_time_and_a_later_one_takes_its_place
     consumer, workspace, clock = await declared(bench), bench.name.lower(), bench.transport.clock
     inbox = Inbox()
     start_ms = clock.now_ms()
-    await remind(bench.transport, workspace, "test", "past", due_ms=start_ms - 5_000)
-    await remind(bench.transport, workspace, "test", "moved", due_ms=start_ms + 200)
-    await remind(bench.transport, workspace, "test", "moved", due_ms=start_ms + 600)
+    await remind(bench.transport, workspace, "approval", "past", due_ms=start_ms - 5_000)
+    await remind(bench.transport, workspace, "approval", "moved", due_ms=start_ms + 200)
+    await remind(bench.transport, workspace, "approval", "moved", due_ms=start_ms + 600)
     async with bench.transport.consume(consumer, inbox, concurrency=2):
         await bench.until_due(lambda: len(inbox.seen) == 2)
     landed = {message.subject.rpartition(".")[2]: message for message in inbox.seen}

@@ -110,8 +110,8 @@ class Rhythm(Struct, frozen=True):
 
         async def once() -> None:
             async with turn:
+                await self.set_reminders()  # first: what ends while reports are made has a reminder of its own
                 await self.make_up()
-                await self.set_reminders()
 
         async def at_start() -> None:
             while True:
