@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -54,6 +55,7 @@ SAYS = "interlock: "
 
 log = logging.getLogger("interlock.process")
 PUT_OUT_S = 1.0
+YOUNG_OBJECTS = 10_000
 
 
 # Exit status of a supervised role that cannot start until somebody mends something (EX_CONFIG of sysexits.h).
@@ -121,6 +123,15 @@ def run_role(options: Options) -> None:
             run_loop(serve(options, layout, settings, logs))
     except YamlError as error:
         raise UserError("bad_config", str(error), "See `interlock doctor`", 2) from error
+
+
+def collect_rarely() -> None:
+    """What a role has loaded stays, and is not to be looked through again and again for what could go; little of what comes
+    and goes with hops forms cycles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 10, 10)
 
 
 def run_loop(main_coroutine: Coroutine[Any, Any, None]) -> None:
@@ -197,6 +208,7 @@ async def serve(options: Options, layout: Layout, settings: Settings, logs: LogT
             group.start_soon(contract.follow, transport)
             group.start_soon(keep_current, layout, agent, key, holder, transport)
             group.start_soon(control.follow, transport)
+            collect_rarely()
             await until_signalled()
 
     async def work_while_let_in() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -11,12 +12,13 @@ import anyio
 from interlock.bus.control.halts import Doing
 from interlock.bus.control.source import ControlSource, proceed
 from interlock.bus.hop import Postpone
-from interlock.bus.tasks import background
 from interlock.envelope.verdict import Reason
 
 if TYPE_CHECKING:
     from interlock.skills.runner import BeginBy, RunResult
 
+# From when on a run is watched.
+LOOK_S = 0.02
 Begin = Callable[["BeginBy"], Awaitable["RunResult"]]
 
 
@@ -30,9 +32,12 @@ class HaltedRun(Postpone):
 
 async def run_unless_halted(control: ControlSource, doing: Doing, grace_ms: int, begin: Begin) -> RunResult:
     """Begins the run unless it is halted, also if that happens while it waits for its turn; ends it when it has been
-    halted for grace_ms. Raises HaltedRun.
+    halted for grace_ms. A run is watched from LOOK_S on: most are over by then, and a watcher costs as much as they do.
+    Raises HaltedRun.
     """
     begun, why = False, ""
+    loop, scope = asyncio.get_running_loop(), anyio.CancelScope()
+    watchers: list[asyncio.Task[None]] = []
 
     def begin_by() -> float:
         nonlocal begun
@@ -40,20 +45,29 @@ async def run_unless_halted(control: ControlSource, doing: Doing, grace_ms: int,
         begun = True
         return 0.0 if math.isinf(control.until_s) else control.until_s
 
-    async def watch(scope: anyio.CancelScope) -> None:
+    async def watch() -> None:
         nonlocal why
-        verdict = await control.until_halted(doing, grace_ms)
-        why = f"stopped {grace_ms} ms after it was halted: {verdict.grounds[0].message}"
+        try:
+            verdict = await control.until_halted(doing, grace_ms)
+            why = f"stopped {grace_ms} ms after it was halted: {verdict.grounds[0].message}"
+        except Exception as error:
+            why = f"stopped, for whether it is halted cannot be told: {type(error).__name__}: {error}"
         scope.cancel()
 
+    later = loop.call_later(LOOK_S, lambda: watchers.append(loop.create_task(watch())))
     result: RunResult | None = None
     try:
-        async with background() as group:
-            with anyio.CancelScope() as scope:
-                group.start_soon(watch, scope)
-                result = await begin(begin_by)
+        with scope:
+            result = await begin(begin_by)
     except Postpone as error:
         raise HaltedRun(error.detail, begun=begun) from error
+    finally:
+        later.cancel()
+        for watcher in watchers:
+            watcher.cancel()
+        if watchers:
+            with anyio.CancelScope(shield=True):
+                await asyncio.gather(*watchers, return_exceptions=True)
     if result is None:
         raise HaltedRun(why, begun=begun)
     if result.outcome == "not_started":

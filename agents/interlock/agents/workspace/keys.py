@@ -23,6 +23,8 @@ RESTORE = "Restore it from your backup; without one, move .interlock away and be
 VALID_MS = 365 * 24 * 3_600_000
 BACKDATED_MS = 60_000
 CAPABILITIES = {"executor": ["skill:*"], "auditor": ["audit:*"], "human": ["approve:*", "contract:sign"]}
+# Name, inode, size and times of change of each file that may hold an agent's key.
+Stamps = tuple[tuple[str, int, int, int, int], ...]
 TRUST_LEVELS = {"human": 100, "auditor": 80, "gateway": 60}
 
 
@@ -72,6 +74,18 @@ def first_store(workspace: str, agents: dict[str, SigningKey], now_ms: int) -> T
             for agent, key in agents.items()
         ],
     )
+
+
+def key_stamps(layout: Layout, agent: str) -> Stamps:
+    """What changes whenever `load_key` would find something else. Empty when there is no file."""
+    stamps = []
+    for name in dict.fromkeys((agent, role_of(agent))):
+        try:
+            found = layout.key(name).stat()
+        except OSError:
+            continue
+        stamps.append((name, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+    return tuple(stamps)
 
 
 def load_key(layout: Layout, agent: str) -> SigningKey:
