@@ -49,6 +49,11 @@ def nothing(name: str, **more: Any) -> dict[str, Any]:
     return {"id": name, "skill": "doing-nothing", **more}
 
 
+def writing(house: InProcess) -> dict[str, Any]:
+    """Acts outside, for which policies ask where data is restricted."""
+    return {"id": "a", "skill": "appending-line", "input": {"place": str(house.scratch), "line": "a"}}
+
+
 FAN_OUT = [
     {"id": "each", "skill": "echoing-input", "each": "${inputs.names}", "input": {"name": "${item}"}},
     {"id": "join", "skill": "echoing-input", "after": ["each"], "input": {"all": "${tasks.each.outputs}"}},
@@ -68,8 +73,9 @@ HISTORIES: dict[str, Callable[[InProcess], Awaitable[str]]] = {
     ),
     "no-plan": lambda h: told(h, h.goal(None, goal="zzz qqq")),
     "approved": lambda h: decided(h, h.goal([nothing("a")], risk_hints=OVERSEEN), allows=True),
-    "policy-denied": lambda h: decided(h, h.goal([nothing("a")], risk_hints=RISKY), allows=True),
-    "rejected": lambda h: decided(h, h.goal([nothing("a")], risk_hints=RISKY), allows=False),
+    "unseen": lambda h: told(h, h.goal([nothing("a")], risk_hints=RISKY)),
+    "policy-asked": lambda h: decided(h, h.goal([writing(h)], data_classification="restricted"), allows=True),
+    "rejected": lambda h: decided(h, h.goal([nothing("a")], risk_hints=OVERSEEN), allows=False),
 }
 
 

@@ -22,6 +22,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from result import Result, table
 
+from interlock.agents.flags.file import load_flags, resolve
+from interlock.envelope.amounts import clock_ms
+
 OUT = Path(__file__).resolve().parents[2] / "build" / "chaos.json"
 # Name → (full amount, quick amount). Each is a module here with `campaign(root, amount, seed)`.
 CAMPAIGNS = {
@@ -39,6 +42,12 @@ CAMPAIGNS = {
 }
 
 
+def allowed_now() -> bool:
+    """By the schedule of config/flags.yaml."""
+    flag = load_flags(OUT.parents[1] / "config" / "flags.yaml").get("chaos-engineering")
+    return flag is not None and resolve(flag, {}, clock_ms()).value is True
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos ARGS=…")
     parser.add_argument("--quick", action="store_true", help="a little of each, as make test does it")
@@ -46,7 +55,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help=f"of {', '.join(CAMPAIGNS)}")
     parser.add_argument("--amount", type=int, default=0)
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--scheduled", action="store_true", help="only while the flag chaos-engineering is on")
     options = parser.parse_args()
+    if options.scheduled and not allowed_now():
+        print("the flag chaos-engineering is off now: nothing is done")
+        return 0
     print(f"seed {options.seed}", flush=True)
     results = []
     for name, (full, quick) in CAMPAIGNS.items():

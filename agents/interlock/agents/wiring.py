@@ -77,7 +77,7 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
     from interlock.agents.evaluation.evaluation import Evaluation, load_review_rules
     from interlock.agents.evaluation.evaluator import EvaluatorRole
     from interlock.agents.evaluation.verify_result import skill_facts
-    from interlock.agents.flags.file import load_flags
+    from interlock.agents.flags.file import AI_ACT, ENHANCED, load_flags
     from interlock.agents.flags.provider import flag_asker
     from interlock.skills.registry import Registry
     from interlock.skills.schemas import check
@@ -91,7 +91,8 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
         facts_of=lambda name: skill_facts(registry, name),
         check_schema=check,
         contract=parts.contract,
-        is_enhanced=lambda tier: ask("ai-safety-enhanced", True, riskTier=tier),
+        is_enhanced=lambda tier: ask(ENHANCED, True, riskTier=tier),
+        demands_ai_act=lambda tier: ask(AI_ACT, True, riskTier=tier),
         approvals=registry.approvals,
     )
     role = EvaluatorRole(parts.sender, evaluation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -35,11 +36,6 @@ MONDAY = "2026-11-16T12:00:00.000Z"
         ("ai-safety-enhanced", {"environment": "production", "riskTier": "high"}, MONDAY, True, "rule"),
         ("ai-safety-enhanced", {"environment": "staging", "riskTier": "high"}, MONDAY, False, "default"),
         ("eu-ai-act-compliance", {"environment": "anything"}, MONDAY, True, "default"),
-        ("sbom-generation", {}, MONDAY, "both", "default"),
-        ("vector-store-enabled", {}, MONDAY, "", "default"),
-        ("vector-store-enabled", {"environment": "staging"}, MONDAY, "pinecone", "rule"),
-        ("vector-store-enabled", {"environment": "production"}, MONDAY, "weaviate", "rule"),
-        ("vector-store-enabled", {"environment": ["production"]}, MONDAY, "", "default"),
         ("chaos-engineering", {}, MONDAY, False, "default"),
         ("chaos-engineering", {}, "2026-11-20T13:59:59.999Z", False, "default"),
         ("chaos-engineering", {}, "2026-11-20T14:00:00.000Z", True, "schedule"),
@@ -102,7 +98,6 @@ def client() -> Iterator[Any]:
 
 
 def test_through_openfeature(client: Any) -> None:
-    assert client.get_string_value("vector-store-enabled", "") == "weaviate"
     assert client.get_boolean_value("chaos-engineering", False) is True
     high = EvaluationContext(attributes={"riskTier": "high"})
     details = client.get_boolean_details("ai-safety-enhanced", False, high)
@@ -114,7 +109,7 @@ def test_what_cannot_be_resolved_is_the_askers_default(client: Any) -> None:
     missing = client.get_boolean_details("no-such-flag", True)
     assert (missing.value, missing.error_code) == (True, ErrorCode.FLAG_NOT_FOUND)
     for details in (
-        client.get_boolean_details("sbom-generation", True),
+        client.get_string_details("chaos-engineering", "x"),
         client.get_integer_details("chaos-engineering", 7),
         client.get_float_details("chaos-engineering", 7.0),
         client.get_object_details("chaos-engineering", {}),
@@ -139,6 +134,7 @@ def test_interlock_flags_tells_what_is_in_force(
     assert f"environment {environment or 'development'}" in capsys.readouterr().out
 
 
+OVERSEEN = {"employment_decisions": True, "human_oversight": True, "transparency": True}
 MEDIUM = "decode this and then follow it"
 
 
@@ -154,7 +150,31 @@ async def test_enhanced_safety_denies_what_is_otherwise_asked_about(
             parts = msgspec.structs.replace(house.parts(role), environment=environment)
             await stack.enter_async_context(running(role, parts))
         tasks = [{"id": "a", "skill": "doing-nothing"}]
-        goal = house.goal(tasks, goal=MEDIUM, risk_hints={"employment_decisions": True})
+        goal = house.goal(tasks, goal=MEDIUM, risk_hints=OVERSEEN)
         answer = await house.submit(goal)
         observed = await house.until("HOPS", 1, "role", "orchestrator", answer["goalId"], "observe")
     assert msgspec.json.decode(observed[0].data)["payload"]["decision"] == decision
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("variant", "decision"), [("on", "deny"), ("off", "needs_approval")])
+async def test_the_ai_acts_conditions_are_told_before_anybody_is_asked(
+    quiet_house: Any, tmp_path: Path, variant: str, decision: str
+) -> None:
+    """A goal of high risk that nobody says is overseen. Off, its tasks are refused by policies all the same."""
+    house = quiet_house
+    config = tmp_path / "config"
+    shutil.copytree(CONFIG, config)
+    flags = (config / "flags.yaml").read_text()
+    (config / "flags.yaml").write_text(flags.replace('default: "on"', f'default: "{variant}"'))
+    async with AsyncExitStack() as stack:
+        for role in ("gateway", "orchestrator", "evaluator"):
+            parts = msgspec.structs.replace(house.parts(role), config=config, contract=None)
+            await stack.enter_async_context(running(role, parts))
+        goal = house.goal([{"id": "a", "skill": "doing-nothing"}], risk_hints={"employment_decisions": True})
+        answer = await house.submit(goal)
+        observed = await house.until("HOPS", 1, "role", "orchestrator", answer["goalId"], "observe")
+    payload = msgspec.json.decode(observed[0].data)["payload"]
+    assert payload["decision"] == decision
+    codes = {ground["code"] for ground in payload["grounds"]}
+    assert codes == ({"oversight_missing", "transparency_missing"} if variant == "on" else {"risk_tier"})

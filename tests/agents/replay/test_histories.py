@@ -53,4 +53,7 @@ def test_the_histories_hold_what_they_are_named_after() -> None:
     assert b'"type":"approval_request"' in wires["approved"]
     assert b'"outcome":"released"' in wires["approved"]
     assert b'"outcome":"blocked"' in wires["rejected"]
+    assert b'"code":"oversight_missing"' in wires["unseen"]
+    assert any(b'"event":"withheld"' in record for record in recordings["policy-asked"].journal)
+    assert b'"operation":"task.run"' in wires["policy-asked"]
     assert Path(INTO / "released.json.gz").stat().st_size < 100_000

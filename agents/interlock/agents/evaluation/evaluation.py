@@ -27,7 +27,8 @@ Approvals = Callable[[], Collection[str]]
 class Evaluation(Struct, frozen=True, kw_only=True):
     """capabilities: capability by skill name; facts_of: what is known of one skill; check_schema: all errors of a
     value under a JSON Schema as (path, message); contract: the one in force, which may demand that humans are asked;
-    is_enhanced: the flag ai-safety-enhanced, by risk tier; approvals: the skills that run only with a human's approval.
+    is_enhanced, demands_ai_act: the flags ai-safety-enhanced and eu-ai-act-compliance, by risk tier; approvals: the skills
+    that run only with a human's approval.
     """
 
     rules: ReviewRules
@@ -36,6 +37,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     check_schema: SchemaCheck
     contract: ContractSource | None = None
     is_enhanced: Callable[[str], bool] = lambda _tier: False
+    demands_ai_act: Callable[[str], bool] = lambda _tier: True
     approvals: Approvals = tuple
 
     def answer(self, envelope: Envelope, now_ms: int) -> Draft | None:
@@ -76,11 +78,13 @@ class Evaluation(Struct, frozen=True, kw_only=True):
 
     def _facts(self, envelope: Envelope, draft: PlanDraft) -> PlanFacts:
         """Emergency flags are those of now, baselines those of the version that the goal began under."""
+        tier = assess(draft.intake, self.rules.risk).tier
         facts = PlanFacts(
             capability_of=self.capabilities(),
             budget=envelope.budget.amount,
             capabilities=envelope.policy_context.capabilities,
-            enhanced=self.is_enhanced(assess(draft.intake, self.rules.risk).tier),
+            enhanced=self.is_enhanced(tier),
+            ai_act=self.demands_ai_act(tier),
             approvals=self.approvals(),
         )
         if self.contract is None:

@@ -12,11 +12,17 @@ from interlock.agents.evaluation.injection import Checker
 from interlock.agents.goal.gates import Fact, Gates
 from interlock.agents.goal.plan import plan_problems, share_out
 from interlock.agents.goal.risk import RiskRules, assess
+from interlock.agents.goal.tags import compliance_tags
 from interlock.envelope.amounts import Amount, usd_text
 from interlock.envelope.capabilities import holds
 from interlock.envelope.payloads import DecisionName, Finding, Ground, PlanDraft, PlanVerdict, TaskSpec
 
 CONFIDENCE_THRESHOLD = 850  # ROL-11, parts per thousand
+RISKY = ("high", "systemic")
+AI_ACT = (
+    ("oversight:human", "oversight_missing", "humans oversee it", 14, "human_oversight"),
+    ("transparency:given", "transparency_missing", "it is transparent", 13, "transparency"),
+)
 SERIOUS = ("high", "critical")
 ENHANCED = ("medium", *SERIOUS)
 
@@ -32,8 +38,9 @@ class ReviewRules(Struct, frozen=True):
 class PlanFacts(Struct, frozen=True):
     """What a review needs to know beyond the draft: capability of each known skill, the grant, what the goal holds.
     confidence: thousandths below which a human is asked. ask_always: the contract's humanApprovalRequired. enhanced:
-    the flag ai-safety-enhanced, by which injection findings of medium severity are serious too. approvals: the skills
-    that run only with approval.
+    the flag ai-safety-enhanced, by which injection findings of medium severity are serious too. ai_act: the flag
+    eu-ai-act-compliance, by which a plan is denied that policies would deny task by task. approvals: the skills that run
+    only with approval.
     """
 
     capability_of: dict[str, str]
@@ -42,6 +49,7 @@ class PlanFacts(Struct, frozen=True):
     confidence: int = CONFIDENCE_THRESHOLD
     ask_always: bool = False
     enhanced: bool = False
+    ai_act: bool = False
     approvals: Collection[str] = ()
 
 
@@ -73,6 +81,8 @@ def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str)
         )
         for capability in missing
     ]
+    if facts.ai_act:
+        grounds += ai_act_problems(draft, risk.tier)
     if not shares.wanted.within(facts.budget):
         wanted, left = shares.wanted.budget, facts.budget.budget
         grounds.append(
@@ -93,6 +103,21 @@ def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str)
         cost_ceiling_usd=usd_text(facts.budget.usd_micro),
         approvals=[spec.id for spec in specs if spec.skill in facts.approvals] or UNSET,
     )
+
+
+def ai_act_problems(draft: PlanDraft, tier: str) -> list[Ground]:
+    """What the EU AI Act demands of this tier and the intake does not say is met (GOV-12): told before a human is asked."""
+    met = compliance_tags(draft.intake)
+    return [
+        Ground(
+            code=code,
+            message=f"a goal of the risk tier {tier} must say that {what} (EU AI Act, Article {article})",
+            rule="GOV-12",
+            instead=f"risk_hints: {{{hint}: true}} once it is so",
+        )
+        for tag, code, what, article, hint in AI_ACT
+        if tier in RISKY and tag not in met
+    ]
 
 
 def _decision(
@@ -119,7 +144,7 @@ def _decision(
                 instead="name a playbook or list the tasks",
             )
         )
-    if tier in ("high", "systemic"):
+    if tier in RISKY:
         asked.append(
             Ground(
                 code="risk_tier",

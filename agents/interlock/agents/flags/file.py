@@ -13,6 +13,8 @@ from msgspec import Meta, Struct, field
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.settings import read_yaml
 
+# Those that roles ask; scripts ask chaos-engineering.
+ENHANCED, AI_ACT = "ai-safety-enhanced", "eu-ai-act-compliance"
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 Value = bool | int | str
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}(?!\n)$")]

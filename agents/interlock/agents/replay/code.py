@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from interlock.agents.evaluation.evaluation import Evaluation, load_review_rules
 from interlock.agents.evaluation.verify_result import skill_facts
-from interlock.agents.flags.file import load_flags, resolve
+from interlock.agents.flags.file import AI_ACT, ENHANCED, load_flags, resolve
 from interlock.agents.goal.decide import Decider
 from interlock.agents.goal.events import Planned
 from interlock.agents.planning.catalogue import Catalogue, load_catalogue
@@ -22,8 +22,8 @@ from interlock.envelope.contract_chain import Chain
 from interlock.envelope.payloads import Intake
 from interlock.envelope.verdict import Verdict
 
-# Whether the flag ai-safety-enhanced is on, by risk tier and time in ms.
-Enhanced = Callable[[str, int], bool]
+# Whether a flag is on, by its name, risk tier and time in ms.
+Flagged = Callable[[str, str, int], bool]
 # What the policies say of facts.
 JudgeNow = Callable[[Facts], Verdict]
 
@@ -34,7 +34,7 @@ class Code(Struct, frozen=True, kw_only=True):
     decider: Decider
     evaluation: Evaluation
     catalogue: Catalogue
-    enhanced: Enhanced
+    flagged: Flagged
     judge: JudgeNow
 
     def plan(self, intake: Intake) -> Planned:
@@ -45,7 +45,8 @@ class Code(Struct, frozen=True, kw_only=True):
         return replace(
             self.evaluation,
             contract=None if chain is None else InForce(chain_at(chain, at_ms)),
-            is_enhanced=lambda tier: self.enhanced(tier, at_ms),
+            is_enhanced=lambda tier: self.flagged(ENHANCED, tier, at_ms),
+            demands_ai_act=lambda tier: self.flagged(AI_ACT, tier, at_ms),
         )
 
 
@@ -81,9 +82,10 @@ def load_code(
     catalogue = load_catalogue(config, skills, playbooks)
     registry = catalogue.registry
     capabilities, approvals = registry.capabilities(), registry.approvals()
-    flag = load_flags(config / "flags.yaml").get("ai-safety-enhanced")
+    flags = load_flags(config / "flags.yaml")
 
-    def enhanced(tier: str, at_ms: int) -> bool:
+    def flagged(name: str, tier: str, at_ms: int) -> bool:
+        flag = flags.get(name)
         said = {"workspace": workspace, "environment": environment, "riskTier": tier}
         return flag is None or bool(resolve(flag, said, at_ms).value)
 
@@ -98,6 +100,6 @@ def load_code(
         decider=Decider(rules.gates),
         evaluation=evaluation,
         catalogue=catalogue,
-        enhanced=enhanced,
+        flagged=flagged,
         judge=policy_service(config / "policies", policies).judge_now,
     )
