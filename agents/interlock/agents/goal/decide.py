@@ -297,14 +297,14 @@ class Decider:
             facts["knowledge_files"] = len(state.pack.files)
         for gate in ("G6", "G7", "G8"):
             self._gate(state, gate, facts, at_ms)
-        would_release = self._outcome(state) == "released"
-        for gate in lacking(state.gates, began.gates) if would_release else ():
+        nothing_else = self._outcome(state, []) == "released"
+        for gate in lacking(state.gates, began.gates) if nothing_else else ():
             if not any(outcome.gate == gate for outcome in state.gates):
                 message = f"the contract releases nothing without gate {gate}, and it was not passed"
                 state.grounds.append(Ground(code="gate_missing", message=message, rule="contract.gates"))
         state.phase, state.ended_ms = "ended", at_ms
         state.completion = Completion(
-            outcome=self._outcome(state),
+            outcome=self._outcome(state, began.gates),
             grounds=state.grounds,
             gates=state.gates,
             **_told(state),
@@ -318,8 +318,8 @@ class Decider:
         granted = state.granted if state.mandate else parent.budget
         return [Send(parent, Draft(to="human", intent="complete", payload=state.completion, step="complete"), granted)]
 
-    def _outcome(self, state: GoalState) -> Literal["released", "blocked", "failed"]:
-        """blocked where governance said no, failed where it could not be done, else released."""
+    def _outcome(self, state: GoalState, required: list[str]) -> Literal["released", "blocked", "failed"]:
+        """blocked where governance said no or a required gate has not passed, failed where it could not be done."""
         refused = any(ground.code in GOVERNANCE_CODES for ground in state.grounds)
         denied = state.verdict is not None and (
             state.verdict.decision == "deny"
@@ -333,7 +333,6 @@ class Decider:
             or state.verdict is None
         ):
             return "failed"
-        required = state.began.gates if state.began else []
         return "released" if all_passed(state.gates, required) else "blocked"
 
     def _ask_human(self, state: GoalState, escalation: Escalation, step: str) -> list[Send]:
