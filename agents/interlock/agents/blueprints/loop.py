@@ -109,7 +109,8 @@ class Loop:
         if state is None:
             return
         if memory.pending is not None:
-            await self._verify(watched, blueprint, memory.pending, state)
+            if not is_under_way(blueprint, memory.pending, state, now_ms):
+                await self._verify(watched, blueprint, memory.pending, state)
             return
         await self._decide(watched, blueprint, state)
 
@@ -186,6 +187,7 @@ class Loop:
             log=self._log.state,
             wall_ms=self._clock.now_ms(),
         )
+        after_look = memory.history
         self._begin(watched, blueprint, decision, now_ms)
         acting = Acting(
             goal_id=new_id(self._clock.now_ms()),
@@ -193,6 +195,7 @@ class Loop:
             decision=decision,
             governance=check,
             before=state,
+            looked=after_look,
             since_ms=now_ms,
         )
         memory.acting = acting
@@ -213,15 +216,18 @@ class Loop:
         except UserError as error:
             if error.reason != "invalid_goal":
                 raise
-            memory.acting = None
             self._say(watched, "problem", f"the gateway refuses the goal: {error}")
-            self._end(watched, blueprint, decision, "blocked", str(error), declined=True)
+            self._declined(watched, acting)
             self._record(watched, decision, acting.governance, "blocked")
             return
         did = executed(ended, decision.operation)
         check = replace(acting.governance, approved_by=ended.approved_by)
+        if did.part is None:
+            self._declined(watched, acting)
+            self._record(watched, decision, check, did.final or "blocked")
+            return
         memory.acting = None
-        if did.final is None and did.part is not None:
+        if did.final is None:
             memory.pending = Pending(
                 decision=decision,
                 governance=check,
@@ -233,22 +239,20 @@ class Loop:
             watched.save()
             self._record(watched, decision, check, "success", execution=did.part, is_final=False)
             return
-        self._end(watched, blueprint, decision, did.final or "unknown", did.told, declined=did.part is None)
-        self._record(watched, decision, check, did.final or "unknown", execution=did.part)
+        self._end(watched, blueprint, decision, did.final, did.told)
+        self._record(watched, decision, check, did.final, execution=did.part)
 
-    def _end(
-        self,
-        watched: Watched,
-        blueprint: Blueprint,
-        decision: Decision,
-        final: Final,
-        why: str,
-        *,
-        declined: bool = False,
-    ) -> None:
-        """An action is over: failures count. declined: governance or a human said no, so it is not asked for again at once;
-        what merely was refused because the object had changed may be decided again.
-        """
+    def _declined(self, watched: Watched, acting: Acting) -> None:
+        """Governance, a human or the gateway said no before anything was done: it is not asked for again at once."""
+        memory, now_ms = watched.memory, self._cluster.now_ms()
+        memory.acting = None
+        memory.history = remembering.asked(acting.looked, acting.decision, now_ms)
+        if acting.decision.operation is not None:
+            memory.declined[action_key(acting.decision.operation)] = now_ms + DECLINED_MS
+        watched.save()
+
+    def _end(self, watched: Watched, blueprint: Blueprint, decision: Decision, final: Final, why: str) -> None:
+        """An action is over, and failures count. What was refused because the object had changed may be decided again."""
         memory, policies = watched.memory, watched.service.policies
         outcome = _FAILURES.get(final, "refused")
         was_open = memory.history.breaker.open
@@ -256,16 +260,12 @@ class Loop:
         memory.history = remembering.ended(memory.history, blueprint, decision, outcome, revision=revision)
         self._fleet.ended(policies, outcome)
         memory.pending = None
-        if declined and decision.operation is not None:
-            memory.declined[action_key(decision.operation)] = self._cluster.now_ms() + DECLINED_MS
         watched.save()
         if final == "unknown":
             self._say(watched, "escalation", f"a human must look: {why}")
         if memory.history.breaker.open and not was_open:
             failures = memory.history.breaker.failures
-            self._say(
-                watched, "breaker", f"the breaker is open after {failures} failures in a row; a human must reset it"
-            )
+            self._say(watched, "breaker", f"open after {failures} failures in a row; a human must reset it")
 
     async def _verify(self, watched: Watched, blueprint: Blueprint, pending: Pending, state: ObservedState) -> None:
         now_ms = self._cluster.now_ms()
@@ -326,6 +326,14 @@ class Loop:
 
     def _say(self, watched: Watched, kind: str, text: str) -> None:
         self._tell(Told(at_ms=self._cluster.now_ms(), service=watched.name, kind=kind, text=text))
+
+
+def is_under_way(blueprint: Blueprint, pending: Pending, state: ObservedState, now_ms: int) -> bool:
+    """Whether pods are still being replaced, one after the other, each within the time that it may take."""
+    rollout = state.rollout
+    if rollout is None or rollout.complete or rollout.failing:
+        return False
+    return now_ms < pending.due_ms + blueprint.reliability.health_check_timeout_ms * max(1, state.replicas)
 
 
 def action_key(operation: Operation) -> str:

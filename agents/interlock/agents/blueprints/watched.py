@@ -31,13 +31,16 @@ class Pending(Struct, frozen=True, kw_only=True):
 
 
 class Acting(Struct, frozen=True, kw_only=True):
-    """A goal that was handed in: whoever finds this after a crash asks for the same goal again."""
+    """A goal that was handed in: whoever finds this after a crash asks for the same goal again. looked: the history without
+    the action, for the case that nothing is done.
+    """
 
     goal_id: str
     goal: dict[str, Any]
     decision: Decision
     governance: GovernanceCheck
     before: ObservedState
+    looked: History
     since_ms: int
 
 

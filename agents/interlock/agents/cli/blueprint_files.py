@@ -30,6 +30,11 @@ def load_services(path: Path) -> list[Service]:
     return services
 
 
+def one_blueprint(path: Path) -> Blueprint:
+    """The blueprint that a path means. Raises UserError where it means none, several, or one that is not right."""
+    return _blueprint(_one(path))
+
+
 def validate_paths(paths: list[Path], json: bool) -> int:
     """Exit 0 if all are right, else 1."""
     services = [_service(file) for path in paths or [Path()] for file in _files(path)]

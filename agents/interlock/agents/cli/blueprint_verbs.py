@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import anyio
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
-from interlock.agents.cli.parameters import Json, Out
+from interlock.agents.cli.parameters import Dir, Json, Nats, Out
+from interlock.agents.cli.session import Session
 
 Metrics = Annotated[Path | None, Parameter(help="A CSV trace; default: the blueprint's own.")]
 Every = Annotated[int, Parameter(help="Seconds from one look to the next.")]
 Replicas = Annotated[int | None, Parameter(help="To begin with; default: the trace's, else target_replicas.")]
+Kubeconfig = Annotated[Path | None, Parameter(help="Default: KUBECONFIG, else ~/.kube/config.")]
+DryRun = Annotated[bool, Parameter(negative="", help="The cluster checks everything and keeps nothing.")]
+Approvals = Annotated[
+    Literal["ask", "auto", "never"],
+    Parameter(help="Approvals: ask at a terminal and else wait; give all with the local key; refuse all."),
+]
 
 blueprint = App(name="blueprint", help="Blueprints: how services may be run, and what is done about it.")
 
@@ -69,3 +78,64 @@ def simulate(
     from interlock.agents.cli.blueprint_simulating import simulate_trace
 
     return simulate_trace(path, metrics, every, replicas, approve, out, json)
+
+
+@blueprint.command
+def watch(
+    path: Path,
+    *,
+    shadow: Annotated[bool, Parameter(negative="", help="Decide and log, change nothing; needs no broker.")] = False,
+    dry_run: DryRun = False,
+    every: Annotated[int, Parameter(validator=Number(gte=1, lte=60), help="Seconds from one look to the next.")] = 15,
+    approve: Approvals = "ask",
+    kubeconfig: Kubeconfig = None,
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Run services by their blueprints, and stay: each action is a goal. A changed blueprint is in force at the next look."""
+    from interlock.agents.cli import blueprint_watching
+
+    mode: Literal["shadow", "dry_run", "act"] = "shadow" if shadow else "dry_run" if dry_run else "act"
+    return anyio.run(blueprint_watching.watch, Session(dir, nats, json), path, kubeconfig, every, mode, approve)
+
+
+@blueprint.command
+def apply(
+    path: Path,
+    *,
+    dry_run: DryRun = False,
+    approve: Approvals = "ask",
+    kubeconfig: Kubeconfig = None,
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Bring services to their blueprints, step by step, each verified. Exit 0 nothing is left to do, 1 something was taken
+    back or is unknown, 2 governance or a human said no.
+    """
+    from interlock.agents.cli import blueprint_watching
+
+    return anyio.run(blueprint_watching.apply, Session(dir, nats, json), path, kubeconfig, dry_run, approve)
+
+
+@blueprint.command
+def drift(path: Path, *, kubeconfig: Kubeconfig = None, json: Json = False) -> int:
+    """Where objects differ from their blueprints. Reads only. Exit 0 nowhere, 1 somewhere."""
+    from interlock.agents.cli import blueprint_watching
+
+    return anyio.run(blueprint_watching.show_drift, path, kubeconfig, json)
+
+
+@blueprint.command
+def reset(
+    path: Path,
+    *,
+    by: Annotated[str, Parameter(name="--as", help="Who has looked, for the log.")] = "human",
+    dir: Dir = None,
+    json: Json = False,
+) -> int:
+    """Close the breaker of a service, and that of all, when a human has looked at what failed."""
+    from interlock.agents.cli import blueprint_watching
+
+    return blueprint_watching.reset(Session(dir, "", json), path, by)

@@ -1,0 +1,178 @@
+"""`interlock blueprint watch|apply|drift|reset`: blueprints and a cluster that is there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from interlock.agents.blueprints.access import put_access
+from interlock.agents.blueprints.bus_goals import BusGoals
+from interlock.agents.blueprints.decision_log import DecisionLog
+from interlock.agents.blueprints.eyes import Eyes, real_eyes
+from interlock.agents.blueprints.fleet import Fleet
+from interlock.agents.blueprints.loop import Loop, Mode, Told
+from interlock.agents.blueprints.ports import Ended, Goals
+from interlock.agents.blueprints.telling import Teller
+from interlock.agents.blueprints.watched import Watched
+from interlock.agents.cli.approving import Approve, answer_on_the_way
+from interlock.agents.cli.blueprint_files import load_services, one_blueprint
+from interlock.agents.cli.session import Session
+from interlock.agents.errors import UserError
+from interlock.agents.process import until_signalled
+from interlock.agents.supervision.house import house
+from interlock.agents.workspace.keys import load_trust
+from interlock.bus.clock import SystemClock
+from interlock.bus.tasks import background
+from interlock.bus.transport import Transport
+from interlock.skills.errors import SkillsError
+from interlock.skills.infrastructure.cluster.drift import drift
+
+MOST_STEPS = 20
+_PLACE = "blueprints"
+
+
+async def watch(
+    session: Session, path: Path, kubeconfig: Path | None, every_s: int, mode: Mode, approve: Approve
+) -> int:
+    """Until SIGINT or SIGTERM. Each service is looked at by itself."""
+    teller = Teller(sys.stdout, json=session.json)
+    async with _ready(session, path, kubeconfig, mode, approve, teller, teller.told) as (loop, watched, eyes):
+        teller.line(f"watching {len(watched)} services every {every_s} s ({mode.replace('_', ' ')})")
+
+        async def look(service: Watched) -> None:
+            while True:
+                await loop.look(service)
+                await eyes.pass_time(every_s * 1000)
+
+        async with background() as group:
+            for service in watched:
+                group.start_soon(look, service)
+            await until_signalled()
+    return 0
+
+
+async def apply(session: Session, path: Path, kubeconfig: Path | None, dry_run: bool, approve: Approve) -> int:
+    """Acts until nothing is left to be done. Exit 0 then, 1 if something was taken back or is unknown, 2 if governance or a
+    human said no.
+    """
+    last: dict[str, str] = {}
+    teller = Teller(sys.stdout, json=session.json)
+
+    def tell(told: Told) -> None:
+        if told.record is not None and told.kind != "executed":
+            last[told.service] = told.record.outcome
+        teller.told(told)
+
+    mode: Mode = "dry_run" if dry_run else "act"
+    async with _ready(session, path, kubeconfig, mode, approve, teller, tell) as (loop, watched, eyes):
+        for service in watched:
+            for _ in range(MOST_STEPS):
+                last.pop(service.name, None)
+                await loop.look(service)
+                pending = service.memory.pending
+                if pending is not None:
+                    await eyes.pass_time(max(0, pending.due_ms - eyes.now_ms()))
+                elif last.get(service.name) != "success":
+                    break
+    ends = set(last.values())
+    if ends & {"rolled_back", "unknown"} or len(last) < len(watched):
+        return 1
+    return 2 if ends & {"blocked", "rejected"} else 0
+
+
+async def show_drift(path: Path, kubeconfig: Path | None, json: bool) -> int:
+    """Exit 0 if every object is as its blueprint says, 1 if not."""
+    found: list[dict[str, Any]] = []
+    async with real_eyes(kubeconfig, Path()) as eyes:
+        for service in load_services(path):
+            blueprint = service.blueprint
+            if blueprint is None:
+                continue
+            state = await eyes.observe(blueprint)
+            differences = drift(blueprint, state)
+            found.append(
+                {
+                    "name": blueprint.name,
+                    "target": str(state.target),
+                    "owner": state.owner,
+                    "drift": msgspec.to_builtins(differences),
+                }
+            )
+            if not json:
+                owner = f", kept by {state.owner}" if state.owner else ""
+                sys.stdout.write(f"{blueprint.name}: {len(differences)} differences{owner}\n")
+                sys.stdout.writelines(f"  {difference}\n" for difference in differences)
+    if json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    return 1 if any(entry["drift"] for entry in found) else 0
+
+
+def reset(session: Session, path: Path, by: str) -> int:
+    """Asks the watcher to close the breaker of a service at its next look."""
+    service = one_blueprint(path)
+    place = session.layout.hidden / _PLACE / "state"
+    if not place.is_dir():
+        raise UserError("never_watched", f"nothing was watched in {session.layout.root}", "Check --dir", 2)
+    (place / f"{service.name}.reset").write_text(by)
+    session.say(f"the breaker of {service.name} closes at the next look", {"service": service.name, "by": by})
+    return 0
+
+
+@asynccontextmanager
+async def _ready(
+    session: Session,
+    path: Path,
+    kubeconfig: Path | None,
+    mode: Mode,
+    approve: Approve,
+    teller: Teller,
+    tell: Any,
+) -> AsyncIterator[tuple[Loop, list[Watched], Eyes]]:
+    """The loop over the services of a path. Shadow needs no broker."""
+    services = load_services(path)
+    place = session.layout.hidden / _PLACE
+    keep = place / ("shadow" if mode == "shadow" else "state")
+    access = put_access(kubeconfig, place / "access").parent
+    destination = services[0].blueprint.governance.log_destination if services[0].blueprint else "logs"
+    log = DecisionLog(session.layout.root / destination)
+    async with (
+        real_eyes(access / "kubeconfig", access) as eyes,
+        _goals(session, mode, approve, access, teller) as goals,
+    ):
+        loop = Loop(eyes, goals, log, Fleet(keep), SystemClock(), tell=tell, mode=mode)
+        yield loop, [Watched(service.path, keep) for service in services], eyes
+
+
+@asynccontextmanager
+async def _goals(session: Session, mode: Mode, approve: Approve, access: Path, teller: Teller) -> AsyncIterator[Goals]:
+    """Goals at an Interlock that runs here, else at one of our own."""
+    if mode == "shadow":
+        yield _Nobody()
+        return
+    if session.nats or session.layout.running() is not None:
+        async with session.connected() as transport:
+            yield _bus_goals(session, transport, approve)
+        return
+    teller.line(f"starting nats-server and six roles in {session.layout.hidden}")
+    async with house(session.layout, session.settings, grants=[access]) as home:
+        yield _bus_goals(session, home.transport, approve)
+
+
+def _bus_goals(session: Session, transport: Transport, approve: Approve) -> BusGoals:
+    async def answer(goal_id: str) -> None:
+        await answer_on_the_way(session, transport, goal_id, approve, sys.stderr if session.json else sys.stdout)
+
+    return BusGoals(transport, session.workspace, partial(load_trust, session.layout), answer)
+
+
+class _Nobody:
+    """Nobody acts in shadow mode."""
+
+    async def run(self, goal: dict[str, Any], goal_id: str) -> Ended:
+        raise SkillsError("shadow", f"nothing is done in shadow mode, and nobody runs goal {goal_id}: {goal['goal']}")
