@@ -68,9 +68,9 @@ class World:
         self.traces = traces
         self._file = file
         self._start_ms = start_ms
-        self._settings = self._loads()
+        self.settings = self._loads()
         self._due = sorted(((_quantity("duration", event.at), event) for event in file.events), key=lambda due: due[0])
-        fake.configure(self._settings)
+        fake.configure(self.settings)
 
     async def pass_time(self, ms: int) -> list[Event]:
         """Moves the world on, through what happens meanwhile, which is told."""
@@ -81,8 +81,8 @@ class World:
             await self._step(self._start_ms + at_ms - self._now_ms())
             if event.node_cpu:
                 node_cpu_m = None if event.node_cpu == "none" else _quantity("cpu", event.node_cpu)
-                self._settings = msgspec.structs.replace(self._settings, node_cpu_m=node_cpu_m)
-                await anyio.to_thread.run_sync(self.fake.configure, self._settings)
+                self.settings = msgspec.structs.replace(self.settings, node_cpu_m=node_cpu_m)
+                await anyio.to_thread.run_sync(self.fake.configure, self.settings)
             happened.append(event)
         await self._step(end_ms - self._now_ms())
         return happened
