@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -292,7 +293,7 @@ async def test_what_cannot_be_seen_is_left_alone(make: Callable[..., Place]) -> 
 async def test_a_refusal_because_the_object_changed_is_decided_anew(make: Callable[..., Place]) -> None:
     place = make()
     place.cluster.load["web"] = 95
-    place.goals.act = lambda: {"status": "refused", "detail": "changed since"}
+    place.goals.act = lambda: {"status": "refused", "reason": "object_changed", "detail": "changed since"}
     await place.look()
     place.goals.act = None
     await place.look(6)
@@ -333,3 +334,37 @@ async def test_goals_are_what_the_gateway_takes(make: Callable[..., Any]) -> Non
             json.dumps(goal).encode(), now_ms=place.cluster.now_ms(), max_ttl_ms=3_600_000, catalogue=catalogue
         )
         assert isinstance(found, Accepted), found
+
+
+async def test_what_the_cluster_refuses_for_good_is_not_asked_at_every_look(make: Callable[..., Place]) -> None:
+    place = make()
+    place.cluster.load["web"] = 95
+    place.goals.act = lambda: {"status": "refused", "reason": "owned_by_git", "detail": "Flux keeps it"}
+    place.goals.proposals = {"todo-web.yaml": b"spec: {}\n"}
+    await place.look(10)
+    assert len(place.goals.ran) == 1
+    assert (place.root / "proposals/todo-web.yaml").read_bytes() == b"spec: {}\n"
+    assert any(told.kind == "proposal" and "proposals/todo-web.yaml" in told.text for told in place.told)
+    record = place.log.records()[0]
+    assert record.execution is not None
+    assert (record.outcome, record.execution.status) == ("blocked", "refused")
+
+
+async def test_two_hundred_services_in_one_watcher(make: Callable[..., Place]) -> None:
+    """No cross-talk, and a look takes at most 50 ms of processor time (p95)."""
+    names = tuple(f"s{number:03}" for number in range(200))
+    place = make(names=names, mode="shadow")
+    for number, name in enumerate(names):
+        place.cluster.load[name] = 95 if number % 4 == 0 else 50
+    took_s = []
+    for watched in place.watched * 2:
+        began = time.process_time()
+        await place.loop.look(watched)
+        took_s.append(time.process_time() - began)
+    assert sorted(took_s)[int(len(took_s) * 0.95)] < 0.050
+    first = {record.blueprint.name: record for record in reversed(place.log.records())}
+    assert set(first) == set(names)
+    ups = {name for name, record in first.items() if record.decision.type == "scale_up"}
+    assert ups <= set(names[::4])
+    assert len(ups) >= 1
+    assert all(record.target == f"Deployment default/{name}" for name, record in first.items())

@@ -91,6 +91,7 @@ class ToyGoals:
         self.approve = True
         self.act: Callable[[], dict[str, Any]] | None = None
         self.crash_before_end = False
+        self.proposals: dict[str, bytes] = {}
 
     async def run(self, goal: dict[str, Any], goal_id: str) -> Ended:
         goal = json.loads(json.dumps(goal))
@@ -122,7 +123,14 @@ class ToyGoals:
         return self._ended(goal_id, results, "")
 
     def _executed(self, given: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
-        answer = {"status": "done", "detail": "", "durationMs": 5, "undo": {"replicas": 0}, "proposal": ""}
+        answer = {
+            "status": "done",
+            "reason": "",
+            "detail": "",
+            "durationMs": 5,
+            "undo": {"replicas": 0},
+            "proposal": "",
+        }
         if "met" in given:
             if given["met"]:
                 return answer | {"status": "not_needed"}
@@ -149,4 +157,4 @@ class ToyGoals:
             outcome="blocked" if code else "released",
             grounds=grounds,
         )
-        return Ended(goal_id, status, results, "human" if self.approve else "")
+        return Ended(goal_id, status, results, "human" if self.approve else "", self.proposals)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from interlock.agents.artefacts import get_artefact
 from interlock.agents.audit.auditor import goal_messages
 from interlock.agents.audit.hop_graph import audit_hops
 from interlock.agents.blueprints.ports import Ended
@@ -40,7 +42,10 @@ class BusGoals:
                 group.start_soon(self._answer, goal_id)
             status = await wait_for_end(self._transport, self._workspace, goal_id, _show_nothing)
         messages = await goal_messages(self._transport, self._workspace, goal_id)
-        return read_end(goal_id, status, messages, self._trust())
+        ended = read_end(goal_id, status, messages, self._trust())
+        files = [file for result in ended.results.values() for file in result.files if file.name.endswith(".yaml")]
+        proposals = {file.name: await get_artefact(self._transport, file) for file in files}
+        return replace(ended, proposals=proposals)
 
 
 def read_end(goal_id: str, status: GoalStatus, messages: list[Message], trust: Trust) -> Ended:

@@ -37,6 +37,13 @@ class DecisionLog:
         self.count += 1
         self._chain.write_text(f"{self.head} {self.count}\n")
 
+    def put_beside(self, folder: str, name: str, data: bytes) -> Path:
+        """Writes a file into a folder beside the log, and gives its path."""
+        place = self._directory.parent / folder
+        place.mkdir(parents=True, exist_ok=True)
+        (place / Path(name).name).write_bytes(data)
+        return place / Path(name).name
+
     def records(self) -> list[DecisionRecord]:
         """Everything that was written, by time."""
         found = [record for path in sorted(self._directory.glob("*.jsonl")) for record in read_records(path)]

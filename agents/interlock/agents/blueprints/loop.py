@@ -222,12 +222,16 @@ class Loop:
             return
         did = executed(ended, decision.operation)
         check = replace(acting.governance, approved_by=ended.approved_by)
-        if did.part is None:
+        if not did.may_repeat:
             self._declined(watched, acting)
-            self._record(watched, decision, check, did.final or "blocked")
+            for name, data in ended.proposals.items():
+                self._say(
+                    watched, "proposal", f"Git keeps the object: commit {self._log.put_beside('proposals', name, data)}"
+                )
+            self._record(watched, decision, check, did.final or "blocked", execution=did.part)
             return
         memory.acting = None
-        if did.final is None:
+        if did.final is None and did.part is not None:
             memory.pending = Pending(
                 decision=decision,
                 governance=check,
@@ -239,8 +243,8 @@ class Loop:
             watched.save()
             self._record(watched, decision, check, "success", execution=did.part, is_final=False)
             return
-        self._end(watched, blueprint, decision, did.final, did.told)
-        self._record(watched, decision, check, did.final, execution=did.part)
+        self._end(watched, blueprint, decision, did.final or "unknown", did.told)
+        self._record(watched, decision, check, did.final or "unknown", execution=did.part)
 
     def _declined(self, watched: Watched, acting: Acting) -> None:
         """Governance, a human or the gateway said no before anything was done: it is not asked for again at once."""

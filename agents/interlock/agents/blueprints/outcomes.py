@@ -9,6 +9,7 @@ from msgspec import Struct
 from interlock.agents.blueprints.ports import Ended
 from interlock.envelope.verdict import Decision as Verdicts
 from interlock.envelope.verdict import Verdict
+from interlock.skills.infrastructure.cluster.errors import Changed
 from interlock.skills.infrastructure.decision.record import ExecutionPart, GovernanceCheck, GovernanceStatus
 from interlock.skills.infrastructure.operations import Operation
 
@@ -22,12 +23,15 @@ _ASKED = ("approval_denied", "approval_timed_out")
 
 
 class Executed(Struct, frozen=True, kw_only=True):
-    """final: None while it has still to be verified. undo: what was changed and what was there before."""
+    """final: None while it has still to be verified. undo: what was changed and what was there before. may_repeat: the
+    object had changed meanwhile, so that the next look may decide the same again.
+    """
 
     part: ExecutionPart | None
     final: Final | None
     undo: dict[str, Any]
     told: str
+    may_repeat: bool = True
 
 
 class Checked(Struct, frozen=True, kw_only=True):
@@ -52,7 +56,7 @@ def executed(ended: Ended, operation: Operation) -> Executed:
     told = "; ".join(ground.message for ground in ended.status.grounds)[:500]
     if result is None:
         asked = any(ground.code in _ASKED for ground in ended.status.grounds)
-        return Executed(part=None, final="rejected" if asked else "blocked", undo={}, told=told)
+        return Executed(part=None, final="rejected" if asked else "blocked", undo={}, told=told, may_repeat=False)
     if result.outcome != "done":
         part = _part(operation, "unknown", result.usage.wall_ms, f"{result.outcome}: {result.detail}")
         return Executed(part=part, final="unknown", undo={}, told=part.detail)
@@ -66,7 +70,9 @@ def executed(ended: Ended, operation: Operation) -> Executed:
     if status == "rolled_back":
         return Executed(part=_part(operation, "failed", took_ms, detail), final="rolled_back", undo={}, told=detail)
     if status == "refused":
-        return Executed(part=_part(operation, "refused", took_ms, detail), final="blocked", undo={}, told=detail)
+        part = _part(operation, "refused", took_ms, detail)
+        may_repeat = output["reason"] == Changed.code
+        return Executed(part=part, final="blocked", undo={}, told=detail, may_repeat=may_repeat)
     return Executed(part=_part(operation, "unknown", took_ms, detail), final="unknown", undo={}, told=detail)
 
 

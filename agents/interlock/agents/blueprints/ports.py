@@ -31,12 +31,15 @@ class Cluster(Protocol):
 
 
 class Ended(Struct, frozen=True):
-    """A goal that has ended. results: of each task, the last attempt whose hop verifies."""
+    """A goal that has ended. results: of each task, the last attempt whose hop verifies. proposals: files to be committed
+    where Git keeps the object, by name.
+    """
 
     goal_id: str
     status: GoalStatus
     results: dict[str, TaskResult]
     approved_by: str = ""
+    proposals: dict[str, bytes] = {}
 
 
 class Goals(Protocol):

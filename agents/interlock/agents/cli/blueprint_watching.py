@@ -89,6 +89,8 @@ async def apply(session: Session, path: Path, kubeconfig: Path | None, dry_run: 
 async def show_drift(path: Path, kubeconfig: Path | None, json: bool) -> int:
     """Exit 0 if every object is as its blueprint says, 1 if not."""
     found: list[dict[str, Any]] = []
+    if kubeconfig is not None and not kubeconfig.is_file():
+        raise UserError("unreadable", f"{kubeconfig} is no file", "Check --kubeconfig", 2)
     async with real_eyes(kubeconfig, Path()) as eyes:
         for service in load_services(path):
             blueprint = service.blueprint

@@ -82,14 +82,21 @@ def _told(outcome: Outcome, began: float, what: str) -> dict[str, Any]:
     status = "dry_run" if outcome.dry_run and outcome.status == "done" else outcome.status
     detail = f"{what}: {outcome.reason}: {outcome.detail}" if outcome.reason else outcome.detail or what
     undo_of = msgspec.to_builtins(outcome) if status == "done" else {}
-    return _answer(status, detail, int((time.monotonic() - began) * 1000), undo_of, Path(outcome.proposal).name)
+    took_ms = int((time.monotonic() - began) * 1000)
+    return _answer(status, detail, outcome.reason, took_ms, undo_of, Path(outcome.proposal).name)
 
 
 def _answer(
-    status: str, detail: str, took_ms: int = 0, undo_of: dict[str, Any] | None = None, proposal: str = ""
+    status: str,
+    detail: str,
+    reason: str = "",
+    took_ms: int = 0,
+    undo_of: dict[str, Any] | None = None,
+    proposal: str = "",
 ) -> dict[str, Any]:
     return {
         "status": status,
+        "reason": reason,
         "detail": detail[:2000],
         "durationMs": took_ms,
         "undo": undo_of or {},
