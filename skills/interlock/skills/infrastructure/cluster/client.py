@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +94,7 @@ class Cluster:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
         return await self._json("DELETE", path_of(kind, namespace, name), query=query, body=body)
 
-    async def lines(self, path: str, query: Mapping[str, str], silence_s: float) -> AsyncIterator[bytes]:
+    async def lines(self, path: str, query: Mapping[str, str], silence_s: float) -> AsyncGenerator[bytes, None]:
         """The lines of a stream until it ends. silence_s: how long nothing may come. Raises ClusterError."""
         import aiohttp
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
@@ -32,7 +33,7 @@ async def watch(
     *,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     silence_s: float = _SERVER_ENDS_AFTER_S + 30,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """First everything that is there, then what changes; never ends. An object that went while nobody listened is told
     as gone when the list is read anew. Raises ClusterError only for what waiting does not mend (401, 403, 4xx).
     """
@@ -44,10 +45,12 @@ async def watch(
                 items, version = await cluster.list(kind, namespace, selector)
                 for event in _differences(known, items):
                     yield event
-            async for told, reached in _stream(cluster, kind, namespace, selector, version, silence_s):
-                pause, version = _FIRST_PAUSE_S, reached
-                if told is not None and _is_news(known, told):
-                    yield told
+            # Closed by name: a generator that is only dropped keeps its connection until somebody collects it.
+            async with aclosing(_stream(cluster, kind, namespace, selector, version, silence_s)) as stream:
+                async for told, reached in stream:
+                    pause, version = _FIRST_PAUSE_S, reached
+                    if told is not None and _is_news(known, told):
+                        yield told
             continue  # the server ends a watch after a while: go on from the version that was reached
         except Expired:
             version = ""
@@ -61,7 +64,7 @@ async def watch(
 
 async def _stream(
     cluster: Cluster, kind: str, namespace: str, selector: str, version: str, silence_s: float
-) -> AsyncIterator[tuple[Event | None, str]]:
+) -> AsyncGenerator[tuple[Event | None, str], None]:
     query = {
         "watch": "true",
         "resourceVersion": version,
@@ -70,16 +73,24 @@ async def _stream(
     }
     if selector:
         query["labelSelector"] = selector
-    async for line in cluster.lines(path_of(kind, namespace), query, silence_s):
-        try:
-            told = json.loads(line)
-            what, item = told["type"], told["object"]
-            if what == "ERROR":
-                raise from_status(int(item.get("code", 500)), str(item.get("message", "")), None)
-            reached = str(item["metadata"]["resourceVersion"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise NoAnswer(f"a watch line cannot be read: {error}") from None
-        yield (None if what == "BOOKMARK" else Event("gone" if what == "DELETED" else "seen", item)), reached
+    async with aclosing(cluster.lines(path_of(kind, namespace), query, silence_s)) as lines:
+        async for line in lines:
+            yield _read(line)
+
+
+def _read(line: bytes) -> tuple[Event | None, str]:
+    """The event, None for a bookmark, and the version that was reached. Raises ClusterError."""
+    try:
+        told = json.loads(line)
+        what, item = told["type"], told["object"]
+        if what == "ERROR":
+            raise from_status(int(item.get("code", 500)), str(item.get("message", "")), None)
+        reached = str(item["metadata"]["resourceVersion"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NoAnswer(f"a watch line cannot be read: {error}") from None
+    if what == "BOOKMARK":
+        return None, reached
+    return Event("gone" if what == "DELETED" else "seen", item), reached
 
 
 def _differences(known: dict[str, Object], items: list[Object]) -> list[Event]:
