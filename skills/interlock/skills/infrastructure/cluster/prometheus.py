@@ -27,6 +27,7 @@ _FACTORS: dict[MetricName, int] = {
     "queue_depth": 1,
 }
 _LARGEST = 2**53
+_ENDING = "\\\"'`"
 _SELECTOR = re.compile(r"^\s*[a-zA-Z_:][\w:]*\s*(\{[^{}]*\})?\s*$")
 _MOST_BYTES = 1024 * 1024
 
@@ -93,8 +94,13 @@ def filled(query: str, blueprint: Blueprint) -> str:
 
 def quoted(value: str) -> str:
     """A value inside the quotes of a PromQL string: nothing in it ends the string (Prometheus: "String literals")."""
-    escapes = {"\\": "\\\\", '"': '\\"', "'": "\\'", "`": "\\x60", "\n": "\\n"}
-    return "".join(escapes.get(letter, letter if letter.isprintable() else f"\\u{ord(letter):04x}") for letter in value)
+    return "".join(letter if letter.isprintable() and letter not in _ENDING else _escaped(letter) for letter in value)
+
+
+def _escaped(letter: str) -> str:
+    # By number: which quotes a string may escape by name depends on the quotes around it.
+    code = ord(letter)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def read(metric: MetricName, told: Any) -> Answer:

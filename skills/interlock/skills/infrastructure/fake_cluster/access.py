@@ -31,7 +31,8 @@ class Access:
     _enforced: bool = False
 
     def load(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Takes Roles, ClusterRoles, RoleBindings and ClusterRoleBindings; other kinds are ignored."""
+        """Takes Roles, ClusterRoles, RoleBindings and ClusterRoleBindings, instead of what it had; ignores other kinds."""
+        self._grants = {}
         documents = [document for document in documents if document]
         rules = {_role(doc): doc.get("rules") or [] for doc in documents if doc["kind"] in ("Role", "ClusterRole")}
         for doc in documents:
