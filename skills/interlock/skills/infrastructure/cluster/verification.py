@@ -13,10 +13,10 @@ from interlock.skills.infrastructure.cluster.client import Cluster
 from interlock.skills.infrastructure.cluster.errors import ClusterError
 from interlock.skills.infrastructure.cluster.outcomes import Outcome
 from interlock.skills.infrastructure.cluster.patience import Patience
-from interlock.skills.infrastructure.cluster.restoring import recovered, roll_back
+from interlock.skills.infrastructure.cluster.restoring import WITHIN_MS, recovered, roll_back
 from interlock.skills.infrastructure.observed import ObservedState
 
-_POLL_MS = 5_000
+_LOOKS_WITHIN_MS = 10_000
 
 
 class Judged(Protocol):
@@ -32,7 +32,7 @@ class Judged(Protocol):
 class Verification(Struct, frozen=True, kw_only=True):
     """outcome: as it was, or rolled back, or unknown. after: the last measurement, None if there was none.
 
-    took_ms: from the end of waiting to the end of the rollback (or of the judgement, if nothing was taken back).
+    took_ms: what a rollback took, its own verification included.
     """
 
     outcome: Outcome
@@ -49,18 +49,19 @@ async def verify_or_roll_back(
     judge: Callable[[ObservedState], Judged],
     *,
     waiting: Patience,
-    returning: Callable[[], Patience],
+    within: Callable[[int], Patience],
     may_roll_back: bool = True,
     kubeconfig: Path | None = None,
 ) -> Verification:
-    """waiting: how long the effect may take; it ends early once it is judged met and the object is settled.
-    returning: called when a rollback begins, its 60 s. A state that cannot be measured is not met.
+    """waiting: how long the effect takes; then it is measured. within: makes the patience for so many ms
+    from now, for looking and for the 60 s of a rollback. A state that cannot be measured is not met.
     """
-    after, met, rationale = await _measured(observe, judge, waiting)
+    looking = within(_LOOKS_WITHIN_MS)
+    after, met, rationale = await _measured(observe, judge, waiting, looking)
     began_ms = waiting.now_ms()
     if met or not may_roll_back or outcome.status != "done" or outcome.dry_run:
         return Verification(outcome=outcome, met=met, rationale=rationale, after=after)
-    patience = returning()
+    patience = within(WITHIN_MS)
     back = await roll_back(cluster, outcome, patience, kubeconfig=kubeconfig)
     if back.status == "rolled_back" and back.prior is not None and not await recovered(cluster, back.prior, patience):
         back = replace(back, reason="not_recovered", detail=f"{back.detail}; its pods are not all ready yet")
@@ -69,16 +70,19 @@ async def verify_or_roll_back(
 
 
 async def _measured(
-    observe: Callable[[], Awaitable[ObservedState]], judge: Callable[[ObservedState], Judged], waiting: Patience
+    observe: Callable[[], Awaitable[ObservedState]],
+    judge: Callable[[ObservedState], Judged],
+    waiting: Patience,
+    looking: Patience,
 ) -> tuple[ObservedState | None, bool, str]:
-    after: ObservedState | None = None
+    # To the end, also if all looks well before: a pod that is killed for its memory was ready first.
+    await waiting.wait(waiting.left_ms)
     while True:
         try:
             after = await observe()
-            judged = judge(after)
-            met, rationale = judged.met, judged.rationale
         except ClusterError as error:
-            met, rationale = False, f"cannot be measured: {error.detail}"
-        if met or not waiting.left_ms:
-            return after, met, rationale
-        await waiting.wait(_POLL_MS)
+            if not error.retryable or not await looking.pause(error.retry_after_ms):
+                return None, False, f"cannot be measured: {error.detail}"
+        else:
+            judged = judge(after)
+            return after, judged.met, judged.rationale

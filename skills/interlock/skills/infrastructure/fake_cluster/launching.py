@@ -62,7 +62,7 @@ class FakeCluster:
         key = directory / "fake-cluster.key"
         write_certificate(self.certificate, key)
         command += ["--certificate", str(self.certificate), "--key", str(key)]
-        self._trust = ssl.create_default_context(cafile=str(self.certificate))
+        self.trust = ssl.create_default_context(cafile=str(self.certificate))
         output = directory / "fake-cluster.log"
         output.unlink(missing_ok=True)
         self._child = BoundChild(command, env=env, output=output, binds_itself=True)
@@ -140,7 +140,7 @@ class FakeCluster:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/_admin/{path}", data=data, method=method, headers=headers)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=_ADMIN_TIMEOUT_S, context=self._trust) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=_ADMIN_TIMEOUT_S, context=self.trust) as answer:  # noqa: S310
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             told = json.load(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from interlock.skills.infrastructure.fake_cluster import field_managers
+from interlock.skills.infrastructure.fake_cluster import field_managers, protobuf
 from interlock.skills.infrastructure.fake_cluster.kinds import Kind
 from interlock.skills.infrastructure.fake_cluster.statuses import ApiError, bad_request, invalid
 from interlock.skills.infrastructure.fake_cluster.store import Object
@@ -28,6 +28,11 @@ def body_value(body: bytes, content_type: str) -> Any:
             return yaml.safe_load(body)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise bad_request(f"error decoding YAML: {error}") from None
+    if kind == protobuf.CONTENT_TYPE:
+        try:
+            return protobuf.decode(body)
+        except ValueError as error:
+            raise ApiError(415, "UnsupportedMediaType", f"the body was in an unknown format: {error}") from None
     if kind and "json" not in kind:
         raise ApiError(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
     try:

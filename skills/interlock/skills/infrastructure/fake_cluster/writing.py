@@ -74,9 +74,9 @@ class Writer:
         item = _decoded(kind, given)
         name = old["metadata"]["name"]
         metadata = {**item["metadata"]}
-        if metadata.get("name") != name or (
-            kind.namespaced and metadata.get("namespace") != old["metadata"]["namespace"]
-        ):
+        if kind.namespaced and not metadata.get("namespace"):
+            metadata["namespace"] = old["metadata"]["namespace"]  # the one of the path holds
+        if metadata.get("name") != name or metadata.get("namespace") != old["metadata"].get("namespace"):
             raise bad_request("the name of the object does not match the name on the URL")
         check_preconditions(kind, old, metadata.get("uid"), metadata.get("resourceVersion"))
         metadata |= {key: old["metadata"][key] for key in _SERVER_METADATA if key in old["metadata"]}
