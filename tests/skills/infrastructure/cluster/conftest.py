@@ -50,7 +50,6 @@ class Stage:
         return Executor(
             self.cluster,
             proposals=self.proposals,
-            kubeconfig=self.kubeconfig,
             clock=self.clock,
             sleep=self.sleep,
         )

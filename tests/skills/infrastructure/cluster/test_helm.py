@@ -195,7 +195,7 @@ async def test_an_upgrade_and_its_way_back(stage: Stage, chart: Path) -> None:
     live = await stage.get()
     assert (live["spec"]["replicas"], canonical_spec(live)) == (3, outcome.applied)
     patience = Patience.of(60_000, stage.clock, stage.sleep)
-    back = await roll_back(stage.cluster, outcome, patience, kubeconfig=stage.kubeconfig)
+    back = await roll_back(stage.cluster, outcome, patience)
     assert back.status == "rolled_back", back
     assert canonical_spec(await stage.get()) == before
 

@@ -50,9 +50,12 @@ def path_of(kind: str, namespace: str, name: str = "", subresource: str = "") ->
 
 
 class Cluster:
-    """One API server, one account. timeout_s bounds each request but watches."""
+    """One API server, one account. timeout_s bounds each request but watches. kubeconfig: the file it comes from, for helm;
+    None: the account of the pod.
+    """
 
-    def __init__(self, client: ApiClient, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, client: ApiClient, *, timeout_s: float = 10.0, kubeconfig: Path | None = None) -> None:
+        self.kubeconfig = kubeconfig
         self._client = client
         self._timeout_s = timeout_s
 
@@ -215,7 +218,7 @@ async def open_cluster(
             raise SkillsError("no_kubeconfig", f"{path} is no YAML", "Set KUBECONFIG or pass --kubeconfig") from None
         raise
     async with ApiClient(settings) as client:
-        yield Cluster(client, timeout_s=timeout_s)
+        yield Cluster(client, timeout_s=timeout_s, kubeconfig=path)
 
 
 def _default_kubeconfig() -> Path | None:

@@ -34,21 +34,19 @@ DEADLINE_MS = 30_000
 
 
 class Executor:
-    """proposals: where the file goes that is made instead of a write to an object that Git keeps. kubeconfig: for helm."""
+    """proposals: where the file goes that is made instead of a write to an object that Git keeps."""
 
     def __init__(
         self,
         cluster: Cluster,
         *,
         proposals: Path,
-        kubeconfig: Path | None = None,
         clock: Clock | None = None,
         sleep: Sleep | None = None,
         deadline_ms: int = DEADLINE_MS,
     ) -> None:
         self._cluster = cluster
         self._proposals = proposals
-        self._kubeconfig = kubeconfig
         self._timing: dict[str, Any] = {"clock": clock} | ({"sleep": sleep} if sleep else {})
         self._deadline_ms = deadline_ms
 
@@ -84,9 +82,7 @@ class Executor:
         if isinstance(operation, RestartPods):
             return await restart(self._cluster, operation, live, prior, patience, dry_run=dry_run)
         if isinstance(operation, HelmUpgrade):
-            return await helm.upgrade(
-                self._cluster, operation, live, prior, patience, kubeconfig=self._kubeconfig, dry_run=dry_run
-            )
+            return await helm.upgrade(self._cluster, operation, live, prior, patience, dry_run=dry_run)
         wanted = await self._wanted(operation, live, patience)
         return await write(self._cluster, operation, wanted, live, prior, patience, dry_run=dry_run)
 

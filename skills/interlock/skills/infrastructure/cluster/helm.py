@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -31,7 +30,6 @@ async def upgrade(
     prior: PriorState,
     patience: Patience,
     *,
-    kubeconfig: Path | None,
     dry_run: bool,
 ) -> Outcome:
     """Upgrades, then reads whether the object is as asked; if it is not, goes back. Raises NotPossible, ClusterError."""
@@ -39,7 +37,7 @@ async def upgrade(
     wanted = fragment(operation.change, live)
     values = values_of(operation)
     try:
-        helm = Helm(kubeconfig)
+        helm = Helm(cluster.kubeconfig)
         revision = await helm.revision(operation.release, target.namespace)
     except SkillsError as error:
         raise NotPossible(error.reason, str(error)) from None
@@ -82,13 +80,13 @@ def values_of(operation: HelmUpgrade) -> Object:
     return values
 
 
-async def roll_back(cluster: Cluster, outcome: Outcome, patience: Patience, *, kubeconfig: Path | None) -> Outcome:
+async def roll_back(cluster: Cluster, outcome: Outcome, patience: Patience) -> Outcome:
     """Back to the release's revision before the upgrade."""
     prior = outcome.prior
     if prior is None:
         return replace(outcome, status="unknown", reason="no_prior_state", detail="there is nothing to go back to")
     try:
-        await Helm(kubeconfig).roll_back(prior.helm_release, prior.target.namespace, prior.helm_revision)
+        await Helm(cluster.kubeconfig).roll_back(prior.helm_release, prior.target.namespace, prior.helm_revision)
         failure = ""
     except (HelmFailed, SkillsError) as error:
         failure = str(error)
@@ -121,7 +119,7 @@ async def _looked_at(
         return ended(status="refused", reason="helm_failed", detail=failure or "helm made no revision")
     # Half of it is there: the release has a new revision, or other fields than those asked for changed.
     halfway = ended(status="unknown", reason="helm_failed", detail=failure or "the chart does not do what was asked")
-    back = await roll_back(cluster, halfway, patience, kubeconfig=helm.kubeconfig)
+    back = await roll_back(cluster, halfway, patience)
     if back.status == "rolled_back":
         return replace(back, reason="helm_failed", detail=f"{halfway.detail}; {back.detail}")
     return replace(back, detail=f"{halfway.detail}; {back.detail}")

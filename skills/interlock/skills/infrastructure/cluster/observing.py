@@ -9,11 +9,10 @@ from interlock.bus.clock import Clock
 from interlock.skills.infrastructure.api_quantities import BadQuantity, milli, whole
 from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.cluster.client import Cluster, Object
-from interlock.skills.infrastructure.cluster.errors import ClusterError
 from interlock.skills.infrastructure.cluster.outcomes import target_of
 from interlock.skills.infrastructure.cluster.ownership import owner_of
-from interlock.skills.infrastructure.cluster.pods import pods_of, selector
-from interlock.skills.infrastructure.cluster.revisions import revision_of, templates
+from interlock.skills.infrastructure.cluster.pods import pods_of
+from interlock.skills.infrastructure.cluster.revisions import revision_of, selector, sets_of, templates
 from interlock.skills.infrastructure.cluster.usage import Usage, time_ms, usage_of
 from interlock.skills.infrastructure.observed import ObservedState, PodState, RolloutState, Sample
 from interlock.skills.infrastructure.target import ContainerResources, Probe, RolloutSettings
@@ -41,11 +40,11 @@ async def observe(
     """Raises ClusterError when the object or its pods cannot be read; metrics that cannot are missing."""
     wanted = blueprint.target
     live = await cluster.get(wanted.kind, wanted.namespace, wanted.name)
-    pods = await pods_of(cluster, live)
+    sets = await sets_of(cluster, wanted.kind, live)
+    pods = await pods_of(cluster, live, sets)
     usage = await usage_of(cluster, wanted.namespace, selector(live["spec"]["selector"]))
     samples = await service_metrics(blueprint) if service_metrics is not None else []
-    rollout = await _rollout(cluster, wanted.kind, live)
-    return state_of(live, pods, usage, samples, rollout, blueprint, clock.now_ms())
+    return state_of(live, pods, usage, samples, _rollout(live, sets), blueprint, clock.now_ms())
 
 
 def state_of(
@@ -80,11 +79,8 @@ def state_of(
     )
 
 
-async def _rollout(cluster: Cluster, kind: str, live: Mapping[str, Any]) -> RolloutState | None:
-    try:
-        revisions = set(await templates(cluster, kind, live))
-    except ClusterError:
-        return None
+def _rollout(live: Mapping[str, Any], sets: list[Object]) -> RolloutState | None:
+    revisions = set(templates(sets))
     if not revisions:
         return None
     current = revision_of(live) or max(revisions)

@@ -10,6 +10,7 @@ from interlock.skills.infrastructure.cluster.errors import Changed, ClusterError
 from interlock.skills.infrastructure.cluster.outcomes import Outcome, PriorState
 from interlock.skills.infrastructure.cluster.patience import Patience
 from interlock.skills.infrastructure.cluster.pods import pods_of
+from interlock.skills.infrastructure.cluster.revisions import sets_of
 from interlock.skills.infrastructure.operations import RestartPods
 
 
@@ -23,7 +24,8 @@ async def restart(
     dry_run: bool,
 ) -> Outcome:
     """Pods that are not the target's are not touched. One that is already gone counts as restarted."""
-    held = {pod["metadata"]["name"]: pod for pod in await patience.read(lambda: pods_of(cluster, live))}
+    sets = await patience.read(lambda: sets_of(cluster, operation.target.kind, live))
+    held = {pod["metadata"]["name"]: pod for pod in await patience.read(lambda: pods_of(cluster, live, sets))}
     strange = [one.name for one in operation.pods if one.name not in held and not one.uid]
 
     def ended(**what: Any) -> Outcome:

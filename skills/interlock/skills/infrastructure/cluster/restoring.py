@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -17,9 +16,7 @@ WITHIN_MS = 60_000
 _POLL_MS = 1_000
 
 
-async def roll_back(
-    cluster: Cluster, outcome: Outcome, patience: Patience, *, kubeconfig: Path | None = None
-) -> Outcome:
+async def roll_back(cluster: Cluster, outcome: Outcome, patience: Patience) -> Outcome:
     """Puts the prior spec of a done outcome back. Only what that outcome left is replaced: what somebody else has written
     since is not, and then the end is `unknown`.
     """
@@ -27,7 +24,7 @@ async def roll_back(
     if prior is None or not outcome.applied:
         return _end(outcome, "unknown", "no_prior_state", "there is nothing to go back to")
     if prior.helm_revision:
-        return await helm.roll_back(cluster, outcome, patience, kubeconfig=kubeconfig)
+        return await helm.roll_back(cluster, outcome, patience)
     while True:
         try:
             live = await patience.read(lambda: _read(cluster, prior))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from interlock.skills.infrastructure.cluster.client import Cluster, Object
@@ -16,21 +16,45 @@ _HASH = "pod-template-hash"
 
 async def template_of(cluster: Cluster, operation: RolloutUndo, live: Mapping[str, Any]) -> Object:
     """The pod template of the revision to go back to. Raises NotPossible or ClusterError."""
-    held = await templates(cluster, operation.target.kind, live)
+    held = templates(await sets_of(cluster, operation.target.kind, live))
     if operation.to_revision not in held:
         known = ", ".join(map(str, sorted(held))) or "none"
         raise NotPossible("revision_not_found", f"there is no revision {operation.to_revision}; there are: {known}")
     return held[operation.to_revision]
 
 
-async def templates(cluster: Cluster, kind: str, live: Mapping[str, Any]) -> dict[int, Object]:
-    """revision → pod template, of all that are kept. Raises ClusterError."""
-    namespace = live["metadata"]["namespace"]
-    if kind == "StatefulSet":
-        items, _ = await cluster.list("ControllerRevision", namespace)
-        return {int(one["revision"]): _stored(one) for one in items if is_owned(one, live)}
-    items, _ = await cluster.list("ReplicaSet", namespace)
-    return {revision_of(one): _bare(one) for one in items if is_owned(one, live) and revision_of(one)}
+async def sets_of(cluster: Cluster, kind: str, live: Mapping[str, Any]) -> list[Object]:
+    """What keeps the revisions of a workload: its ReplicaSets or ControllerRevisions. Raises ClusterError."""
+    keeper = "ControllerRevision" if kind == "StatefulSet" else "ReplicaSet"
+    items, _ = await cluster.list(keeper, live["metadata"]["namespace"], selector(live["spec"]["selector"]))
+    return [one for one in items if is_owned(one, live)]
+
+
+def templates(sets: Iterable[Mapping[str, Any]]) -> dict[int, Object]:
+    """revision → pod template, of all that are kept."""
+    found = {}
+    for one in sets:
+        if "data" in one:
+            found[int(one["revision"])] = _stored(one)
+        elif revision_of(one):
+            found[revision_of(one)] = _bare(one)
+    return found
+
+
+def selector(given: Mapping[str, Any]) -> str:
+    """A LabelSelector as a query (Kubernetes: "Labels and selectors")."""
+    parts = [f"{key}={value}" for key, value in sorted((given.get("matchLabels") or {}).items())]
+    for term in given.get("matchExpressions") or []:
+        values = ",".join(term.get("values") or [])
+        parts.append(
+            {
+                "In": f"{term['key']} in ({values})",
+                "NotIn": f"{term['key']} notin ({values})",
+                "Exists": term["key"],
+                "DoesNotExist": f"!{term['key']}",
+            }[term["operator"]]
+        )
+    return ",".join(parts)
 
 
 def revision_of(item: Mapping[str, Any]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
@@ -51,7 +50,6 @@ async def verify_or_roll_back(
     waiting: Patience,
     within: Callable[[int], Patience],
     may_roll_back: bool = True,
-    kubeconfig: Path | None = None,
 ) -> Verification:
     """waiting: how long the effect takes; then it is measured. within: makes the patience for so many ms
     from now, for looking and for the 60 s of a rollback. A state that cannot be measured is not met.
@@ -62,7 +60,7 @@ async def verify_or_roll_back(
     if met or not may_roll_back or outcome.status != "done" or outcome.dry_run:
         return Verification(outcome=outcome, met=met, rationale=rationale, after=after)
     patience = within(WITHIN_MS)
-    back = await roll_back(cluster, outcome, patience, kubeconfig=kubeconfig)
+    back = await roll_back(cluster, outcome, patience)
     if back.status == "rolled_back" and back.prior is not None and not await recovered(cluster, back.prior, patience):
         back = replace(back, reason="not_recovered", detail=f"{back.detail}; its pods are not all ready yet")
     took_ms = waiting.now_ms() - began_ms
