@@ -139,3 +139,11 @@ def reset(
     from interlock.agents.cli import blueprint_watching
 
     return blueprint_watching.reset(Session(dir, "", json), path, by)
+
+
+@blueprint.command
+def score(path: Path, *, json: Json = False) -> int:
+    """Measure the success criteria SC-001 to SC-010 on blueprints. PATH: their directory. Exit 1 if one is not met."""
+    from interlock.agents.cli.blueprint_scoring import show_scores
+
+    return show_scores(path, json)

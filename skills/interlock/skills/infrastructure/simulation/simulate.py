@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal
 
@@ -44,7 +45,6 @@ class Simulation(Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     step_ms: int
     fed_back: bool
-    history: History
 
 
 def simulate(
@@ -56,6 +56,20 @@ def simulate(
     approve: bool = False,
     policies: Policies | None = None,
 ) -> Simulation:
+    """All the steps(), with what they are about."""
+    made = steps(blueprint, trace, step_ms=step_ms, replicas=replicas, approve=approve, policies=policies)
+    return Simulation(blueprint=blueprint, steps=tuple(made), step_ms=step_ms, fed_back=trace.offered)
+
+
+def steps(
+    blueprint: Blueprint,
+    trace: Trace,
+    *,
+    step_ms: int = STEP_MS,
+    replicas: int | None = None,
+    approve: bool = False,
+    policies: Policies | None = None,
+) -> Iterator[Step]:
     """Looks every step_ms and carries out what governance allows; approve: what needs an approval as well.
 
     Where the trace tells offered load, everything else follows from a model in which replicas matter (service.py); where
@@ -74,7 +88,7 @@ def simulate(
             "the trace offers load, but neither its work_ms nor the blueprint's throughput says what a request costs",
             "Add the column work_ms, or spec.performance.throughput_target",
         )
-    history, steps, rows = History(), [], iter(trace.rows)
+    history, rows = History(), iter(trace.rows)
     row, ahead = next(rows), next(rows, None)
     for now_ms in range(first, last + 1, step_ms):
         while ahead is not None and ahead.at_ms <= now_ms:
@@ -89,8 +103,7 @@ def simulate(
         elif fate != "nothing":
             history = asked(history, decision, now_ms)
         broken = tuple(violation.metric for violation in gather(blueprint, state, now_ms).violations)
-        steps.append(Step(state=state, offered_mrps=row.offered_mrps, decision=decision, fate=fate, broken=broken))
-    return Simulation(blueprint=blueprint, steps=tuple(steps), step_ms=step_ms, fed_back=trace.offered, history=history)
+        yield Step(state=state, offered_mrps=row.offered_mrps, decision=decision, fate=fate, broken=broken)
 
 
 def _look(service: Service, row: Row, now_ms: int, step_ms: int, offered: bool) -> ObservedState:

@@ -1,0 +1,133 @@
+"""The score measures: what is right is met, and each criterion is missed when what it measures is broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from interlock.agents.cli.entry import run
+from interlock.agents.scoring import accuracy, decisions, format, governance, safety
+from interlock.agents.scoring.accuracy import cases, seed_blueprint
+from interlock.agents.scoring.hour import hour, lived
+from interlock.agents.scoring.model import Score, Subject
+from interlock.skills.infrastructure.blueprint.model import Blueprint, Governance, Performance, Safety, WeightedMetric
+
+ROOT = Path(__file__).parents[3]
+BLUEPRINTS = ROOT / "examples/03-blueprint/blueprints"
+REPLACE = msgspec.structs.replace
+
+
+def subject(**changed: Any) -> Subject:
+    return lived(REPLACE(seed_blueprint(), **changed), None)
+
+
+def test_the_examples_meet_what_needs_no_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["blueprint", "score", str(BLUEPRINTS), "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    by_id = {entry["criterion"]: entry for entry in answer["criteria"]}
+    for criterion in ("SC-001", "SC-002", "SC-003", "SC-004", "SC-005", "SC-007", "SC-009", "SC-010"):
+        assert by_id[criterion]["met"], by_id[criterion]
+        assert by_id[criterion]["evidence"]
+
+
+def test_the_table_of_cases_is_worth_something() -> None:
+    table = cases()
+    assert len(table) == len({(c.replicas, c.cpu_percent, c.memory_percent, c.latency_p95_ms) for c in table}) >= 40
+    assert all(case.derivation for case in table)
+    assert {(c.expected > c.replicas) - (c.expected < c.replicas) for c in table} == {-1, 0, 1}
+
+
+def test_one_service_alone_cannot_show_independence() -> None:
+    assert not decisions.independence([subject()]).met
+    assert decisions.independence([subject(), subject(name="other")]).met
+
+
+def test_two_wrong_decisions_in_forty_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = cases()
+    wrong = [REPLACE(case, expected=case.expected + 1) for case in table[:2]]
+    monkeypatch.setattr(accuracy, "cases", lambda: [*wrong, *table[2:]])
+    score = accuracy.accuracy()
+    assert not score.met
+    assert score.measured == "38 of 40 (95 %)"
+    assert len(score.evidence) == 3
+
+
+def without_scaling(like: Blueprint) -> Blueprint:
+    asking = REPLACE(like.governance, allowed_operations=(), requires_approval=("scale_within_limits",))
+    return REPLACE(like, governance=asking)
+
+
+def test_scaling_that_must_ask_is_not_autonomous() -> None:
+    score = decisions.autonomy([lived(without_scaling(seed_blueprint()), None)])
+    assert not score.met
+    assert "todo-frontend: scale_within_limits is not allowed by its blueprint" in score.evidence
+
+
+def test_nothing_measured_is_nothing_met() -> None:
+    measured: list[Callable[[list[Subject]], Score]] = [
+        decisions.autonomy,
+        decisions.auditability,
+        decisions.independence,
+        governance.compliance,
+        governance.approvals,
+        safety.safety,
+    ]
+    assert [score.criterion for each in measured if (score := each([])).met] == []
+
+
+def test_a_rule_that_the_format_does_not_have_is_not_traceable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        decisions, "entries", lambda: [e for e in format.leaves().values() if "threshold" not in e.path]
+    )
+    assert not decisions.auditability([subject()]).met
+
+
+def test_a_gate_that_lets_everything_through_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from interlock.envelope.verdict import ALLOW
+
+    monkeypatch.setattr(governance, "govern_operation", lambda *_: ALLOW)
+    score = governance.compliance([subject()])
+    assert not score.met
+    assert any("modify_secrets" in line for line in score.evidence)
+
+
+def test_an_approval_that_waits_for_two_hours_is_too_slow() -> None:
+    slow = REPLACE(seed_blueprint().governance, approval_timeout_ms=7_200_000)
+    assert not governance.approvals([subject(governance=slow)]).met
+    assert not governance.approvals([subject(governance=Governance())]).met, "nothing needs an approval"
+
+
+def test_a_breaker_that_waits_for_five_failures_is_too_late() -> None:
+    score = safety.safety([subject(safety=Safety(max_consecutive_failures=5))])
+    assert not score.met
+    assert "not so: todo-frontend: stops after 3 failures, tried 5" in score.evidence
+
+
+def test_a_setting_that_the_format_does_not_know_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {path: leaf for path, leaf in format.leaves().items() if "latency_p99" not in path}
+    monkeypatch.setattr(format, "leaves", lambda: known)
+    score = format.completeness([])
+    assert not score.met
+    assert "not in the format: spec.performance.latency_p99" in score.evidence
+
+
+def test_the_hour_fits_the_service_and_needs_no_throughput() -> None:
+    like = seed_blueprint()
+    most = max(row.offered_mrps or 0 for row in hour(like).rows)
+    assert 1.7 < most / (5 * 100_000) < 1.9, "180 % of what 5 replicas at 100 req/s carry"
+    only_cpu = REPLACE(like.scaling, metrics=(WeightedMetric(type="cpu", weight_ppm=1_000_000),))
+    bare = REPLACE(like, performance=Performance(), scaling=only_cpu)
+    assert any(step.decision.kind == "scale_up" for step in lived(bare, None).steps)
+
+
+def test_the_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(["blueprint", "score", str(BLUEPRINTS / "frontend")])
+    out = capsys.readouterr().out
+    assert code == 1
+    assert "SC-007  NOT MET" in out
+    assert "not met: SC-007" in out
