@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from interlock.agents.cli.entry import run
-from interlock.agents.scoring import accuracy, decisions, format, governance, safety
+from interlock.agents.scoring import accuracy, decisions, format, governance, rollback, safety
 from interlock.agents.scoring.accuracy import cases, seed_blueprint
 from interlock.agents.scoring.hour import hour, lived
 from interlock.agents.scoring.model import Score, Subject
@@ -26,11 +26,11 @@ def subject(**changed: Any) -> Subject:
     return lived(REPLACE(seed_blueprint(), **changed), None)
 
 
-def test_the_examples_meet_what_needs_no_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_meet_them(capsys: pytest.CaptureFixture[str]) -> None:
     run(["blueprint", "score", str(BLUEPRINTS), "--json"])
     answer = json.loads(capsys.readouterr().out)
     by_id = {entry["criterion"]: entry for entry in answer["criteria"]}
-    for criterion in ("SC-001", "SC-002", "SC-003", "SC-004", "SC-005", "SC-007", "SC-009", "SC-010"):
+    for criterion in ("SC-001", "SC-002", "SC-003", "SC-004", "SC-005", "SC-006", "SC-007", "SC-009", "SC-010"):
         assert by_id[criterion]["met"], by_id[criterion]
         assert by_id[criterion]["evidence"]
 
@@ -131,3 +131,12 @@ def test_the_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 1
     assert "SC-007  NOT MET" in out
     assert "not met: SC-007" in out
+
+
+def test_what_breaks_a_service_is_taken_back_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    score = rollback.rollback([subject()])
+    assert score.met, score
+    assert score.measured == "2 of 2 (100 %)"
+    monkeypatch.setattr(rollback, "_WITHIN_MS", -1)
+    assert not rollback.rollback([subject()]).met, "nothing can be that fast"
+    assert not rollback.rollback([]).met
