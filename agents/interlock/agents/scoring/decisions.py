@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from interlock.agents.scoring.hour import hour
+from interlock.agents.scoring.hour import looks
 from interlock.agents.scoring.model import Score, Subject, share
 from interlock.skills.infrastructure.blueprint.format import entries
 from interlock.skills.infrastructure.decision.record import (
@@ -18,7 +18,7 @@ from interlock.skills.infrastructure.decision.record import (
     record_of,
 )
 from interlock.skills.infrastructure.operations import Scale, operation_name
-from interlock.skills.infrastructure.simulation.simulate import Step, steps
+from interlock.skills.infrastructure.simulation.simulate import Step
 
 
 def autonomy(subjects: Sequence[Subject]) -> Score:
@@ -98,7 +98,7 @@ def _is_traceable(record: DecisionRecord, subjects: Sequence[Subject], places: s
 
 def independence(subjects: Sequence[Subject]) -> Score:
     """SC-007: the same decisions alone and all together, look by look, and never about another's object."""
-    together = [steps(s.blueprint, hour(s.blueprint), policies=s.policies) for s in subjects]
+    together = [looks(s.blueprint, s.policies) for s in subjects]
     mixed: dict[str, list[str]] = {subject.blueprint.name: [] for subject in subjects}
     foreign = 0
     for round_ in zip_longest(*together):

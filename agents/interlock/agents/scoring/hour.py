@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from interlock.agents.scoring.model import Subject
 from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.blueprint.policies import Policies
 from interlock.skills.infrastructure.simulation.service import usual_work_us
-from interlock.skills.infrastructure.simulation.simulate import steps
+from interlock.skills.infrastructure.simulation.simulate import Step, steps
 from interlock.skills.infrastructure.trace import Row, Trace
 
-_STEP_S = 15
+_STEP_S = 30
 # Where throughput is no concern of the blueprint's, a request costs this much of the processor.
 _WORK_US = 5_000
 # (until minute, share of what max_replicas carry at the target utilisation, in percent)
@@ -31,8 +33,11 @@ def hour(blueprint: Blueprint) -> Trace:
     return Trace(tuple(rows), True)
 
 
+def looks(blueprint: Blueprint, policies: Policies | None) -> Iterator[Step]:
+    """The looks of that hour, one by one, with nobody there to approve anything."""
+    return steps(blueprint, hour(blueprint), step_ms=_STEP_S * 1000, policies=policies)
+
+
 def lived(blueprint: Blueprint, policies: Policies | None) -> Subject:
-    """The service after its hour, with nobody there to approve anything."""
-    return Subject(
-        blueprint=blueprint, policies=policies, steps=tuple(steps(blueprint, hour(blueprint), policies=policies))
-    )
+    """The service after its hour."""
+    return Subject(blueprint=blueprint, policies=policies, steps=tuple(looks(blueprint, policies)))
