@@ -226,7 +226,7 @@ VIOLATIONS = [
         {"performance": {"latency_p50_us": 100_000}},
     ),
     Case(
-        "80 of at least 100 req/s at cpu 71, above its target 70: pressed, so one more",
+        "80 of at least 100 req/s at cpu 71: pressed, so one more",
         state(2, 71, metrics={"throughput_mrps": 80_000}),
         "+3",
         "target_violated",

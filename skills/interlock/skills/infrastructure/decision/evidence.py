@@ -136,11 +136,12 @@ def comfortable(blueprint: Blueprint) -> Fraction:
 
 
 def _is_pressed(blueprint: Blueprint, pressures: tuple[Pressure, ...]) -> bool:
-    """The score is no longer comfortable, or the processors do more than they should."""
+    """The processors do more than the tolerance allows, or the score is no longer comfortable."""
+    target = of_ppm(blueprint.resources.cpu.target_utilization_ppm) * (1 + of_ppm(blueprint.scaling.tolerance_ppm))
+    if any(p.metric == "cpu" and p.low is not None and p.low > target for p in pressures):
+        return True
     score = sum((p.weight * p.low for p in pressures if p.low is not None), Fraction(0))
-    target = of_ppm(blueprint.resources.cpu.target_utilization_ppm)
-    hot = any(p.metric == "cpu" and p.low is not None and p.low > target for p in pressures)
-    return hot or score > comfortable(blueprint)
+    return blueprint.scaling.mode == "thresholds" and score > comfortable(blueprint)
 
 
 def _pressure(
