@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from interlock.agents.cli.entry import run
-from interlock.agents.scoring import accuracy, decisions, format, governance, rollback, safety
+from interlock.agents.scoring import accuracy, decisions, format, governance, responsiveness, rollback, safety
 from interlock.agents.scoring.accuracy import cases, seed_blueprint
 from interlock.agents.scoring.hour import hour, lived
 from interlock.agents.scoring.model import Score, Subject
@@ -30,7 +30,18 @@ def test_the_examples_meet_them(capsys: pytest.CaptureFixture[str]) -> None:
     run(["blueprint", "score", str(BLUEPRINTS), "--json"])
     answer = json.loads(capsys.readouterr().out)
     by_id = {entry["criterion"]: entry for entry in answer["criteria"]}
-    for criterion in ("SC-001", "SC-002", "SC-003", "SC-004", "SC-005", "SC-006", "SC-007", "SC-009", "SC-010"):
+    for criterion in (
+        "SC-001",
+        "SC-002",
+        "SC-003",
+        "SC-004",
+        "SC-005",
+        "SC-006",
+        "SC-007",
+        "SC-008",
+        "SC-009",
+        "SC-010",
+    ):
         assert by_id[criterion]["met"], by_id[criterion]
         assert by_id[criterion]["evidence"]
 
@@ -140,3 +151,17 @@ def test_what_breaks_a_service_is_taken_back_on_a_cluster(monkeypatch: pytest.Mo
     monkeypatch.setattr(rollback, "_WITHIN_MS", -1)
     assert not rollback.rollback([subject()]).met, "nothing can be that fast"
     assert not rollback.rollback([]).met
+
+
+def test_a_watcher_that_looks_too_seldom_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert responsiveness.responsiveness([subject()]).met
+    monkeypatch.setattr(responsiveness, "LOOK_EVERY_S", 60)
+    assert not responsiveness.responsiveness([subject()]).met
+    assert not responsiveness.responsiveness([]).met
+
+
+def test_a_watcher_that_does_not_read_again_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responsiveness.Watched, "look", lambda _: None)
+    score = responsiveness.responsiveness([subject()])
+    assert not score.met
+    assert "todo-frontend: the old blueprint was decided by" in score.evidence

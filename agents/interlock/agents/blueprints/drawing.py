@@ -8,7 +8,6 @@ from pathlib import Path
 from interlock.agents.blueprints.loop import Told
 from interlock.skills.infrastructure.blueprint.directory import Service
 from interlock.skills.infrastructure.decision.evidence import gather
-from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.model import Decision
 from interlock.skills.infrastructure.observed import ObservedState
 from interlock.skills.infrastructure.simulation.drawing import draw
@@ -50,7 +49,7 @@ def write_drawings(
             )
             for state, decision, fate in seen
         )
-        simulation = Simulation(blueprint=blueprint, steps=steps, step_ms=step_ms, fed_back=True, history=History())
+        simulation = Simulation(blueprint=blueprint, steps=steps, step_ms=step_ms, fed_back=True)
         path = place / f"{blueprint.name}.svg"
         path.write_bytes(draw(simulation))
         written.append(path)

@@ -10,6 +10,7 @@ from interlock.agents.scoring.format import completeness
 from interlock.agents.scoring.governance import approvals, compliance
 from interlock.agents.scoring.hour import lived
 from interlock.agents.scoring.model import Score
+from interlock.agents.scoring.responsiveness import responsiveness
 from interlock.agents.scoring.rollback import rollback
 from interlock.agents.scoring.safety import safety
 from interlock.skills.infrastructure.blueprint.directory import Service
@@ -28,5 +29,6 @@ def score(services: Sequence[Service]) -> list[Score]:
         approvals(subjects),
         safety(subjects),
         rollback(subjects),
+        responsiveness(subjects),
     ]
     return sorted(found, key=lambda entry: entry.criterion)

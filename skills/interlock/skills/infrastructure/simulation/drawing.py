@@ -118,7 +118,7 @@ def _score(panel: Axes, simulation: Simulation, times: list[float]) -> None:
     kept = [step.decision.now.get("memory_utilization_ppm") for step in simulation.steps]
     panel.plot(times, [_percent(value) for value in used], color=LOAD, lw=1, label="cpu of request")
     panel.plot(times, [_percent(value) for value in kept], color=FAINT, lw=1, label="memory of request")
-    panel.plot(times, [step.decision.score_ppm / 10_000 for step in simulation.steps], color=INK, lw=1.6, label="score")
+    panel.plot(times, [_score_of(step) for step in simulation.steps], color=INK, lw=1.6, label="score")
     if scaling.mode == "thresholds":
         panel.axhline(scaling.scale_up_threshold_ppm / 10_000, color=UP, lw=0.9, ls="--", label="scale_up_threshold")
         panel.axhline(
@@ -129,6 +129,12 @@ def _score(panel: Axes, simulation: Simulation, times: list[float]) -> None:
         panel.axhline(target / 10_000, color=UP, lw=0.9, ls="--", label="cpu target_utilization")
     panel.set_ylabel("%")
     panel.set_title("Utilisation and weighted score", loc="left", fontsize=9, color=FAINT)
+
+
+def _score_of(step: Step) -> float:
+    """In percent; nothing where a part of it is missing."""
+    whole = all(part.low_ppm is not None for part in step.decision.contributions)
+    return step.decision.score_ppm / 10_000 if whole else float("nan")
 
 
 def _percent(ppm: int | None) -> float:
@@ -184,6 +190,7 @@ def _afterwards(step: Step) -> int:
 def _shade_broken(panel: Axes, simulation: Simulation, times: list[float]) -> None:
     """Where a target was violated, behind everything."""
     begin: float | None = None
+    label: str | None = "a target is violated"
     step = times[1] - times[0] if len(times) > 1 else 0.0
     for at, broken in zip(
         [*times, times[-1] + step], [*(bool(s.broken) for s in simulation.steps), False], strict=True
@@ -191,6 +198,6 @@ def _shade_broken(panel: Axes, simulation: Simulation, times: list[float]) -> No
         if broken and begin is None:
             begin = at
         elif not broken and begin is not None:
-            shade: dict[str, Any] = {"color": WARN, "alpha": 0.09, "lw": 0, "zorder": 0}
-            panel.axvspan(begin, min(at, times[-1]), **shade)
-            begin = None
+            shade: dict[str, Any] = {"color": WARN, "alpha": 0.13, "lw": 0, "zorder": 0}
+            panel.axvspan(begin, min(at, times[-1]), label=label, **shade)
+            begin, label = None, None
