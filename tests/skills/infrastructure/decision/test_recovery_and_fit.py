@@ -159,7 +159,7 @@ def used(cpu: int, memory: int) -> dict[str, Any]:
 
 
 def test_optimisation_is_the_busiest_pod_of_a_whole_window() -> None:
-    like = blueprint()
+    like = blueprint(target_replicas=2)
     decision = decide(like, state(2, 30, 80), watched(like, 2, **used(30, 80)), NOW)
     assert decision.kind == "optimise"
     assert isinstance(decision.operation, PatchResources)
@@ -169,6 +169,16 @@ def test_optimisation_is_the_busiest_pod_of_a_whole_window() -> None:
     assert {r.reference for r in decision.reasons} == {"spec.resources.cpu.optimization_threshold"}
     busy_once = REPLACE(watched(like, 2), cpu_peaks=(Peak(NOW - 899_999, 65), Peak(NOW - 1, 30)))
     assert decide(like, state(2, 30, 80), busy_once, NOW).kind == "hold"
+
+
+def test_above_the_usual_number_fewer_replicas_come_before_smaller_pods() -> None:
+    like = blueprint(target_replicas=2)
+    less, more = used(30, 80), used(79, 80)
+    assert decide(like, state(3, 30, 80), watched(like, 3, **less), NOW).kind == "hold"
+    assert decide(like, state(3, 79, 80), watched(like, 3, **more), NOW).kind == "optimise", "larger pods are no matter"
+    bare = blueprint()
+    assert decide(bare, state(2, 30, 80), watched(bare, 2, **less), NOW).kind == "hold", "1 is the usual number"
+    assert decide(bare, state(1, 30, 80), watched(bare, 1, **less), NOW).kind == "optimise"
 
 
 @pytest.mark.parametrize(
@@ -186,14 +196,14 @@ def test_optimisation_is_the_busiest_pod_of_a_whole_window() -> None:
     ],
 )
 def test_no_optimisation_where_too_little_is_known(past: dict[str, Any], seen: dict[str, Any]) -> None:
-    like = blueprint()
+    like = blueprint(target_replicas=2)
     history = REPLACE(watched(like, 2, **used(31, 80)), **past)
     decision = decide(like, state(2, 31, 80, **seen), history, NOW)
     assert decision.kind in ("hold", "reconcile")
 
 
 def test_a_human_is_not_asked_about_settings_again_before_an_approval_would_have_timed_out() -> None:
-    like = blueprint()
+    like = blueprint(target_replicas=2)
     history = watched(like, 2, **used(30, 80))
     decision = decide(like, state(2, 30, 80), history, NOW)
     waiting = asked(history, decision, NOW)
@@ -205,14 +215,14 @@ def test_a_human_is_not_asked_about_settings_again_before_an_approval_would_have
 
 
 def test_what_was_set_on_purpose_is_not_set_back_until_the_blueprint_changes() -> None:
-    like = blueprint()
+    like = blueprint(target_replicas=2)
     history = watched(like, 2, **used(30, 80))
     decision = decide(like, state(2, 30, 80), history, NOW)
     after = ended(began(looked(history, like, decision), like, decision, NOW), like, decision, "done")
     assert isinstance(decision.operation, PatchResources)
     fitted = state(2, 30, 80, resources=decision.operation.after, pod_cpu_request_m=50)
     assert decide(like, fitted, after, NOW + 600_000).kind == "hold"
-    changed = blueprint(max_replicas=6)
+    changed = blueprint(target_replicas=2, max_replicas=6)
     back = decide(changed, fitted, after, NOW + 600_000)
     assert back.kind == "reconcile"
     assert isinstance(back.operation, PatchResources)

@@ -30,6 +30,7 @@ class Fit(Struct, frozen=True, kw_only=True):
     request: int
     limit: int
     reasons: tuple[Reason, ...]
+    is_less: bool
 
 
 def is_waiting(blueprint: Blueprint, history: History, now_ms: int) -> bool:
@@ -86,7 +87,7 @@ def fit(name: str, used: int, request: int, limit: int, band: Band, step: int) -
         reasons.append(Reason(code=code, text=text, reference=f"spec.resources.{name}.optimization_threshold"))
     if (wanted, new_limit) == (request, limit):
         return None
-    return Fit(request=wanted, limit=new_limit, reasons=tuple(reasons))
+    return Fit(request=wanted, limit=new_limit, reasons=tuple(reasons), is_less=wanted < request)
 
 
 def _stepped(amount: Fraction, step: int) -> int:
@@ -127,6 +128,9 @@ def optimise(
         _band(rules.memory, slack),
         MEMORY_STEP_BYTES,
     )
+    # Above the usual number fewer replicas come first: smaller pods would keep them all busy.
+    usual = max(blueprint.scaling.min_replicas, blueprint.scaling.target_replicas or 0)
+    cpu, memory = (None if f is not None and f.is_less and state.replicas > usual else f for f in (cpu, memory))
     after = seen
     reasons: list[Reason] = []
     if cpu is not None:

@@ -19,6 +19,7 @@ from interlock.skills.infrastructure.trace import Row
 
 TIMEOUT_MS = 10_000
 STARTUP_MS = 20_000
+# Of the memory that the blueprint requests, whatever is set later: an idle pod's, and what a busy one has beside.
 MEMORY_IDLE, MEMORY_BUSY = 0.35, 0.35
 # Percentiles of one answer that never waited, as multiples of the median.
 SPREAD = {"latency_p50_us": (1.0, 0.50), "latency_p95_us": (1.5, 0.95), "latency_p99_us": (2.0, 0.99)}
@@ -96,7 +97,7 @@ class Service:
         base_us = base_latency_us(self.blueprint)
         lost = given_up / (served + given_up) if served + given_up else 0.0
         values = {name: round(base_us * times + wait_us * log(1 / (1 - at))) for name, (times, at) in SPREAD.items()}
-        memory = self.resources.memory_request_bytes or self.blueprint.resources.memory.request_bytes
+        memory = self.blueprint.resources.memory.request_bytes
         return Served(
             used_m=round(rate * work_us / 1000 / pods),
             memory_bytes=round(memory * (MEMORY_IDLE + MEMORY_BUSY * busy)),
