@@ -78,6 +78,7 @@ def test_plan_of_a_quiet_service(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["blueprint", "plan", "{tmp}/none.yaml", "--metrics", "{tmp}/good.csv"], "unreadable"),
         (["blueprint", "plan", "{all}", "--metrics", "{tmp}/good.csv"], "several_blueprints"),
         (["blueprint", "plan", "{blueprint}", "--every", "x"], "bad_usage"),
+        (["blueprint", "plan", "{blueprint}", "--kubeconfig", "{tmp}/absent"], "unreadable"),
     ],
 )
 def test_one_line_for_what_a_user_can_cause(
@@ -98,3 +99,20 @@ def test_a_drawing_that_cannot_be_written(tmp_path: Path, capsys: pytest.Capture
     code, _, err = ran(capsys, "blueprint", "simulate", FRONTEND, "--metrics", load, "-o", tmp_path / "no" / "x.svg")
     assert code == 1
     assert "(cannot_write)" in err
+
+
+@pytest.mark.process
+def test_plan_looks_at_a_cluster_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was just started has no metrics, and its Deployment was made without the blueprint's strategy."""
+    from interlock.skills.infrastructure.fake_cluster.launching import FakeCluster
+
+    objects = tmp_path / "objects.yaml"
+    objects.write_bytes((ROOT / "examples/03-blueprint/cluster.yaml").read_bytes())
+    with FakeCluster(tmp_path / "cluster", objects=[objects]) as fake:
+        fake.step(30_000)
+        code, out, _ = ran(capsys, "blueprint", "plan", FRONTEND, "--kubeconfig", fake.kubeconfig)
+        written = [seen for seen in fake.requests() if seen["verb"] not in ("get", "list", "watch")]
+    assert code == 0
+    assert out.startswith("todo-frontend 1.1.0  ")
+    assert "ready_replicas" in out
+    assert written == []

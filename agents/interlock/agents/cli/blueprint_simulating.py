@@ -1,4 +1,4 @@
-"""`interlock blueprint simulate` and `plan`: what a blueprint would do, from a trace; nothing is touched."""
+"""`interlock blueprint simulate` and `plan`: what a blueprint would do, from a trace or a look; nothing is touched."""
 
 from __future__ import annotations
 
@@ -12,9 +12,20 @@ from interlock.agents.cli.blueprint_files import load_services
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.files import read_file
 from interlock.skills.errors import SkillsError
+from interlock.skills.infrastructure.blueprint.directory import Service
+from interlock.skills.infrastructure.decision.decide import decide
+from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.model import Decision
 from interlock.skills.infrastructure.decision.reasons import seconds
-from interlock.skills.infrastructure.simulation.simulate import Simulation, Step, Summary, simulate, summarise
+from interlock.skills.infrastructure.simulation.simulate import (
+    Fate,
+    Simulation,
+    Step,
+    Summary,
+    fate_of,
+    simulate,
+    summarise,
+)
 from interlock.skills.infrastructure.trace import MAX_BYTES, read_trace
 
 MAX_EVERY_S = 86_400
@@ -47,12 +58,27 @@ def simulate_trace(
 
 def plan_from_trace(path: Path, metrics: Path | None, every_s: int, replicas: int | None, json: bool) -> int:
     """The decision after the last measurement of the trace, with its reasons."""
-    simulation = _simulated(path, metrics, every_s, replicas, False)
-    step = simulation.steps[-1]
-    if json:
-        _write(msgspec.json.encode({"decision": step.decision, "fate": step.fate}).decode())
-        return 0
-    _write("\n".join(told_decision(step.decision, step.fate)))
+    step = _simulated(path, metrics, every_s, replicas, False).steps[-1]
+    return _planned(step.decision, step.fate, json)
+
+
+async def plan_from_cluster(path: Path, kubeconfig: Path, json: bool) -> int:
+    """The decision about what is in a cluster now. One look has no past: nothing is scaled down or fitted on it."""
+    from interlock.agents.blueprints.eyes import real_eyes
+
+    service = _one(path)
+    blueprint = service.blueprint
+    assert blueprint is not None
+    read_file(kubeconfig, MAX_BYTES)
+    async with real_eyes(kubeconfig, Path()) as eyes:
+        state = await eyes.observe(blueprint)
+        decision = decide(blueprint, state, History(), eyes.now_ms())
+    return _planned(decision, fate_of(blueprint, decision, state, False, service.policies), json)
+
+
+def _planned(decision: Decision, fate: Fate, json: bool) -> int:
+    answer = msgspec.json.encode({"decision": decision, "fate": fate}).decode()
+    _write(answer if json else "\n".join(told_decision(decision, fate)))
     return 0
 
 
@@ -83,11 +109,7 @@ def _simulated(path: Path, metrics: Path | None, every_s: int, replicas: int | N
         raise UserError("bad_usage", f"--every {every_s} is not from 1 to {MAX_EVERY_S} seconds", "", 2)
     if replicas is not None and not 0 <= replicas <= 100_000:
         raise UserError("bad_usage", f"--replicas {replicas} is not from 0 to 100000", "", 2)
-    services = load_services(path)
-    if len(services) != 1:
-        names = ", ".join(service.path.parent.name for service in services)
-        raise UserError("several_blueprints", f"{path} holds {len(services)} blueprints ({names})", "Name one", 2)
-    service = services[0]
+    service = _one(path)
     blueprint = service.blueprint
     assert blueprint is not None
     if metrics is None:
@@ -102,6 +124,14 @@ def _simulated(path: Path, metrics: Path | None, every_s: int, replicas: int | N
         )
     except SkillsError as error:
         raise UserError(error.reason, error.detail, error.mend, 2) from error
+
+
+def _one(path: Path) -> Service:
+    services = load_services(path)
+    if len(services) != 1:
+        names = ", ".join(service.path.parent.name for service in services)
+        raise UserError("several_blueprints", f"{path} holds {len(services)} blueprints ({names})", "Name one", 2)
+    return services[0]
 
 
 def _draw(simulation: Simulation, out: Path) -> None:

@@ -53,11 +53,23 @@ def diff(old: Path, new: Path | None = None, *, json: Json = False) -> int:
 
 @blueprint.command
 def plan(
-    path: Path, *, metrics: Metrics = None, every: Every = 15, replicas: Replicas = None, json: Json = False
+    path: Path,
+    *,
+    metrics: Metrics = None,
+    kubeconfig: Annotated[
+        Path | None, Parameter(help="Look at this cluster once, instead of a trace; reads only.")
+    ] = None,
+    every: Every = 15,
+    replicas: Replicas = None,
+    json: Json = False,
 ) -> int:
-    """The next decision, with its reasons, after the last measurement of a trace. Nothing is changed."""
-    from interlock.agents.cli.blueprint_simulating import plan_from_trace
+    """The next decision, with its reasons: after the last measurement of a trace, or for a cluster as it is. Nothing is
+    changed.
+    """
+    from interlock.agents.cli.blueprint_simulating import plan_from_cluster, plan_from_trace
 
+    if kubeconfig is not None:
+        return anyio.run(plan_from_cluster, path, kubeconfig, json)
     return plan_from_trace(path, metrics, every, replicas, json)
 
 

@@ -23,7 +23,7 @@ def reconcile(
         return None
     patch = to_blueprint(blueprint, state, history)
     if patch is not None:
-        return patch, (_differs("requests and limits", "spec.resources"),)
+        return patch, (_differs("requests or limits", "spec.resources"),)
     if blueprint.deployment is not None and state.settings is not None and state.settings != blueprint.deployment:
         strategy = ModifyStrategy(target=state.target, settings=blueprint.deployment)
         return strategy, (_differs("the deployment strategy", "spec.deployment"),)
@@ -48,5 +48,5 @@ def _changed(wanted: Probe | None, seen: Probe | None) -> Probe | None:
 
 def _differs(what: str, reference: str) -> Reason:
     return Reason(
-        code=Why.DIFFERS_FROM_BLUEPRINT, text=f"{what} of the object are not the blueprint's", reference=reference
+        code=Why.DIFFERS_FROM_BLUEPRINT, text=f"the object differs from the blueprint: {what}", reference=reference
     )

@@ -95,7 +95,7 @@ def steps(
             row, ahead = ahead, next(rows, None)
         state = _look(service, row, now_ms, step_ms, trace.offered)
         decision = decide(blueprint, state, history, now_ms)
-        fate = _fate(blueprint, decision, state, approve, policies)
+        fate = fate_of(blueprint, decision, state, approve, policies)
         history = looked(history, blueprint, decision)
         if fate == "done":
             history = ended(began(history, blueprint, decision, now_ms), blueprint, decision, "done")
@@ -115,9 +115,10 @@ def _look(service: Service, row: Row, now_ms: int, step_ms: int, offered: bool) 
     return service.observe(now_ms, now_ms, served.used_m, served.memory_bytes, served.values)
 
 
-def _fate(
+def fate_of(
     blueprint: Blueprint, decision: Decision, state: ObservedState, approve: bool, policies: Policies | None
 ) -> Fate:
+    """What governance makes of a decision. approve: as if what needs an approval had it."""
     if decision.operation is None:
         return "nothing"
     verdict = govern_operation(blueprint, decision.operation, state, policies)
