@@ -128,9 +128,16 @@ def test_what_a_request_costs_follows_from_the_throughput_or_is_asked_for() -> N
     assert simulate(bare, read_trace(rows, source="w.csv")).steps[-1].decision.now["throughput_mrps"] == 50_000
 
 
+def test_it_begins_with_the_replicas_that_are_named_even_none_at_all() -> None:
+    rows = b"time_s,offered_rps,replicas\n0,50,3\n15,50,\n"
+    like, trace = service(), read_trace(rows, source="r.csv")
+    assert [step.state.replicas for step in simulate(like, trace).steps] == [3, 3]
+    assert [step.state.replicas for step in simulate(like, trace, replicas=0).steps] == [0, 1], "below min_replicas"
+
+
 def test_too_many_steps_are_refused() -> None:
     trace = read_trace(b"time_s,offered_rps\n0,1\n999999999,1\n", source="long.csv")
-    with pytest.raises(SkillsError, match="50000 steps"):
+    with pytest.raises(SkillsError, match="20000 steps"):
         simulate(service(), trace)
 
 

@@ -23,7 +23,7 @@ from interlock.skills.infrastructure.operations import PatchResources, Scale
 from interlock.skills.infrastructure.simulation.service import Service, measured
 from interlock.skills.infrastructure.trace import Row, Trace
 
-MAX_STEPS = 50_000
+MAX_STEPS = 20_000
 STEP_MS = 15_000
 Fate = Literal["done", "would_ask", "forbidden", "nothing"]
 
@@ -80,7 +80,8 @@ def steps(
     if (last - first) // step_ms >= MAX_STEPS:
         raise SkillsError("trace_invalid", f"the trace has more than {MAX_STEPS} steps", "Choose a longer --every")
     scaling = blueprint.scaling
-    begin = replicas or trace.rows[0].replicas or scaling.target_replicas or scaling.min_replicas
+    named = replicas if replicas is not None else trace.rows[0].replicas
+    begin = named if named is not None else scaling.target_replicas or scaling.min_replicas
     service = Service(blueprint, begin, first, None)
     if trace.offered and service.work_us is None and any(row.work_us is None for row in trace.rows):
         raise SkillsError(
