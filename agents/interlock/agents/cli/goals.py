@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from interlock.agents.audit.auditor import goal_messages, is_truncated
+from interlock.agents.cli.confirming import MEND, confirm, contradiction
 from interlock.agents.cli.deviating import line as deviation_line
 from interlock.agents.cli.deviating import open_deviations, value_of
 from interlock.agents.cli.goal_file import load_goal
@@ -31,6 +32,7 @@ async def submit_goal(session: Session, path: Path, replaced: Sequence[str], wai
             session.say(goal_id, {"goalId": goal_id})
             return 0
         status = await wait_for_end(transport, session.workspace, goal_id, lambda _status, _hops: None)
+        await confirm(session, transport, status)
         audited = await wait_for_audit(transport, session.workspace, goal_id)
         session.say(report_text(status, audited, None), report_value(status, audited, None))
         return exit_code(status)
@@ -71,13 +73,19 @@ async def show_status(session: Session, name: str) -> int:
             if not one.about.startswith("goal:") or one.about == f"goal:{status.goal_id}"
         ]
         now_ms = transport.clock.now_ms()
+        problem = ""
+        if session.layout.trust.exists():
+            trust, limits = load_trust(session.layout), session.settings.hops.limits
+            problem = await contradiction(transport, status, trust, limits)
     value = report_value(status, audited, None) | {
         "halts": [told(order) for order in halts],
         "deviations": [value_of(one, now_ms) for one in broken],
+        "contradiction": problem,
     }
-    lines = [*map(line, halts), *(f"deviation {deviation_line(one, now_ms)}" for one in broken)]
+    lines = [f"NOT CONFIRMED: {problem}. {MEND}"] if problem else []
+    lines += [*map(line, halts), *(f"deviation {deviation_line(one, now_ms)}" for one in broken)]
     session.say("\n".join([report_text(status, audited, None), *lines]), value)
-    return 0
+    return 1 if problem else 0
 
 
 async def show_trace(session: Session, name: str, fold: int) -> int:

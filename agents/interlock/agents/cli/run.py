@@ -10,6 +10,7 @@ from pathlib import Path
 
 from interlock.agents.blueprints.drive_file import drive_of
 from interlock.agents.cli.approving import Approve, answer_on_the_way
+from interlock.agents.cli.confirming import confirm
 from interlock.agents.cli.goal_file import load_goal
 from interlock.agents.cli.progress import Progress
 from interlock.agents.cli.report import exit_code, fetch_deliverable, report_text, report_value
@@ -47,6 +48,7 @@ async def run_goal(
             async with background() as group:
                 group.start_soon(answer_on_the_way, session, place.transport, goal_id, approve, progress.stream)
                 status = await wait_for_end(place.transport, session.workspace, goal_id, progress.show)
+        await confirm(session, place.transport, status)
         audited = await wait_for_audit(place.transport, session.workspace, goal_id)
         deliverable = await fetch_deliverable(place.transport, status, out or Path("build") / "interlock" / goal_id)
         session.say(report_text(status, audited, deliverable), report_value(status, audited, deliverable))

@@ -1,0 +1,44 @@
+"""A reader of KV `goals` is not lied to about how a goal ended: the completion that was signed says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from interlock.agents.cli.confirming import contradiction
+from interlock.agents.status import GoalStatus
+from interlock.envelope.ids import new_id
+from interlock.envelope.payloads import ArtefactRef
+from interlock.envelope.verification import Limits
+
+pytestmark = pytest.mark.anyio
+OTHER = ArtefactRef(name="bundle.zip", digest="sha256:" + "0" * 64, size=1, media_type="application/zip")
+
+
+async def told(house: Any, status: GoalStatus) -> str:
+    return await contradiction(house.transport, status, house.keys.trust, Limits())
+
+
+async def test_how_a_goal_ended_is_what_was_signed(house: Any) -> None:
+    released = await house.run(house.goal([{"id": "a", "skill": "doing-nothing"}]))
+    failed = await house.run(house.goal([{"id": "a", "skill": "failing-always"}]))
+    assert (released.outcome, failed.outcome) == ("released", "failed")
+    assert [await told(house, status) for status in (released, failed)] == ["", ""]
+    assert await told(house, replace(failed, outcome="released")) == "signed is that it ended failed, not released"
+    assert await told(house, replace(released, outcome="failed")) == "signed is that it ended released, not failed"
+    assert await told(house, replace(released, deliverable=OTHER)) == "signed is another deliverable"
+    elsewhere = replace(released, goal_id=new_id(1_763_700_000_000))
+    assert await told(house, elsewhere) == "no completion of it is signed"
+    assert await told(house, replace(elsewhere, outcome="failed")) == "", "past its deadline nothing may be sent"
+    assert await told(house, replace(elsewhere, outcome="", phase="running")) == ""
+
+
+async def test_a_completion_that_no_orchestrator_signed_confirms_nothing(house: Any) -> None:
+    failed = await house.run(house.goal([{"id": "a", "skill": "failing-always"}]))
+    (completion,) = await house.messages("HOPS", "role", "human", failed.goal_id, "complete")
+    forged = completion.data.replace(b'"outcome":"failed"', b'"outcome":"blocked"')
+    await house.transport.publish(completion.subject, forged, message_id="forged")
+    assert await told(house, failed) == ""
+    assert await told(house, replace(failed, outcome="blocked")) == "signed is that it ended failed, not blocked"
