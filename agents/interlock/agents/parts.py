@@ -41,9 +41,9 @@ class Parts(Struct, frozen=True, kw_only=True):
     read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day.
     approvals: what is asked of them; webhook: where people are told of them. model_planner: a model that drafts plans of
     free-text goals, if any. log_memory: where the auditor remembers its last checkpoint, outside the broker. reports:
-    where it lays out its reports by date. secured:
-    the broker knows its users. control: which halts are in force. halt_grace_ms: how long a running skill may go on
-    after a halt. telemetry: what the role shows itself by.
+    where it lays out its reports by date. pseudonyms: whether goals name people by salted hashes. secured: the broker
+    knows its users. control: which halts are in force. halt_grace_ms: how long a running skill may go on after a halt.
+    telemetry: what the role shows itself by.
     """
 
     transport: Transport
@@ -69,6 +69,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     approvals: ApprovalTerms = ApprovalTerms()
     webhook: Webhook | None = None
     model_planner: ModelPlanner | None = None
+    pseudonyms: bool = False
     secured: bool = False
     log_memory: Path | None = None
     reports: Path | None = None

@@ -210,7 +210,7 @@ async def synthesizer(parts: Parts) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def gateway(parts: Parts) -> AsyncIterator[None]:
-    from interlock.agents.intake.gateway import gateway_running
+    from interlock.agents.intake.running import gateway_running
 
     async with gateway_running(parts):
         yield

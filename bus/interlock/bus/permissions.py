@@ -87,8 +87,8 @@ _DISCOVER = ("$SRV.PING.>", "$SRV.INFO.>", "$SRV.STATS.>", "$SRV.PING", "$SRV.IN
 SANDBOX = "interlock-replay.>"
 ACCESS: dict[str, Access] = {
     "gateway": Access(
-        writes=("ledger.>",),
-        reads=(LEDGER.name,),
+        writes=("ledger.>", "$KV.persons.{workspace}.*"),
+        reads=(LEDGER.name, *_kv("persons")),
         hears=("goal.submit", "request.ledger", "role.human.*.complete"),
         answers=("human", "executor"),
     ),
@@ -151,6 +151,7 @@ ACCESS: dict[str, Access] = {
             "$JS.API.STREAM.INFO.*",
             "$JS.API.STREAM.PURGE.DEAD",
             "$JS.API.STREAM.PURGE.OBJ_bundles",
+            "$JS.API.STREAM.PURGE.KV_persons",
             "$JS.API.CONSUMER.CREATE.>",
             "$JS.API.CONSUMER.INFO.*.*",
             "$KV.trust.{workspace}",

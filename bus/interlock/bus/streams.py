@@ -129,6 +129,7 @@ BUCKETS = (
     BucketSpec(name="approvals", kind="kv", history=16),
     BucketSpec(name="contracts", kind="kv", history=64),
     BucketSpec(name="registry", kind="kv", history=16),
+    BucketSpec(name="persons", kind="kv"),
     BucketSpec(name="artifacts", kind="objects", max_bytes=4096 * MIB),
     BucketSpec(name="bundles", kind="objects", max_bytes=4096 * MIB),
 )

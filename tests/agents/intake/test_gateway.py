@@ -369,9 +369,9 @@ def test_replies_are_given_in_order_and_once() -> None:
         assert replies.ask(Message("s", b"x", reply=f"inbox.{number}"), number) is None
     assert [replies.take(Message("s", b"x"), 5) for _ in range(4)] == [["inbox.0"], ["inbox.1"], ["inbox.2"], []]
     with_id = Message("s", b"x", {MESSAGE_ID: "1"}, reply="inbox.3")
-    replies.answered(Message("s", b"x"), b"no id", 0)
+    replies.answered(Message("s", b"x"), b"no id", 100)
     assert replies.ask(Message("s", b"x", reply="inbox.4"), 0) is None, "without an id the same bytes are two goals"
-    replies.answered(with_id, b"told", 0)
+    replies.answered(with_id, b"told", 100)
     assert replies.ask(with_id, 1) == b"told"
     assert replies.ask(with_id, GOALS.dedupe_ms) is None
 

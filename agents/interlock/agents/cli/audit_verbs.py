@@ -76,9 +76,25 @@ def audit_verify(
     return verify_file(Session(dir, "", json), file, root)
 
 
+@audit.command(name="persons")
+def audit_persons(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """Whose pseudonyms in goals can be resolved (`personal_data: pseudonymous`)."""
+    from interlock.agents.cli.persons import list_persons
+
+    return anyio.run(list_persons, Session(dir, nats, json))
+
+
+@audit.command(name="forget")
+def audit_forget(person: str, *, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
+    """Drop the salt of a PERSON (name or pseudonym): nobody can tell any more who it was. The audit log says so."""
+    from interlock.agents.cli.persons import forget_person
+
+    return anyio.run(forget_person, Session(dir, nats, json), person)
+
+
 @audit.command(name="purge")
 def audit_purge(*, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
-    """Remove what the contract no longer asks to keep: dead letters, signature logs. The audit log says so and stays."""
+    """Remove what the contract no longer asks to keep: dead letters, signature logs, salts. The audit log says so and stays."""
     from interlock.agents.cli.purging import purge
 
     return anyio.run(purge, Session(dir, nats, json))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -17,16 +17,15 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from interlock.agents.contract.admission import Admission, Unbound, UnderContract
-from interlock.agents.contract.configuration import configuration_digests
+from interlock.agents.contract.admission import Admission
 from interlock.agents.goal.plan import Problem
 from interlock.agents.goal.tags import compliance_tags
-from interlock.agents.intake.closing import Closing
 from interlock.agents.intake.handed_in import goal_id_of, relay_problem, stored_bytes
+from interlock.agents.intake.persons import Persons
 from interlock.agents.intake.reading import problem
 from interlock.agents.intake.replies import Replies
 from interlock.agents.intake.validate import HEADROOM, Rejected, read_intake
-from interlock.agents.planning.catalogue import Catalogue, load_catalogue
+from interlock.agents.planning.catalogue import Catalogue
 from interlock.agents.telemetry.goals import IntakesShown
 from interlock.agents.telemetry.telemetry import OFF, Telemetry
 from interlock.bus.backoff import Backoff, delay_ms
@@ -37,12 +36,11 @@ from interlock.bus.deadletters import bury
 from interlock.bus.errors import BusError, Unavailable
 from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Postpone
-from interlock.bus.ledger.client import Ask, day_scope, open_goal
-from interlock.bus.ledger.writer import LedgerWriter
+from interlock.bus.ledger.client import Ask, open_goal
 from interlock.bus.sender import Sender
 from interlock.bus.streams import GOALS, HOPS, consumers_of
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, Transport
-from interlock.envelope.amounts import Amount, time_ms
+from interlock.envelope.amounts import time_ms
 from interlock.envelope.capability_token import first_grant
 from interlock.envelope.children import Draft, root
 from interlock.envelope.ids import trace_of
@@ -53,7 +51,7 @@ from interlock.envelope.verdict import Ground
 from interlock.envelope.verification import Limits, decode
 
 if TYPE_CHECKING:
-    from interlock.agents.parts import Parts
+    pass
 
 log = logging.getLogger("interlock.gateway")
 # A goal without a deadline of its own leaves humans the hour that an approval may take (GOV-06).
@@ -61,17 +59,19 @@ GOAL_TTL_MS = 3_600_000
 CLOSING_MS = 60_000
 LATE_MS = 60_000
 SHOWN_BYTES = 4_096
-LISTEN_MS = 20
+LISTEN_MS, LISTEN_TURNS = 20, 20
 INVALID = "invalid_intake"
-# A goal's scope is opened and closed in this process: whoever asks over the bus may only use what is open.
-ASKED_OF_THE_LEDGER = frozenset({"reserve", "settle", "renew", "balance"})
 HALTED = "halted"
 NEVER_ANSWERED = "every gateway that had this goal ended before it could answer"
 REFUSE_AFTER_MS = 1_000
+# A busy gateway may hear of who wants an answer long after it has taken the goal in.
+ACCEPTED_MS = 30_000
 
 
 class GatewayRole:
-    """admission: whether a goal may begin, and what its envelopes say was in force then."""
+    """admission: whether a goal may begin, and what its envelopes say was in force then. persons: salts of the people that
+    goals name, where their names are not kept.
+    """
 
     def __init__(
         self,
@@ -86,7 +86,9 @@ class GatewayRole:
         named_only: bool = False,
         control: ControlSource = NO_CONTROL,
         telemetry: Telemetry = OFF,
+        persons: Persons | None = None,
     ) -> None:
+        self._persons = persons
         self._shown = IntakesShown(telemetry)
         self._transport = transport
         self._workspace = workspace
@@ -160,13 +162,13 @@ class GatewayRole:
         if isinstance(answer, list):
             await self._tell(message, answer, incoming=incoming)
         else:
-            await self._reply(message, msgspec.json.encode(answer), final=True)
+            await self._accept(message)
 
     async def _let_in(self, incoming: Incoming) -> bool:
         """Who waits for an answer while nothing may be taken in is refused; what nobody waits for is kept until then."""
         refusal = self._replies.refusal_of(incoming.message)
         if refusal is not None:
-            await self._reply(incoming.message, refusal, final=False)
+            await self._reply(incoming.message, refusal, keep_ms=0)
             return False
         doing = Doing(agent=self._sender.identity.agent, goal=goal_id_of(incoming.message))
         with anyio.move_on_after(REFUSE_AFTER_MS / 1000):  # a broker that is away for a moment refuses nobody
@@ -204,7 +206,7 @@ class GatewayRole:
         message = incoming.message
         try:
             if await self._runs(message):
-                await self._reply(message, msgspec.json.encode(self._accepted(message)), final=True)
+                await self._accept(message)
             else:
                 await self._tell(message, [problem((), why)], incoming=incoming)
         except BusError as error:
@@ -230,7 +232,8 @@ class GatewayRole:
         )
         if isinstance(read, Rejected):
             return read.problems
-        intake, goal_id = read.intake, goal_id_of(message)
+        goal_id = goal_id_of(message)
+        intake = await self._persons.without_names(read.intake) if self._persons else read.intake
         answer = self._accepted(message)
         standing = await self._standing(message, goal_id)
         if standing is not None:
@@ -321,9 +324,12 @@ class GatewayRole:
         """
         errors = [{"path": entry.path, "message": entry.message} for entry in problems]
         asked = asked_as or message
-        if not self._replies.is_asked(asked, self._now_ms()):
-            # The stored message may have come by a shorter way than the plain one that says who wants an answer.
-            await anyio.sleep(LISTEN_MS / 1000)
+        for _ in range(LISTEN_TURNS if incoming is not None else 0):
+            # The stored message may have come by a shorter way than the plain one that says who wants an answer. In short
+            # turns, so that a process with much else to do listens for longer.
+            if self._replies.is_asked(asked, self._now_ms()):
+                break
+            await anyio.sleep(LISTEN_MS / 1000 / LISTEN_TURNS)
         if incoming is not None and self._replies.is_asked(asked, self._now_ms()):
             await incoming.ack_confirmed()
         if await self._refuse(asked, errors):
@@ -339,19 +345,24 @@ class GatewayRole:
             now_ms=self._now_ms(),
         )
 
+    async def _accept(self, message: Message) -> None:
+        """Told to whoever asked, and kept for who asks from now on: the same bytes under the same id are the same goal."""
+        data = msgspec.json.encode(self._accepted(message))
+        await self._reply(message, data, keep_ms=ACCEPTED_MS)
+
     async def _refuse(self, message: Message, errors: list[dict[str, Any]]) -> bool:
         """Whether somebody was told. Copies of the message that were stored by now are refused with it."""
         data = msgspec.json.encode({"errors": errors})
-        told = await self._reply(message, data, final=True)
+        told = await self._reply(message, data, keep_ms=GOALS.dedupe_ms)
         if told:
             self._replies.refused(message, data, self._now_ms())
         return told
 
-    async def _reply(self, message: Message, data: bytes, *, final: bool) -> bool:
-        """Whether somebody waited and the answer was sent. final: it is kept for who asks from now on."""
+    async def _reply(self, message: Message, data: bytes, *, keep_ms: int) -> bool:
+        """Whether somebody waited and the answer was sent. keep_ms: how long it is kept for who asks from now on."""
         replies = self._replies.take(message, self._now_ms())
-        if final:
-            self._replies.answered(message, data, self._now_ms())
+        if keep_ms:
+            self._replies.answered(message, data, self._now_ms() + keep_ms)
         sent = False
         for reply in replies:
             try:
@@ -363,45 +374,3 @@ class GatewayRole:
 
     def _now_ms(self) -> int:
         return self._transport.clock.now_ms()
-
-
-def admission_of(parts: Parts) -> Admission:
-    """Under the contract, where there is one; never under none that should be there: process.py always loads it."""
-    digests = configuration_digests(parts.config, parts.playbooks, parts.policies)
-    if parts.contract is not None:
-        return UnderContract(parts.contract, digests)
-    context = PolicyContext(policy_bundle=digests.policy_bundle, contract_ref="", capabilities=["skill:*"])
-    return Unbound(context, parts.day_limit)
-
-
-@asynccontextmanager
-async def gateway_running(parts: Parts) -> AsyncIterator[None]:
-    """The gateway with the ledger writer in its process."""
-    admission = admission_of(parts)
-
-    def day_limit() -> Amount:
-        return parts.day_limit.at_most(admission.day_cap())
-
-    writer = LedgerWriter(parts.transport, parts.workspace, day_limit, parts.seals, asked=ASKED_OF_THE_LEDGER)
-    role = GatewayRole(
-        parts.transport,
-        parts.workspace,
-        parts.sender,
-        catalogue=load_catalogue(parts.config, parts.skills, parts.playbooks),
-        ledger=writer,
-        admission=admission,
-        limits=parts.limits,
-        named_only=parts.secured,
-        control=parts.control,
-        telemetry=parts.telemetry,
-    )
-    if parts.telemetry.metrics is not None:
-        from interlock.agents.telemetry.gauges import show_day
-
-        show_day(parts.telemetry.metrics, lambda: writer.known(day_scope(parts.transport.clock.now_ms())))
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(writer.running())
-        closing = Closing(parts.transport, parts.workspace, writer, parts.trust, parts.limits)
-        await stack.enter_async_context(closing.running())
-        await stack.enter_async_context(role.running())
-        yield

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from interlock.bus.streams import GOALS
 from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.ids import sha256_hex
 from interlock.envelope.subjects import PREFIX
@@ -76,11 +75,13 @@ class Replies:
         self._count += len(kept) - len(waiting)
         return [reply for reply, _ in taken]
 
-    def answered(self, message: Message, answer: bytes, now_ms: int) -> None:
-        """Keeps the answer for as long as the broker drops repeats."""
+    def answered(self, message: Message, answer: bytes, until_ms: int) -> None:
+        """Keeps the answer for who asks until then. A refusal is not kept for longer than the broker drops repeats: what is
+        stored after that is judged anew.
+        """
         if not message.headers.get(MESSAGE_ID):
             return
-        self._answers[key_of(message)] = (answer, now_ms + GOALS.dedupe_ms)
+        self._answers[key_of(message)] = (answer, until_ms)
         while len(self._answers) > MAX_ANSWERS:
             self._answers.popitem(last=False)
 

@@ -108,14 +108,14 @@ async def _tried(fake: FakeCluster, cluster: Any, blueprint: Blueprint, harmful:
     operation: Operation = harmful(blueprint, before.target)
     # What runs has its place; there is none for anything more.
     fake.configure(WorldSettings(node_cpu_m=before.replicas * blueprint.resources.cpu.request_m))
-    executor = Executor(cluster, proposals=directory, kubeconfig=fake.kubeconfig, clock=clock, sleep=sleep)
+    executor = Executor(cluster, proposals=directory, clock=clock, sleep=sleep)
     outcome = await executor.execute(operation)
     judged_at = time.monotonic()
 
-    def returning() -> Patience:
+    def within(limit_ms: int) -> Patience:
         nonlocal judged_at
-        judged_at = time.monotonic()
-        return Patience.of(_WITHIN_MS, clock, sleep)
+        judged_at = time.monotonic()  # last for the way back
+        return Patience.of(limit_ms, clock, sleep)
 
     verified = await verify_or_roll_back(
         cluster,
@@ -123,8 +123,7 @@ async def _tried(fake: FakeCluster, cluster: Any, blueprint: Blueprint, harmful:
         seen,
         _ready,
         waiting=Patience.of(blueprint.reliability.health_check_timeout_ms, clock, sleep),
-        returning=returning,
-        kubeconfig=fake.kubeconfig,
+        within=within,
     )
     took_ms = verified.took_ms + round((time.monotonic() - judged_at) * 1000)
     after = canonical_spec(await cluster.get(target.kind, target.namespace, target.name))

@@ -135,6 +135,7 @@ class TelemetrySettings(_Part, frozen=True, kw_only=True):
 class Settings(_Part, frozen=True, kw_only=True):
     """nats: a server's url; empty: an embedded one. durability: fast or safe, see docs/architecture/bus.md. isolation:
     strict refuses to run skills where the kernel cannot isolate. concurrency: skill runs at a time of one executor.
+    personal_data: whether goals keep the names of people, or salted hashes (docs/retention.md).
     input_roots, write_roots: directories skills may be given to read or write. skills, playbooks,
     policies: further directories.
     """
@@ -146,6 +147,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     concurrency: Annotated[int, Meta(ge=1, le=256)] = 4
     region: str = ""
     environment: Token = "development"
+    personal_data: Literal["kept", "pseudonymous"] = "kept"
     input_roots: list[str] = field(default_factory=list)
     write_roots: list[str] = field(default_factory=list)
     skills: list[str] = field(default_factory=list)

@@ -19,6 +19,7 @@ from interlock.bus.transport import Transport
 from interlock.envelope.subjects import workspace_subject
 
 TRIES, PAUSE_S = 20, 0.1
+FORGOTTEN = "forgotten"  # the event that the salt of a person is dropped by, with `person`, the pseudonym
 
 
 class Due(Struct, frozen=True):
@@ -42,8 +43,13 @@ async def due_letters(transport: Transport, workspace: str, before_ms: int) -> D
 async def note_purge(recorder: Recorder, due: Due, by: str) -> None:
     """Into the log. Raises UserError when the log does not take it, LogBroken, BusError."""
     facts = {"event": PURGED, "stream": DEAD.name, "before": str(due.before), "by": by}
+    await noted(recorder, facts, (DEAD.name, due.before - 1))
+
+
+async def noted(recorder: Recorder, facts: dict[str, str], covered: tuple[str, int] | None = None) -> None:
+    """covered: what the log must have recorded before, stream and sequence. Raises as note_purge."""
     for _ in range(TRIES):
-        if await recorder.note(facts, (DEAD.name, due.before - 1)):
+        if await recorder.note(facts, covered):
             return
         await anyio.sleep(PAUSE_S)
     detail = "the audit log has not recorded what is to go, or is written all the time"
