@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -225,6 +226,37 @@ async def test_requests_that_run_out_are_made_again(
         await until(lambda: len(collector.data) == len(seen) == 3)
         group.cancel_scope.cancel()
     assert collector.data == seen == [b"0", b"1", b"2"]
+
+
+async def test_messages_are_asked_for_in_groups_and_all_workers_work(transport: JetStreamTransport) -> None:
+    at_once = most = done = 0
+    asked: list[str] = []
+    everyone = anyio.Event()
+
+    async def on_incoming(incoming: Incoming) -> None:
+        nonlocal at_once, most, done
+        at_once, most = at_once + 1, max(most, at_once + 1)
+        if most == 8:
+            everyone.set()
+        if done < 8:
+            await everyone.wait()  # long work: eight workers for eight messages, none of them waits behind another
+        at_once, done = at_once - 1, done + 1
+        await incoming.ack()
+
+    publish = transport.client.publish
+
+    async def counted(subject: str, *parts: Any, **named: Any) -> None:
+        if "MSG.NEXT" in subject:
+            asked.append(subject)
+        await publish(subject, *parts, **named)
+
+    transport.client.publish = counted  # type: ignore[method-assign]
+    async with transport.consume(CONSUMER, on_incoming, concurrency=8):
+        for number in range(400):
+            await transport.publish("s.a", b"%d" % number)
+        await until(lambda: done == 400)
+    assert most == 8
+    assert len(asked) <= 200, "not one for each"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from interlock.agents.errors import UserError
 from interlock.agents.process import Presence, ping_subject
 from interlock.agents.supervision.house import House, house
 from interlock.agents.workspace.broker import login_of, secure
-from interlock.agents.workspace.keys import ensure_keys, load_key, load_trust
+from interlock.agents.workspace.keys import ensure_keys, key_stamps, load_key, load_trust
 from interlock.agents.workspace.layout import Layout
 from interlock.bus.errors import LoginRefused, Unavailable
 from interlock.bus.jetstream.login import Login
@@ -121,6 +121,23 @@ async def test_rotated_under_load_revoked_and_given_anew(tmp_path: Path, capsys:
                     continue
         assert await run_goal(place, goal(tmp_path, "again")) == ("released", [])
         assert place.supervisor.deaths["executor"] == 0
+
+
+def test_a_key_file_that_changed_is_noticed(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    ensure_keys(layout, "default")
+    first = key_stamps(layout, "executor")
+    assert first == key_stamps(layout, "executor") != key_stamps(layout, "auditor")
+    replaced = layout.key("executor").with_suffix(".new")
+    replaced.write_bytes(layout.key("executor").read_bytes())
+    replaced.chmod(0o600)
+    replaced.replace(layout.key("executor"))
+    second = key_stamps(layout, "executor")
+    assert second != first
+    assert key_stamps(layout, "executor.two") == second, "an instance without a key of its own has its role's"
+    layout.key("executor").rename(layout.key("executor.two"))
+    assert key_stamps(layout, "executor.two") != second
+    assert key_stamps(layout, "executor") == ()
 
 
 async def test_without_a_running_house(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
