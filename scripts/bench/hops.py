@@ -17,7 +17,6 @@ from typing import Any
 import uvloop
 from msgspec.structs import replace
 from recorder import record
-from watching import telemetry
 
 from interlock.bus.actor import Actor, ActorSettings
 from interlock.bus.breaker import Breakers, BreakerSettings
@@ -37,7 +36,6 @@ from interlock.bus.rates import Buckets, RateLimit
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations, inbox_of
-from interlock.bus.telemetry.spans import Tracer
 from interlock.bus.telemetry.watching import HopWatch
 from interlock.envelope.amounts import Amount, Budget, clock_ms, timestamp
 from interlock.envelope.children import Draft, Origin
@@ -167,51 +165,37 @@ async def receive_raw(url: str, count: int, ready: Any) -> dict[str, float]:
 
 
 async def send_governed(url: str, count: int, options: Any) -> dict[str, float]:
-    goal_id, profiled, watched = options
+    goal_id, profiled, _ = options
     async with JetStreamTransport.connect(url, name="orchestrator") as transport:
-        with telemetry(watched, "orchestrator") as (tracer, _):
-            return await _send_governed(transport, tracer, count, goal_id, profiled)
+        sender = Sender(transport, Identity("orchestrator", KEYS["orchestrator"]))
+        parent = mandate(goal_id, Amount(10**6, 10**9, 10**9, 10**9))
+        spent = {"derive": 0, "sign": 0}
+        began_cpu, began = time.process_time(), time.perf_counter()
+
+        async def worker(numbers: range) -> None:
+            for number in numbers:
+                await sender.send(parent, [draft(number)], now_ms=clock_ms())
+
+        await asyncio.gather(*(worker(range(start, count, WINDOW)) for start in range(WINDOW)))
+        cpu, wall = time.process_time() - began_cpu, time.perf_counter() - began
+        result = {"cpu": cpu, "wall": wall}
+        if profiled:
+            from interlock.envelope.children import derive
+            from interlock.envelope.signing import seal
+
+            for number in range(1_000):
+                start = time.process_time_ns()
+                child = derive(parent, draft(number), sender="orchestrator", key_id="U" + "A" * 55, now_ms=clock_ms())
+                middle = time.process_time_ns()
+                seal(child, KEYS["orchestrator"])
+                spent["derive"] += middle - start
+                spent["sign"] += time.process_time_ns() - middle
+            result |= {f"us.{name}": ns / 1_000_000 for name, ns in spent.items()}
+            result["us.publish"] = cpu / count * 1e6 - result["us.derive"] - result["us.sign"]
+        return result
 
 
-async def _send_governed(
-    transport: JetStreamTransport, tracer: Tracer | None, count: int, goal_id: str, profiled: bool
-) -> dict[str, float]:
-    sender = Sender(transport, Identity("orchestrator", KEYS["orchestrator"]), tracer=tracer)
-    parent = mandate(goal_id, Amount(10**6, 10**9, 10**9, 10**9))
-    # As many traces as goals would be, so that a share of them can be taken.
-    parents = [replace(parent, trace_id=sha256_hex(str(number).encode())[:32]) for number in range(100)]
-    spent = {"derive": 0, "sign": 0}
-    began_cpu, began = time.process_time(), time.perf_counter()
-
-    async def worker(numbers: range) -> None:
-        for number in numbers:
-            await sender.send(parents[number % 100], [draft(number)], now_ms=clock_ms())
-
-    await asyncio.gather(*(worker(range(start, count, WINDOW)) for start in range(WINDOW)))
-    cpu, wall = time.process_time() - began_cpu, time.perf_counter() - began
-    result = {"cpu": cpu, "wall": wall}
-    if profiled:
-        from interlock.envelope.children import derive
-        from interlock.envelope.signing import seal
-
-        for number in range(1_000):
-            start = time.process_time_ns()
-            child = derive(parent, draft(number), sender="orchestrator", key_id="U" + "A" * 55, now_ms=clock_ms())
-            middle = time.process_time_ns()
-            seal(child, KEYS["orchestrator"])
-            spent["derive"] += middle - start
-            spent["sign"] += time.process_time_ns() - middle
-        result |= {f"us.{name}": ns / 1_000_000 for name, ns in spent.items()}
-        result["us.publish"] = cpu / count * 1e6 - result["us.derive"] - result["us.sign"]
-    return result
-
-
-async def receive_governed(url: str, count: int, options: Any) -> dict[str, float]:
-    with telemetry(options[3], "executor") as (_, watch):
-        return await _receive_governed(url, count, options, watch)
-
-
-async def _receive_governed(url: str, count: int, options: Any, watch: HopWatch | None) -> dict[str, float]:
+async def receive_governed(url: str, count: int, options: Any, watch: HopWatch | None = None) -> dict[str, float]:
     ready, goal_id, profiled, _ = options
     profile = Profile()
     async with JetStreamTransport.connect(url, name="executor") as transport:
@@ -273,10 +257,10 @@ def in_process(job: Job, url: str, count: int, options: Any, results: Any, name:
 
 
 def pair(
-    receive: Job, send: Job, count: int, *, profiled: bool = False, audit: str = "", watched: str = ""
+    receive: Job, send: Job, count: int, *, profiled: bool = False, audit: str = "", collector: str = ""
 ) -> dict[str, dict[str, float]]:
     """One consumer process, one producer process, a broker of their own. audit: `recorded`, and a third process records
-    every hop; `judged`, and verifies it before. watched: where both send their traces.
+    every hop; `judged`, and verifies it before. collector: where traces go, for whoever makes some.
     """
     context = multiprocessing.get_context("spawn")
     goal_id = new_id(clock_ms())
@@ -287,7 +271,7 @@ def pair(
             uvloop.run(declare(server.url, count))
             results, ready = manager.dict(), manager.Event()
             raw = receive is receive_raw
-            arguments = ready if raw else (ready, goal_id, profiled, watched)
+            arguments = ready if raw else (ready, goal_id, profiled, collector)
             consumer = context.Process(target=in_process, args=(receive, server.url, count, arguments, results, "in"))
             consumer.start()
             ready.wait(30)
@@ -302,7 +286,7 @@ def pair(
                 recording.wait(30)
             began = time.time()
             producer = context.Process(
-                target=in_process, args=(send, server.url, count, (goal_id, profiled, watched), results, "out")
+                target=in_process, args=(send, server.url, count, (goal_id, profiled, collector), results, "out")
             )
             producer.start()
             producer.join()
