@@ -37,7 +37,7 @@ WRITE = os.environ.get("INTERLOCK_WRITE_DOCS") == "1"
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
 )
-PAGES = ("/goals", "/approvals", "/halts", "/dead", "/costs", "/audit")
+PAGES = ("/goals", "/approvals", "/halts", "/dead", "/decisions", "/costs", "/audit")
 SLOW = 20_000
 pytestmark = [
     pytest.mark.process,

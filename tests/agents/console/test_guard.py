@@ -15,7 +15,7 @@ from interlock.agents.errors import UserError
 from tests.agents.console.conftest import ORIGIN, Browser, Counter, field
 
 pytestmark = pytest.mark.anyio
-PAGES = ("/goals", "/approvals", "/halts", "/dead", "/costs", "/audit")
+PAGES = ("/goals", "/approvals", "/halts", "/dead", "/decisions", "/costs", "/audit")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ import msgspec
 import pytest
 
 from interlock.agents.audit.bundle import make_bundle
+from interlock.agents.blueprints.decision_log import DecisionLog
 from interlock.agents.console.app import application
+from interlock.agents.console.decision_pages import MOST_RECORDS, TAIL_BYTES, read_decisions
 from interlock.agents.costs.attribution import DIMENSIONS
 from interlock.agents.costs.charges import read_account
 from interlock.agents.deviations.fold import Detection
@@ -24,10 +26,12 @@ from interlock.bus.kv import kv_put
 from interlock.bus.records import Seals
 from interlock.envelope.amounts import clock_ms, micro_usd
 from interlock.envelope.ids import new_id, sha256_hex
+from interlock.skills.infrastructure.decision.record import encode_record
 from tests.agents.approvals.humans import asked, told
 from tests.agents.conftest import ROLES, InProcess
 from tests.agents.console.conftest import Browser, Counter, desk_for, field
 from tests.agents.dead.test_redrive import all_but, given_up
+from tests.skills.infrastructure.decision.test_record import record
 
 pytestmark = pytest.mark.anyio
 NOTHING = [{"id": "a", "skill": "doing-nothing"}]
@@ -341,3 +345,33 @@ async def test_two_consoles_need_no_more_than_one(house: InProcess, tmp_path: Pa
                 await anyio.sleep(0.02)
         await counters[1].act(second, "/halts", verb="resume", scope="workspace", why="x")
     assert len(ROLES) == 6
+
+
+async def test_decisions_are_read_from_their_logs(quiet_counter: Counter) -> None:
+    browser, root = await quiet_counter.browser(), quiet_counter.desk.session.layout.root
+    assert "No decisions yet" in (await browser.get("/decisions")).text
+    logs = DecisionLog(root / "logs" / "agent-decisions")
+    made = record()
+    logs.write(made)
+    page = (await browser.get("/decisions")).text
+    found = re.search(r'href="(/decisions/[^"]+)"', page)
+    assert found
+    whole = (await browser.get(html.unescape(found[1]))).text
+    assert "spec.performance.latency_p95" in whole
+    assert "scale_within_limits" in whole
+    assert "✓ met" in whole
+    assert (await browser.get("/decisions/nope")).status == 404
+    file = next((root / "logs" / "agent-decisions").glob("*.jsonl"))
+    with file.open("ab") as lines:
+        lines.write(b"no record\n" + b"{}\n" + b"[" * 9_000 + b"\n" + b"half a li")
+    page = (await browser.get("/decisions")).text
+    assert "3 lines of the decision logs are no decisions" in page
+    assert page.count("data-row") == 1
+
+
+def test_of_many_decisions_the_newest_are_read(tmp_path: Path) -> None:
+    line = encode_record(record()) + b"\n"
+    count = 3 * TAIL_BYTES // len(line)
+    (tmp_path / "a.jsonl").write_bytes(line * count)
+    found = read_decisions([tmp_path, tmp_path / "none"])
+    assert (len(found.records), found.unreadable) == (MOST_RECORDS, 0)

@@ -10,7 +10,15 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from interlock.agents.approvals.view import ApprovalStatus
-from interlock.agents.console import approval_pages, audit_pages, cost_pages, dead_pages, entering, goal_pages
+from interlock.agents.console import (
+    approval_pages,
+    audit_pages,
+    cost_pages,
+    dead_pages,
+    decision_pages,
+    entering,
+    goal_pages,
+)
 from interlock.agents.console import governing_pages as governing
 from interlock.agents.console.desk import Desk
 from interlock.agents.console.guard import Guard, TooLarge
@@ -49,6 +57,8 @@ def application(desk: Desk) -> ASGIApp:
         Route("/approvals", approval_pages.approvals),
         Route("/approvals/{approval_id}", approval_pages.approval, methods=get),
         Route("/approvals/{approval_id}", approval_pages.decide, methods=post),
+        Route("/decisions", decision_pages.decisions),
+        Route("/decisions/{name}", decision_pages.decision),
         Route("/costs", cost_pages.costs),
         Route("/halts", governing.halts, methods=get),
         Route("/halts", governing.give, methods=post),

@@ -36,7 +36,8 @@ class GoalRow(Struct, frozen=True, kw_only=True):
 
     @property
     def stands(self) -> str:
-        return self.outcome or self.phase
+        """In one word; a goal that runs on may wait for a human all the same."""
+        return self.outcome or ("approval" if self.approvals else self.phase)
 
 
 class Board:

@@ -25,7 +25,7 @@ class ProxySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """origins: further ones by which browsers reach it, such as `https://console.example.org`; session_ms: how long a
     login is good, idle_ms: how long without a request; streams: live browsers at once; bundle_bytes: the largest bundle
-    it takes to verify.
+    it takes to verify; decisions: where decision logs are, relative to interlock.yaml.
     """
 
     host: str = "127.0.0.1"
@@ -35,6 +35,7 @@ class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     idle_ms: Annotated[int, Meta(ge=60_000, le=86_400_000)] = 3_600_000
     streams: Annotated[int, Meta(ge=1, le=4_096)] = 128
     bundle_bytes: Annotated[int, Meta(ge=1_024, le=256 * MIB)] = 32 * MIB
+    decisions: Annotated[list[str], Meta(max_length=16)] = field(default_factory=lambda: ["logs/agent-decisions"])
     proxy: ProxySettings | None = None
 
     def __post_init__(self) -> None:

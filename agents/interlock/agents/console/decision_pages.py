@@ -1,0 +1,83 @@
+"""What the infrastructure agents decided, from what and by which rule: the newest of their decision logs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import msgspec
+from msgspec import Struct
+from starlette.responses import Response
+
+from interlock.agents.console.desk import Desk
+from interlock.agents.console.pages import render, shown
+from interlock.agents.console.sessions import Visit
+from interlock.agents.errors import UserError
+from interlock.skills.infrastructure.decision.record import DecisionRecord
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+MOST_FILES = 64
+MOST_RECORDS = 200
+TAIL_BYTES = 2 << 20
+_records = msgspec.json.Decoder(DecisionRecord)
+
+
+class Decisions(Struct, frozen=True):
+    """records: newest first; unreadable: lines that are none, which the audit of their goal will tell of too."""
+
+    records: list[DecisionRecord]
+    unreadable: int
+
+
+def read_decisions(directories: Sequence[Path]) -> Decisions:
+    """The ends of the files last written; a directory that is not there holds nothing."""
+    files = [path for directory in directories for path in directory.glob("*.jsonl") if path.is_file()]
+    newest = sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)[:MOST_FILES]
+    records: list[DecisionRecord] = []
+    unreadable = 0
+    for path in newest:
+        for line in _last_lines(path):
+            try:
+                records.append(_records.decode(line))
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                unreadable += 1
+    records.sort(key=lambda record: record.timestamp, reverse=True)
+    return Decisions(records[:MOST_RECORDS], unreadable)
+
+
+def _last_lines(path: Path) -> list[bytes]:
+    """Whole ones; of a file that is being written the last may be half."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL_BYTES))
+        data = file.read(TAIL_BYTES)
+    lines = data.split(b"\n")[:-1]
+    return (lines[1:] if size > TAIL_BYTES else lines)[-MOST_RECORDS:]
+
+
+async def _decisions(desk: Desk, visit: Visit, request: Request) -> Response:
+    found = await _read(desk)
+    return render("decisions.html", desk, visit, found=found, places=desk.settings.decisions, most=MOST_RECORDS)
+
+
+async def _decision(desk: Desk, visit: Visit, request: Request) -> Response:
+    name = str(request.path_params["name"])
+    one: DecisionRecord | None = next((one for one in (await _read(desk)).records if one.decision.id == name), None)
+    if one is None:
+        raise UserError("unknown_decision", "there is no such decision here", "See the decision log itself", 2)
+    whole: Any = msgspec.to_builtins(one)
+    return render("decision.html", desk, visit, one=one, whole=whole)
+
+
+async def _read(desk: Desk) -> Decisions:
+    root = desk.session.layout.root
+    places = [root / place for place in desk.settings.decisions]
+    return await anyio.to_thread.run_sync(read_decisions, places)
+
+
+decisions, decision = shown(_decisions), shown(_decision)
