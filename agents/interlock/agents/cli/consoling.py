@@ -95,7 +95,10 @@ def _running_url(session: Session) -> str:
 
 
 def _ask(origin: str) -> _Asked:
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        parts = urlsplit("")
     kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}.get(parts.scheme)
     if kind is None or not parts.hostname:
         raise UserError("bad_usage", f"{origin[:100]!r} is no url of a console", "Such as http://127.0.0.1:8470", 2)
