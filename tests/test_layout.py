@@ -96,6 +96,8 @@ WANTED = {
     "interlock/skills/py.typed",
     "interlock/agents/cli/__init__.py",
     "interlock/agents/py.typed",
+    "interlock/agents/console/static/htmx.min.js",
+    "interlock/agents/console/templates/base.html",
     "interlock/_config/gates.yaml",
     "interlock/_config/playbooks/release-readiness.yaml",
     "interlock/_config/policies/main.rego",

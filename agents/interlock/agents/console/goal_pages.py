@@ -16,7 +16,7 @@ from interlock.agents.console.goal_reading import read_goal
 from interlock.agents.console.governing_pages import halts_in_force
 from interlock.agents.console.graph import drawing
 from interlock.agents.console.pages import done, part, render, shown, text_of, wants_part
-from interlock.agents.console.plan_view import plan_view
+from interlock.agents.console.plan_view import figures, plan_view
 from interlock.agents.console.sessions import Visit
 from interlock.agents.errors import UserError
 from interlock.agents.status import read_status
@@ -94,6 +94,7 @@ async def _goal(desk: Desk, visit: Visit, request: Request) -> Response:
     values: dict[str, Any] = {
         "goal": goal,
         "plan": view,
+        "figures": figures(view, goal.status),
         "drawing": drawing(view.nodes),
         "hops": goal.branches[-MOST_HOPS_SHOWN:],
         "hidden": max(0, len(goal.branches) - MOST_HOPS_SHOWN),

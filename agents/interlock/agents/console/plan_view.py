@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from interlock.agents.audit.hop_graph import Hop
 from interlock.agents.goal.plan import predecessors
-from interlock.envelope.amounts import micro_usd
+from interlock.agents.status import GoalStatus
+from interlock.envelope.amounts import micro_usd, usd_text
 from interlock.envelope.approval import TASK_RUN
 from interlock.envelope.payloads import (
     ApprovalRequest,
@@ -66,10 +67,20 @@ class ArtefactView(Struct, frozen=True):
     source: str
 
 
+class Figures(Struct, frozen=True, kw_only=True):
+    """Of the tasks without the release, as the status of a goal counts them; carbon is in the status alone."""
+
+    total: int
+    done: int
+    failed: int
+    cost_usd: str
+
+
 class PlanView(Struct, frozen=True, kw_only=True):
-    """source: what drafted the plan, empty before it is there."""
+    """source: what drafted the plan, empty before it is there; release: the id of the task that hands over, if any."""
 
     source: str
+    release: str
     playbook: str
     nodes: list[NodeView]
     tasks: list[TaskView]
@@ -125,11 +136,27 @@ def plan_view(hops: Iterable[Hop]) -> PlanView:
     specs = [] if draft is None else [*draft.tasks, *([draft.release] if draft.release else [])]
     return PlanView(
         source="" if draft is None else draft.source,
+        release=draft.release.id if draft is not None and draft.release is not None else "",
         playbook="" if draft is None else draft.playbook,
         nodes=_nodes(specs, draft.release if draft else None, tasks),
         tasks=_ordered(specs, tasks),
         artefacts=list(artefacts.values()),
         deliverable=deliverable,
+    )
+
+
+def figures(plan: PlanView, status: GoalStatus) -> Figures:
+    """Of a goal that runs its hops tell more than its status, which is written now and then."""
+    if status.outcome:
+        return Figures(
+            total=status.tasks_total, done=status.tasks_done, failed=status.tasks_failed, cost_usd=status.cost_usd
+        )
+    tasks = [task for task in plan.tasks if task.id != plan.release]
+    return Figures(
+        total=max(len(tasks), status.tasks_total),
+        done=sum(task.standing == "done" for task in tasks),
+        failed=sum(task.standing == "failed" for task in tasks),
+        cost_usd=usd_text(sum(task.cost_usd_micro for task in plan.tasks)),
     )
 
 
