@@ -567,6 +567,13 @@ HYSTERESIS = [
 BUDGET = {"monthly_budget_micro_usd": 60_000_000, "cost_per_replica_micro_usd": 20_000_000}
 COST = [
     Case("60 USD pay for 3 replicas of 20: 3 is the end", state(3, 95), "=3", "over_budget", {"cost": BUDGET}),
+    Case(
+        "max_replicas is 3 too: that is the nearer reason",
+        state(3, 95),
+        "=3",
+        "at_max",
+        {"cost": BUDGET, "max_replicas": 3},
+    ),
     Case("2 to 3 is paid for", state(2, 95), "+3", "above_threshold", {"cost": BUDGET}),
     Case(
         "balanced: a violated target is worth more",

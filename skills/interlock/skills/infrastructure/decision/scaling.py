@@ -204,7 +204,9 @@ def _kept_in_cost(blueprint: Blueprint, current: int, evidence: Evidence, wanted
         if budget is None or not each or cost.optimization_priority == "performance":
             return wanted
         affordable = max(current, scaling.min_replicas, budget // each)
-        if wanted.replicas <= affordable or (cost.optimization_priority == "balanced" and evidence.violations):
+        if min(wanted.replicas, scaling.max_replicas) <= affordable or (
+            cost.optimization_priority == "balanced" and evidence.violations
+        ):
             return wanted
         text = f"{wanted.replicas} replicas would cost more than the monthly budget, which pays for {budget // each}"
         over = Reason(code=Why.OVER_BUDGET, text=text, reference="spec.cost.monthly_budget")
