@@ -84,6 +84,8 @@ async def test_what_is_due_is_issued_once_and_signed(a_day_later: MemoryTranspor
     forged = SigningKey.generate()
     assert is_signed(data, statement.replace(KEYS["auditor"].key_id.encode(), forged.key_id.encode()), TRUST) != ""
     assert msgspec.json.decode(data)["summary"]["goals"] == 1
+    page = (tmp_path / f"2025/11/21/cost-{WORKSPACE}-{period.name}.html").read_text()
+    assert page.index(">Summary<") < page.index("<svg") < page.index(">Attribution<") < page.index(">Alerts<")
 
 
 async def test_two_auditors_issue_a_report_once(a_day_later: MemoryTransport) -> None:
