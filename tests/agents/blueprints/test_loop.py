@@ -317,6 +317,20 @@ async def test_the_log_is_a_chain_that_goals_vouch_for(make: Callable[..., Place
     assert all(json.loads(line)["blueprint"]["name"] == "web" for line in file.read_text().splitlines())
 
 
+async def test_days_that_are_too_old_are_deleted(make: Callable[..., Place]) -> None:
+    place = make()
+    await place.look()
+    old = place.root / "log" / "web-2025-11-11.jsonl"
+    kept = place.root / "log" / "web-2025-11-13.jsonl"
+    other = place.root / "log" / "web-admin-2025-11-11.jsonl"
+    for path in (old, kept, other):
+        path.write_text("")
+    blueprint = place.watched[0].service.blueprint
+    assert blueprint is not None
+    place.log.prune(blueprint, place.cluster.now_ms())
+    assert [path.exists() for path in (old, kept, other)] == [False, True, True]
+
+
 async def test_goals_are_what_the_gateway_takes(make: Callable[..., Any]) -> None:
     """The intake of every goal that the loop composed passes the same check as anybody's."""
     from interlock.agents.intake.validate import Accepted, read_intake

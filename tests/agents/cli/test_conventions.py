@@ -32,6 +32,7 @@ VERBS += [
 VERBS += ["keys", "keys_new", "keys_list", "keys_rotate", "keys_revoke"]
 VERBS += ["approvals", "approve", "reject"]
 VERBS += ["blueprint", "blueprint_validate", "blueprint_history", "blueprint_diff"]
+VERBS += ["blueprint_watch", "blueprint_apply", "blueprint_drift", "blueprint_reset"]
 VERBS += ["contract", "contract_show", "contract_propose", "contract_sign", "contract_history", "contract_verify"]
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from interlock.agents.goal.plan import plan_problems
 from interlock.agents.planning.playbooks import load_playbook
+from interlock.skills.infrastructure.blueprint.model import Helm, HelmValue
 from interlock.skills.infrastructure.blueprint.writing import yaml_text
 from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.governing import action_digest
@@ -124,6 +125,19 @@ def test_an_allowed_step(tmp_path: Path) -> None:
         "summary": summary(decision.operation),
         "actionDigest": action_digest(decision.operation),
     }
+
+
+def test_what_a_chart_owns_is_changed_through_its_release(tmp_path: Path) -> None:
+    helm = Helm(release="todo", chart="charts/todo", values=(HelmValue(field="replicas", path="web.replicaCount"),))
+    governance = replace(FRONTEND.governance, allowed_operations=("scale_within_limits",))
+    steps = Steps(tmp_path, yaml_text(replace(FRONTEND, helm=helm, governance=governance)), busy())
+    assert (steps.governed["operation"], steps.governed["verdict"]) == ("scale_within_limits", "allow")
+    assert steps.governed["summary"].startswith(
+        "through release todo: scale Deployment default/todo-frontend from 2 to 3"
+    )
+    decision = msgspec.json.decode(steps.files[DECISION].read_bytes(), type=Decided).decision
+    assert decision.operation is not None
+    assert steps.governed["actionDigest"] != action_digest(decision.operation)
 
 
 def test_nothing_to_do_is_no_operation(tmp_path: Path) -> None:

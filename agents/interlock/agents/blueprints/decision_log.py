@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from interlock.skills.infrastructure.decision.record import DecisionRecord, encode_record, read_records
+from interlock.skills.infrastructure.blueprint.model import Blueprint
+from interlock.skills.infrastructure.decision.record import DecisionRecord, encode_record, read_records, timestamp
 
 
 class DecisionLog:
@@ -36,6 +37,13 @@ class DecisionLog:
         self.head = chained(self.head, line)
         self.count += 1
         self._chain.write_text(f"{self.head} {self.count}\n")
+
+    def prune(self, blueprint: Blueprint, now_ms: int) -> None:
+        """Deletes the days of a service that are older than its blueprint keeps."""
+        oldest = timestamp(max(0, now_ms - blueprint.governance.retention_ms))[:10]
+        for path in self._directory.glob(f"{blueprint.name}-????-??-??.jsonl"):
+            if path.stem[-10:] < oldest:
+                path.unlink()
 
     def put_beside(self, folder: str, name: str, data: bytes) -> Path:
         """Writes a file into a folder beside the log, and gives its path."""

@@ -165,7 +165,7 @@ class Loop:
         key = action_key(operation)
         if memory.declined.get(key, 0) > now_ms:
             watched.save()
-            final: Final = "blocked" if verdict.decision is Verdicts.DENY else "rejected"
+            final: Final = "rejected" if verdict.decision is Verdicts.NEEDS_APPROVAL else "blocked"
             self._record(watched, decision, check, final)
             return
         stop = self._fleet.stop(policies, now_ms)
@@ -224,6 +224,7 @@ class Loop:
         check = replace(acting.governance, approved_by=ended.approved_by)
         if not did.may_repeat:
             self._declined(watched, acting)
+            self._say(watched, "problem", f"not done, and not asked for again within the hour: {did.told}")
             for name, data in ended.proposals.items():
                 self._say(
                     watched, "proposal", f"Git keeps the object: commit {self._log.put_beside('proposals', name, data)}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from interlock.agents.process import until_signalled
 from interlock.agents.supervision.house import house
 from interlock.agents.workspace.keys import load_trust
 from interlock.bus.clock import SystemClock
+from interlock.bus.errors import BusError
 from interlock.bus.tasks import background
 from interlock.bus.transport import Transport
 from interlock.skills.errors import SkillsError
 from interlock.skills.infrastructure.cluster.drift import drift
+from interlock.skills.infrastructure.executing import KUBECONFIG
 
 MOST_STEPS = 20
 _PLACE = "blueprints"
@@ -47,7 +50,13 @@ async def watch(
 
         async def look(service: Watched) -> None:
             while True:
-                await loop.look(service)
+                try:
+                    await loop.look(service)
+                except BusError as error:
+                    if not error.retryable:
+                        raise
+                    # What was under way is on disk: the next look goes on with it.
+                    teller.line(f"{service.name}: the broker is away, so nothing is done: {error}")
                 await eyes.pass_time(every_s * 1000)
 
         async with background() as group:
@@ -143,12 +152,29 @@ async def _ready(
     access = put_access(kubeconfig, place / "access").parent
     destination = services[0].blueprint.governance.log_destination if services[0].blueprint else "logs"
     log = DecisionLog(session.layout.root / destination)
-    async with (
-        real_eyes(access / "kubeconfig", access) as eyes,
-        _goals(session, mode, approve, access, teller) as goals,
-    ):
-        loop = Loop(eyes, goals, log, Fleet(keep), SystemClock(), tell=tell, mode=mode)
-        yield loop, [Watched(service.path, keep) for service in services], eyes
+    for service in services:
+        if service.blueprint is not None:
+            log.prune(service.blueprint, SystemClock().now_ms())
+    keep.mkdir(parents=True, exist_ok=True)
+    with _alone(keep):
+        async with (
+            real_eyes(access / KUBECONFIG, access) as eyes,
+            _goals(session, mode, approve, access, teller) as goals,
+        ):
+            loop = Loop(eyes, goals, log, Fleet(keep), SystemClock(), tell=tell, mode=mode)
+            yield loop, [Watched(service.path, keep) for service in services], eyes
+
+
+@contextmanager
+def _alone(keep: Path) -> Iterator[None]:
+    """Two watchers of one memory would act twice. Raises UserError."""
+    with (keep / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            detail = f"somebody watches or applies blueprints in {keep.parent.parent.parent} already"
+            raise UserError("already_watched", detail, "Stop that first, or use another --dir", 2) from error
+        yield
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from interlock.skills.infrastructure.governing import ROLL_BACK_RULE, action_dig
 from interlock.skills.infrastructure.handing_on import BLUEPRINT, DECISION, Decided, Governed, convert, take
 from interlock.skills.infrastructure.operations import Operation
 from interlock.skills.infrastructure.telling import summary
+from interlock.skills.infrastructure.through_helm import through_helm
 from interlock.skills.sdk import SkillError, Task
 
 KUBECONFIG = "kubeconfig"
@@ -30,9 +31,9 @@ async def act(task: Task, *, approved: bool) -> dict[str, Any]:
     """Does the decided operation if governance allows it, or, approved, if it may be approved. Raises SkillError."""
     governed = take(task.files, BLUEPRINT, Governed)
     decided = take(task.files, DECISION, Decided)
-    operation = decided.decision.operation
-    if operation is None:
+    if decided.decision.operation is None:
         return _answer("refused", "nothing was decided to be done")
+    operation = through_helm(governed.blueprint, decided.decision.operation)
     if summary(operation) != task.input["summary"] or action_digest(operation) != task.input["actionDigest"]:
         raise SkillError("what was governed is not what was decided")
     verdict = govern_operation(governed.blueprint, operation, decided.state, governed.policies)
@@ -42,7 +43,7 @@ async def act(task: Task, *, approved: bool) -> dict[str, Any]:
         return _answer("refused", f"{ground.message} ({ground.rule})")
     began = time.monotonic()
     async with open_cluster(Path(task.input["cluster"]) / KUBECONFIG) as cluster:
-        executor = Executor(cluster, proposals=task.out)
+        executor = Executor(cluster, proposals=task.out, kubeconfig=Path(task.input["cluster"]) / KUBECONFIG)
         outcome = await executor.execute(operation, dry_run=bool(task.input["dryRun"]))
     return _told(outcome, began, summary(operation))
 

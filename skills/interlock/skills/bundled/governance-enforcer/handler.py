@@ -9,6 +9,7 @@ from interlock.skills.infrastructure.governing import action_digest, govern_oper
 from interlock.skills.infrastructure.handing_on import BLUEPRINT, DECISION, Decided, Governed, take
 from interlock.skills.infrastructure.operations import operation_name
 from interlock.skills.infrastructure.telling import summary
+from interlock.skills.infrastructure.through_helm import through_helm
 from interlock.skills.repository.findings import Finding, told
 from interlock.skills.sdk import Task
 
@@ -16,10 +17,10 @@ from interlock.skills.sdk import Task
 def run(task: Task) -> dict[str, Any]:
     governed = take(task.files, BLUEPRINT, Governed)
     decided = take(task.files, DECISION, Decided)
-    operation = decided.decision.operation
-    if operation is None:
+    if decided.decision.operation is None:
         nothing = dict.fromkeys(("operation", "code", "rule", "message", "instead", "summary", "actionDigest"), "")
         return {**nothing, "verdict": "not_needed", **told([])}
+    operation = through_helm(governed.blueprint, decided.decision.operation)
     verdict = govern_operation(governed.blueprint, operation, decided.state, governed.policies)
     ground = verdict.grounds[0]
     findings = []

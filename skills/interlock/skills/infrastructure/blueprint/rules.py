@@ -49,6 +49,7 @@ ORDERS = (
     Order("scaling.scale_down_threshold_ppm", "scaling.scale_up_threshold_ppm", strict=True),
     Order("reliability.restart_backoff_initial_ms", "reliability.restart_backoff_max_ms"),
 )
+LONGEST_APPROVAL_MS = 3_600_000
 # What a weighted metric is measured against.
 _TARGETS = {
     "latency": ("performance.latency_p95_us", "performance.latency_p50_us", "performance.latency_p99_us"),
@@ -116,6 +117,13 @@ def _approvers(values: Values) -> Iterator[Breach]:
         yield Breach(field if field in values.given else "governance.requires_approval", expected, "no approvers")
 
 
+def _timeout(values: Values) -> Iterator[Breach]:
+    timeout_ms = values.get("governance.approval_timeout_ms")
+    if timeout_ms is not None and timeout_ms > LONGEST_APPROVAL_MS:
+        found = f"`{quantities.show('duration', timeout_ms)}`"
+        yield Breach("governance.approval_timeout_ms", "at most `1h`, since no goal lives longer", found)
+
+
 def _replacing(values: Values) -> Iterator[Breach]:
     surge, unavailable = values.given.get("deployment.max_surge"), values.given.get("deployment.max_unavailable")
     if values.get("deployment.strategy") == "Recreate":
@@ -160,7 +168,7 @@ def _cost(values: Values) -> Iterator[Breach]:
         yield Breach("cost.monthly_budget_micro_usd", expected, f"`{quantities.show('money', budget)}`")
 
 
-_RULES: tuple[Rule, ...] = (_orders, _weights, _tiers, _approvers, _replacing, _probes, _sources, _cost)
+_RULES: tuple[Rule, ...] = (_orders, _weights, _tiers, _approvers, _timeout, _replacing, _probes, _sources, _cost)
 
 
 def _name(field: str) -> str:
