@@ -122,8 +122,7 @@ async def test_nothing_but_the_container_that_is_named_changes(either: Stage) ->
     assert outcome.status == "done"
     web, sidecar = (await either.get())["spec"]["template"]["spec"]["containers"]
     assert sidecar == before["spec"]["template"]["spec"]["containers"][1]
-    # The server asks for as much as the limit where nothing is requested.
-    assert web["resources"] == {"limits": {"cpu": "200m"}, "requests": {"cpu": "200m", "memory": "64Mi"}}
+    assert web["resources"] == {"limits": {"cpu": "200m"}, "requests": {"memory": "64Mi"}}
 
 
 async def test_an_undo_brings_the_template_of_a_revision_back(either: Stage) -> None:

@@ -103,7 +103,7 @@ class Shop:
                 break
             lines = self.cluster.lines(
                 f"/apis/apps/v1/namespaces/{self.namespace}/{kind.lower()}s",
-                {"watch": "true", "timeoutSeconds": "0.05"},
+                {"watch": "true", "timeoutSeconds": "1"},
                 5,
             )
             async for _ in lines:

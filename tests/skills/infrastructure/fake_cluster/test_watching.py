@@ -25,7 +25,7 @@ def test_a_watch_tells_what_changed_after_its_version(api: Api) -> None:
 
 def test_a_watch_without_a_version_starts_with_what_is_there(api: Api) -> None:
     api("POST", "configmaps", config("a"))
-    events = list(api.watch("configmaps", timeoutSeconds="0.2"))
+    events = list(api.watch("configmaps", timeoutSeconds="1"))
     assert [(event["type"], event["object"]["metadata"]["name"]) for event in events] == [("ADDED", "a")]
 
 

@@ -21,10 +21,10 @@ def matching(query: Mapping[str, str]) -> Match:
 
 def listed(store: Store, kind: Kind, namespace: str, query: Mapping[str, str]) -> dict[str, Any]:
     """The list object. A list that continues shows the state it began with. Raises ApiError 400, 410, 504."""
-    asked = _number(query, "resourceVersion")
+    asked = number(query, "resourceVersion")
     if asked > store.version:
         raise ApiError(504, "Timeout", f"Too large resource version: {asked}, current: {store.version}")
-    limit, start, version = _number(query, "limit"), ("", ""), store.version
+    limit, start, version = number(query, "limit"), ("", ""), store.version
     items = store.all(kind)
     if token := query.get("continue"):
         version, start = _continued(token)
@@ -53,7 +53,8 @@ def place(item: Object) -> tuple[str, str]:
     return item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
-def _number(query: Mapping[str, str], name: str) -> int:
+def number(query: Mapping[str, str], name: str) -> int:
+    """A whole number of the query, 0 if it is not there. Raises ApiError 400."""
     text = query.get(name, "") or "0"
     if not text.isdecimal():
         raise bad_request(f"{name}: Invalid value: {text!r}")

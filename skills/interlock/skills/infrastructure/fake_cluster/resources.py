@@ -10,7 +10,7 @@ from interlock.skills.infrastructure.fake_cluster import kinds, patching, scalin
 from interlock.skills.infrastructure.fake_cluster.access import Access, Action
 from interlock.skills.infrastructure.fake_cluster.faults import Fault
 from interlock.skills.infrastructure.fake_cluster.kinds import Kind
-from interlock.skills.infrastructure.fake_cluster.reading import listed, matching
+from interlock.skills.infrastructure.fake_cluster.reading import listed, matching, number
 from interlock.skills.infrastructure.fake_cluster.statuses import ApiError, bad_request, not_found
 from interlock.skills.infrastructure.fake_cluster.store import Object, Store
 from interlock.skills.infrastructure.fake_cluster.tables import as_table, wants_table
@@ -19,6 +19,7 @@ from interlock.skills.infrastructure.fake_cluster.wire import Request, Response,
 from interlock.skills.infrastructure.fake_cluster.writing import Author, Writer, check_preconditions
 
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_WATCH_S = 1_800  # the least of what a real server takes by itself
 _SERVER_SIDE_LIST = "sendInitialEvents"
 
 PodMetrics = Callable[[str], Sequence[Object]]
@@ -89,7 +90,17 @@ class Resources:
         if asked.verb == "watch":
             if _SERVER_SIDE_LIST in request.query:
                 raise ApiError(422, "Invalid", f"{_SERVER_SIDE_LIST}: Forbidden: this server does not stream lists")
-            lines = watch(self._store, asked.kind, asked.namespace, asked.name, request.query, fault, self._bookmark_s)
+            timeout_s = number(request.query, "timeoutSeconds") or _WATCH_S
+            lines = watch(
+                self._store,
+                asked.kind,
+                asked.namespace,
+                asked.name,
+                request.query,
+                fault,
+                bookmark_s=self._bookmark_s,
+                timeout_s=timeout_s,
+            )
             return Response(chunks=lines)
         if asked.kind is kinds.POD_METRICS:
             return self._metrics(asked, request)
@@ -123,9 +134,7 @@ class Resources:
         content_type = request.headers.get("content-type", "")
         applying = asked.verb == "patch" and content_type.startswith(patching.APPLY_PATCH)
         if applying and not request.query.get("fieldManager"):
-            raise bad_request(
-                "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
-            )
+            raise _options_invalid("fieldManager", "Required value: is required for apply patch")
         if applying and self._store.get(asked.kind, asked.namespace, asked.name) is None:
             return json_response(self._writer.create(asked.kind, asked.namespace, body, author), 201)
         live = self._existing(asked)
@@ -141,7 +150,12 @@ class Resources:
             given = patching.patched(asked.kind, live, body, content_type)
         else:
             given = body
-        return json_response(self._writer.update(asked.kind, live, given, author))
+        try:
+            return json_response(self._writer.update(asked.kind, live, given, author))
+        except ApiError as error:
+            if asked.verb == "patch" and error.reason == "BadRequest":  # what cannot be decoded came from the patch
+                raise ApiError(422, "Invalid", f' "" is invalid: patch: Invalid value: {error.message}') from None
+            raise
 
     def _delete(self, asked: Route, request: Request) -> Response:
         live = self._existing(asked)
@@ -201,6 +215,9 @@ class Resources:
         return item
 
     def _body(self, request: Request) -> Any:
+        patch_type = request.headers.get("content-type", "").partition(";")[0].strip()
+        if request.method == "PATCH" and patch_type not in patching.PATCH_TYPES:
+            raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
         value = patching.body_value(request.body, request.headers.get("content-type", ""))
         if request.method != "PATCH" and not isinstance(value, dict):
             raise bad_request("the object provided is unrecognized")
@@ -209,7 +226,7 @@ class Resources:
     def _author(self, asked: Route, request: Request) -> Author:
         dry_run = request.query.get("dryRun", "")
         if dry_run not in ("", "All"):
-            raise bad_request(f'dryRun: Unsupported value: "{dry_run}": supported values: "All"')
+            raise _options_invalid("dryRun", f'Unsupported value: ["{dry_run}"]: supported values: "All"')
         applying = request.headers.get("content-type", "").startswith(patching.APPLY_PATCH)
         manager = request.query.get("fieldManager") or request.headers.get("user-agent", "unknown").partition("/")[0]
         return Author(
@@ -218,3 +235,7 @@ class Resources:
             subresource=asked.subresource,
             dry_run=dry_run == "All",
         )
+
+
+def _options_invalid(field: str, message: str) -> ApiError:
+    return ApiError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {field}: {message}')

@@ -26,6 +26,10 @@ def with_defaults(kind: Kind, item: Object) -> Object:
         _workload_defaults(kind, item.setdefault("spec", {}))
     elif kind is PODS:
         _pod_defaults(item.setdefault("spec", {}))
+        # Of pods alone: a template keeps saying what its author said.
+        for container in item["spec"].get("containers") or []:
+            for name, limit in (container["resources"].get("limits") or {}).items():
+                container["resources"].setdefault("requests", {}).setdefault(name, limit)
     return item
 
 
@@ -57,9 +61,7 @@ def _pod_defaults(spec: Object) -> None:
         container.setdefault("imagePullPolicy", "IfNotPresent")
         container.setdefault("terminationMessagePath", "/dev/termination-log")
         container.setdefault("terminationMessagePolicy", "File")
-        resources = container.setdefault("resources", {})
-        for name, limit in (resources.get("limits") or {}).items():
-            resources.setdefault("requests", {}).setdefault(name, limit)
+        container.setdefault("resources", {})
 
 
 def check(kind: Kind, item: Object, old: Object | None) -> None:

@@ -16,11 +16,19 @@ from interlock.skills.infrastructure.fake_cluster.statuses import expired
 from interlock.skills.infrastructure.fake_cluster.store import Change, Store
 from interlock.skills.infrastructure.fake_cluster.wire import Cut
 
-_LONGEST_S = 1_800.0
+_LONGEST_S = 1_800
 
 
 async def watch(
-    store: Store, kind: Kind, namespace: str, name: str, query: Mapping[str, str], fault: Fault, bookmark_s: float
+    store: Store,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    query: Mapping[str, str],
+    fault: Fault,
+    *,
+    bookmark_s: float,
+    timeout_s: float,
 ) -> AsyncIterator[bytes]:
     """Lines of JSON until `timeoutSeconds` are over. From version "" or "0" it starts with what is there."""
     selected = matching(query)
@@ -39,7 +47,7 @@ async def watch(
             if wanted(item):
                 yield _line("ADDED", item)
                 sent += 1
-    ends = time.monotonic() + min(float(query.get("timeoutSeconds") or _LONGEST_S), _LONGEST_S)
+    ends = time.monotonic() + min(timeout_s, _LONGEST_S)
     bookmarks = query.get("allowWatchBookmarks") == "true"
     next_bookmark = time.monotonic() + bookmark_s
     while (left := ends - time.monotonic()) > 0:
