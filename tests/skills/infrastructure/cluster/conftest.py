@@ -65,8 +65,14 @@ class Stage:
         return await self.cluster.get(kind, self.namespace, name)
 
     async def target(self, name: str = "web", kind: str = "Deployment") -> Target:
-        """The object as an observation would name it."""
-        return target_of(await self.get(name, kind), kind)
+        """The object as an observation would name it; on a real cluster, when its controllers have written its status."""
+        live = await self.get(name, kind)
+        while self.fake is None:
+            await anyio.sleep(0.5)
+            before, live = live, await self.get(name, kind)
+            if before["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]:
+                break
+        return target_of(live, kind)
 
     async def until(self, holds: Callable[[], Awaitable[bool]], within_s: float = 120) -> None:
         """Lets time go by until it holds."""
