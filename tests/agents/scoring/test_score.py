@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from interlock.agents.cli import blueprint_verbs
 from interlock.agents.cli.entry import run
 from interlock.agents.scoring import accuracy, decisions, format, governance, responsiveness, rollback, safety
 from interlock.agents.scoring.accuracy import cases, seed_blueprint
@@ -165,3 +167,8 @@ def test_a_watcher_that_does_not_read_again_is_seen(monkeypatch: pytest.MonkeyPa
     score = responsiveness.responsiveness([subject()])
     assert not score.met
     assert "todo-frontend: the old blueprint was decided by" in score.evidence
+
+
+def test_the_score_counts_with_the_pause_that_a_watcher_makes() -> None:
+    pause = inspect.signature(blueprint_verbs.watch).parameters["every"].default
+    assert pause == responsiveness.LOOK_EVERY_S
