@@ -21,6 +21,8 @@ from recorder import record
 from interlock.bus.actor import Actor, ActorSettings
 from interlock.bus.breaker import Breakers, BreakerSettings
 from interlock.bus.clock import SystemClock
+from interlock.bus.control.giving import give_order
+from interlock.bus.control.holder import ControlHolder, ControlSettings
 from interlock.bus.gates import Receiver, receiving_gates
 from interlock.bus.hop import DONE, Hop, Outcome
 from interlock.bus.jetstream.transport import JetStreamTransport
@@ -36,6 +38,7 @@ from interlock.bus.rates import Buckets, RateLimit
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations, inbox_of
+from interlock.bus.tasks import background
 from interlock.bus.telemetry.watching import HopWatch
 from interlock.envelope.amounts import Amount, Budget, clock_ms, timestamp
 from interlock.envelope.children import Draft, Origin
@@ -83,6 +86,10 @@ CONTRACT = Contract(
     checksums=Checksums(plan_logic="0" * 64, compliance="0" * 64, economics="0" * 64),
 )
 SIGNED = sign_contract(CONTRACT, [ROOT])
+
+
+# A halt is in force, of what the bench does not do: the gate has something to look through.
+OTHERS = "skill:something-else"
 
 
 class Source:
@@ -211,9 +218,16 @@ async def receive_governed(url: str, count: int, options: Any, watch: HopWatch |
 
         writer = LedgerWriter(transport, "default", Amount(10**12, 10**12, 10**12, 10**12))
         source = Source()
-        receiver = Receiver("executor", source, Limits(), ReplayMemory(), source)
+        # The lease is long, so that a machine that does other things as well is not taken for a broker that is away.
+        control = ControlHolder("default", source, ControlSettings(lease_ms=60_000))
+        await give_order(
+            transport, "default", Identity("orchestrator", KEYS["orchestrator"]), "halt", OTHERS, "a bench"
+        )
+        await control.poll(transport)
+        receiver = Receiver("executor", source, Limits(), ReplayMemory(), source, control)
         service = policy_service(POLICIES)
-        async with writer.running():
+        async with writer.running(), background() as following:
+            following.start_soon(control.follow, transport)
             budget = Amount(10**6, 10**9, 10**9, 10**9)
             await open_goal(writer, goal_id, budget, now_ms=clock_ms(), expires_ms=clock_ms() + 10**6)
             slice_size = Amount(actions=count * 16)
@@ -238,6 +252,7 @@ async def receive_governed(url: str, count: int, options: Any, watch: HopWatch |
                     handler=built,
                     # One at a time: what a hop waits for must not be charged with the work of others.
                     settings=ActorSettings(concurrency=1 if profiled else 64),
+                    control=control,
                     watch=watch,
                 )
                 async with actor.running():
