@@ -1,0 +1,5 @@
+module recipes
+
+go 1.24
+
+require github.com/nats-io/natscli v0.2.3
