@@ -397,7 +397,6 @@ def test_everything_stands_out_from_its_ground(chromium: Any, seat: Any, place: 
     looked_at = 0
     for path in (*PAGES, f"/goals/{goal_id}", "/halts/confirm?kind=workspace", "/goals/nope", "/login"):
         page.goto(place.url + path)
-        page.wait_for_timeout(100)
         for summary in page.locator("details > summary").all():
             summary.click()
         found = page.evaluate(CONTRAST)
