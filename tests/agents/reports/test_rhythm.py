@@ -85,7 +85,7 @@ async def test_what_is_due_is_issued_once_and_signed(a_day_later: MemoryTranspor
     assert is_signed(data, statement.replace(KEYS["auditor"].key_id.encode(), forged.key_id.encode()), TRUST) != ""
     assert msgspec.json.decode(data)["summary"]["goals"] == 1
     page = (tmp_path / f"2025/11/21/cost-{WORKSPACE}-{period.name}.html").read_text()
-    assert page.index(">Summary<") < page.index("<svg") < page.index(">Attribution<") < page.index(">Alerts<")
+    assert page.index(">Summary<") < page.index(">Attribution<") < page.index(">Alerts<")
 
 
 async def test_two_auditors_issue_a_report_once(a_day_later: MemoryTransport) -> None:
@@ -147,10 +147,10 @@ async def test_a_strangers_word_ends_no_goal(a_day_later: MemoryTransport) -> No
 async def test_the_broker_reminds_of_the_next_report(a_day_later: MemoryTransport, tmp_path: Path) -> None:
     transport = a_day_later
     async with rhythm(transport, tmp_path).running():
-        with anyio.fail_after(20):
+        with anyio.fail_after(90):
             while len(list(tmp_path.rglob("*.json"))) < 2 * len(REGULAR["day"]):
                 await anyio.sleep(0.01)
         transport.clock.advance(DAY_MS)  # type: ignore[attr-defined]
-        with anyio.fail_after(20):
+        with anyio.fail_after(90):
             while not (tmp_path / "2025/11/22" / f"carbon-{WORKSPACE}-2025-11-22.{STATEMENT}").exists():
                 await anyio.sleep(0.01)
