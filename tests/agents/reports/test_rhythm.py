@@ -151,6 +151,7 @@ async def test_the_broker_reminds_of_the_next_report(a_day_later: MemoryTranspor
             while len(list(tmp_path.rglob("*.json"))) < 2 * len(REGULAR["day"]):
                 await anyio.sleep(0.01)
         transport.clock.advance(DAY_MS)  # type: ignore[attr-defined]
+        await transport.settle()
         with anyio.fail_after(90):
             while not (tmp_path / "2025/11/22" / f"carbon-{WORKSPACE}-2025-11-22.{STATEMENT}").exists():
                 await anyio.sleep(0.01)

@@ -43,7 +43,7 @@ async def act(task: Task, *, approved: bool) -> dict[str, Any]:
         return _answer("refused", f"{ground.message} ({ground.rule})")
     began = time.monotonic()
     async with open_cluster(Path(task.input["cluster"]) / KUBECONFIG) as cluster:
-        executor = Executor(cluster, proposals=task.out, kubeconfig=Path(task.input["cluster"]) / KUBECONFIG)
+        executor = Executor(cluster, proposals=task.out)
         outcome = await executor.execute(operation, dry_run=bool(task.input["dryRun"]))
     return _told(outcome, began, summary(operation))
 
