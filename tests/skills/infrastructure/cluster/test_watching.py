@@ -31,7 +31,7 @@ class Watcher:
                 self.told.append(event)
 
     async def until(self, kind: str, replicas: int | None = None) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while not any(
                 event.kind == kind and replicas in (None, event.item["spec"]["replicas"]) for event in self.told
             ):
