@@ -84,6 +84,11 @@ class Kubelet:
             run.out_of_memory = True
             self.look_at(pod)
 
+    def _is_too_large(self, pod: Object) -> bool:
+        """It asks for more than its limit as soon as it runs, and never becomes ready."""
+        limit = sum_resources(pod, "limits", "memory")
+        return limit is not None and self._world.load.base_memory_bytes(pod) > limit
+
     def _schedule(self, pod: Object, run: _Run, now: int) -> bool:
         room = self._world.settings.node_cpu_m
         asked = sum_resources(pod, "requests", "cpu") or 0
@@ -109,13 +114,16 @@ class Kubelet:
                 self._again(pod, starts)
                 return
             run.started_ms, run.starts_again_ms = starts, 0
+        too_large = not run.ready_ms and self._is_too_large(pod)
+        if too_large and now >= run.started_ms + _CRASHES_AFTER_MS:
+            run.out_of_memory = True
         if run.out_of_memory or (behaviour == "crash" and now >= run.started_ms + _CRASHES_AFTER_MS):
             self._crash(pod, run, "OOMKilled" if run.out_of_memory else "Error", now)
             return
-        if behaviour == "crash":
+        if behaviour == "crash" or too_large:
             self._again(pod, run.started_ms + _CRASHES_AFTER_MS)
         ready_at = run.started_ms + self._readiness_ms(pod)
-        if behaviour == "never_ready" or behaviour == "crash" or run.ready_ms:
+        if behaviour in ("never_ready", "crash") or too_large or run.ready_ms:
             return
         if now >= ready_at:
             run.ready_ms = ready_at

@@ -92,6 +92,12 @@ class Load:
                 found.append(_as_pod_metrics(pod, usage, self._world.settings.scrape_ms))
         return found
 
+    def base_memory_bytes(self, pod: Object) -> int:
+        """What a pod takes as soon as it runs."""
+        workload = self._workload(pod)
+        known = (one.base_memory_bytes for one in self._services if (one.namespace, one.name) == workload)
+        return next(known, _IDLE_MEMORY_BYTES)
+
     def mrps(self, service: Service) -> int:
         """Requests per 1,000 s that arrive now."""
         age = self._world.now_ms() - self._began_ms
