@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -170,11 +170,10 @@ class OrchestratorRole:
         return len(states), sum(len(waiting_for(state)) for state in states)
 
     async def _has_begun(self, goal_id: str) -> bool:
-        goal = self._entry(goal_id)
-        async with goal.lock:
+        async with self._alone(goal_id) as goal:
             if goal.revision < 0:
                 await self._load(goal, goal_id)
-        return goal.state.began is not None
+            return goal.state.began is not None
 
     async def watch_deadlines(self, every_ms: int = 1_000, rescan_ms: int = 30_000) -> None:
         """Ends goals whose deadline passed, also those that no hop would ever reach again. Runs for ever."""
@@ -237,8 +236,7 @@ class OrchestratorRole:
         self, goal_id: str, event: AnyEvent, told_by: Origin | None = None, *, is_first: bool = False
     ) -> None:
         """is_first: nothing can have happened to the goal before; had it all the same, its journal's revision refuses us."""
-        goal = self._entry(goal_id)
-        async with goal.lock:
+        async with self._alone(goal_id) as goal:
             if goal.revision < 0 and is_first:
                 goal.revision = 0
             elif goal.revision < 0:
@@ -264,6 +262,25 @@ class OrchestratorRole:
             self._goals.pop(goal_id, None)
         for kept in withheld:
             await self._happened(goal_id, kept)
+
+    @asynccontextmanager
+    async def _alone(self, goal_id: str) -> AsyncIterator[_Goal]:
+        """The goal as it stands, while nobody else changes it. Who waited behind an event that could not be journaled must
+        not go on with what that one left in memory: what follows from it would be sent, and its answer come to a goal that,
+        by its journal, does not wait for one.
+        """
+        while True:
+            goal = self._entry(goal_id)
+            async with goal.lock:
+                if self._goals.get(goal_id) is not goal:
+                    continue
+                try:
+                    yield goal
+                except BaseException:
+                    if goal.state.began is None:
+                        self._goals.pop(goal_id, None)  # nothing is known of it: its journal is read again
+                    raise
+                return
 
     async def _decide(self, goal: _Goal, goal_id: str, event: AnyEvent, told_by: Origin | None) -> list[Send]:
         if goal.state.began is None and not isinstance(event, Began):
@@ -309,10 +326,11 @@ class OrchestratorRole:
             log.warning("not sent: %s", error)
 
     async def _load(self, goal: _Goal, goal_id: str) -> None:
-        goal.state, goal.revision = GoalState(), 0
-        records, goal.revision = await read_journal(self._transport, self._journal(goal_id), self._seals)
+        records, revision = await read_journal(self._transport, self._journal(goal_id), self._seals)
+        state = GoalState()
         for record in records:
-            self._decider.apply(goal.state, _decoder.decode(record.data))
+            self._decider.apply(state, _decoder.decode(record.data))
+        goal.state, goal.revision = state, revision  # only now: what could not be read is no goal without a past
 
     async def _decided_before(self, goal_id: str, cause: str) -> tuple[list[Send], int]:
         """What was decided when this cause was first journaled: the same fold, stopped there."""
