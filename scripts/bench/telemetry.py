@@ -117,7 +117,7 @@ async def receive(url: str, count: int, options: Any) -> dict[str, float]:
     with telemetry(options[3], "executor") as (_, watch):
         turns = Turns()
         result = await hops.receive_governed(url, count, options, ByTurns(watch, turns))
-        return result | turns.figures()
+    return result | turns.figures()
 
 
 async def send(url: str, count: int, options: Any) -> dict[str, float]:
@@ -140,7 +140,8 @@ async def send(url: str, count: int, options: Any) -> dict[str, float]:
                 step = hops.WINDOW
                 await asyncio.gather(*(worker(sender, range(first + at, last, step)) for at in range(step)))
                 turns.next()
-            return {"cpu": 0.0, "wall": time.perf_counter() - began} | turns.figures()
+            wall = time.perf_counter() - began
+    return {"cpu": 0.0, "wall": wall} | turns.figures()
 
 
 @contextmanager

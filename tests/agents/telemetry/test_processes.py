@@ -120,7 +120,7 @@ async def test_a_goal_is_one_trace_whose_hops_hang_together(place: tuple[House, 
     names = {span.name for span in spans}
     hops = {"orchestrator.plan", "evaluator.plan", "executor.act", "evaluator.observe", "auditor.act"}
     assert {f"process {hop}" for hop in hops} | {f"send {hop}" for hop in hops} <= names
-    assert {"take in goal", "gates", "policy", "reserve", "settle", "execute_tool echoing-input"} <= names
+    assert {"take in goal", "gates", "reserve", "settle", "execute_tool echoing-input"} <= names
     assert {f"gate G{number}" for number in range(9)} <= names
 
 

@@ -11,14 +11,12 @@ import pytest
 
 from interlock.bus.clock import SystemClock
 from interlock.bus.errors import Unavailable
-from interlock.bus.hop import DONE, Disposition, Outcome
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.telemetry.hops import HopCounts
 from interlock.bus.telemetry.micro import Service, ServiceEndpoint, answering, endpoint_stats, subjects
 from interlock.bus.transport import Transport
-from interlock.envelope.verdict import Reason
 
 pytestmark = pytest.mark.anyio
 SERVICE = Service(
@@ -43,8 +41,7 @@ async def transport(request: pytest.FixtureRequest, nats_server: EmbeddedServer)
 
 def counted() -> HopCounts:
     counts = HopCounts()
-    counts.ended(DONE, 0.5)
-    counts.ended(Outcome(Disposition.DEAD, Reason.EXPIRED), 0.25)
+    counts.handled, counts.not_done, counts.busy_ns, counts.last_problem = 2, 1, 750_000_000, "expired"
     return counts
 
 

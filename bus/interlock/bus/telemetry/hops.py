@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from interlock.bus.hop import Disposition, Hop, Outcome
 from interlock.bus.telemetry.logs import handles
-from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, carry, read_traceparent
+from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, carried, carry, read_traceparent
 from interlock.bus.telemetry.spans import Span, Tracing, Value, active, enter, leave, new_span_id, new_trace_id
 from interlock.envelope.ids import id_time_ms, role_of, span_of
 from interlock.envelope.model import Envelope
@@ -33,11 +33,6 @@ _SEND = SYSTEM | {"messaging.operation.name": "send", "messaging.operation.type"
 Facts = tuple[str, str, str, str]
 
 
-def facts_of(envelope: Envelope) -> Facts:
-    """What an envelope's spans say of it."""
-    return (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
-
-
 class HopSpan(Span):
     """A hop being processed. gates_ns, policy_ns: when the receiving gates and the policies had spoken, 0: they have not.
     refused_by: the gate that refused; decision: the policies'.
@@ -49,10 +44,11 @@ class HopSpan(Span):
     where: tuple[str, str, str, int, int]
 
     def __init__(self, tracer: Tracing) -> None:
-        super().__init__(tracer, "process", "consumer", "", new_span_id(), "", time.time_ns(), {})
-        self.gates_ns = self.policy_ns = 0
-        self.refused_by = self.decision = ""
-        self.facts = None
+        # Once a hop, so without the detour over the class above.
+        self.tracer, self.name, self.kind, self.attributes, self.links = tracer, "process", "consumer", {}, ()
+        self.trace_id = self.parent_id = self.problem = self.refused_by = self.decision = ""
+        self.gates_ns = self.policy_ns = self.end_ns = 0
+        self.span_id, self.facts, self.start_ns = new_span_id(), None, time.time_ns()
 
     def leaving(self) -> Iterator[Span]:
         role, consumer, subject, delivered, sequence = self.where
@@ -110,8 +106,10 @@ def gates_done(hop: Hop, refused_by: str = "") -> None:
         entered.refused_by = refused_by
         if hop.authentic:
             entered.trace_id, entered.parent_id = hop.envelope.trace_id, hop.envelope.span_id
-            for name, value in carry(hop.message.headers.get(BAGGAGE)).items():
-                entered.attributes[f"interlock.baggage.{name}"] = value
+            header = hop.message.headers.get(BAGGAGE)
+            if header or carried():
+                for name, value in carry(header).items():
+                    entered.attributes[f"interlock.baggage.{name}"] = value
 
 
 def policy_done(decision: str) -> None:
@@ -130,13 +128,6 @@ class HopCounts:
     def __init__(self) -> None:
         self.handled = self.not_done = self.busy_ns = 0
         self.last_problem = ""
-
-    def ended(self, outcome: Outcome | None, seconds: float) -> None:
-        self.handled += 1
-        self.busy_ns += int(seconds * 1e9)
-        if outcome is not None and outcome.disposition is not Disposition.DONE:
-            self.not_done += 1
-            self.last_problem = str(outcome.reason)
 
 
 class HopTelemetry:
@@ -171,7 +162,12 @@ class HopTelemetry:
 
     def ended(self, watched: WatchedHop, outcome: Outcome | None) -> None:
         hop, seconds = watched.hop, time.perf_counter() - watched.began_s
-        self._counts.ended(outcome, seconds)
+        counts = self._counts
+        counts.handled += 1
+        counts.busy_ns += int(seconds * 1e9)
+        if outcome is not None and outcome.disposition is not Disposition.DONE:
+            counts.not_done += 1
+            counts.last_problem = str(outcome.reason)
         if self._metrics is not None:
             self._metrics.ended(self._role, hop, outcome, seconds)
         if watched.span is not None:
@@ -181,7 +177,8 @@ class HopTelemetry:
         message = hop.message
         span.where = (self._role, self._consumer, message.subject, message.delivered, message.sequence)
         if hop.authentic:
-            span.facts = facts_of(hop.envelope)
+            envelope = hop.envelope
+            span.facts = (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
         else:
             claimed = read_traceparent(message.headers.get(TRACEPARENT))
             if claimed is not None:
@@ -231,5 +228,6 @@ def begin_sending(tracer: Tracing, envelope: Envelope) -> Span:
     else:
         parent_span = span_of(parent if isinstance(parent, str) else envelope.goal_id)
     span = SendSpan(tracer, "send", "producer", envelope.trace_id, envelope.span_id, parent_span, time.time_ns(), {})
-    span.facts, span.subject = facts_of(envelope), envelope.subject
+    span.facts = (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
+    span.subject = envelope.subject
     return span

@@ -57,10 +57,15 @@ class TailSampler:
         return self.is_in_share(trace_id) or trace_id in self._kept
 
     def ended(self, span: Span) -> None:
-        if self.is_sampled(span.trace_id):
+        trace_id = span.trace_id
+        if self._takes_all or trace_id[16:] < self._bound or trace_id in self._kept:
             self._export(span)
             return
-        self._waiting.setdefault(span.trace_id, []).append(span)
+        waiting = self._waiting.get(trace_id)
+        if waiting is None:
+            self._waiting[trace_id] = [span]
+        else:
+            waiting.append(span)
         self._count += 1
         while self._count > self._settings.max_waiting:
             _, let_go = self._waiting.popitem(last=False)
