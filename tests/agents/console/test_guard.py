@@ -172,6 +172,16 @@ async def test_odd_page_numbers(quiet_counter: Counter, value: str) -> None:
     assert (await (await quiet_counter.browser()).get(f"/goals?page={quote(value)}")).status == 200
 
 
+@pytest.mark.parametrize(
+    "cookie", ["\x80\xff=\xfe", "=;=;;", "interlock_visit_8470=" + "a" * 10_000, "interlock_visit_8470", ""]
+)
+async def test_odd_cookies_are_nobody(quiet_counter: Counter, cookie: str) -> None:
+    browser = Browser(quiet_counter.app)
+    assert (await browser.get("/goals", [("cookie", cookie)])).status == 303
+    assert (await browser.get("/login", [("cookie", cookie.replace("visit", "before"))])).status == 200
+    assert (await browser.post("/login", {"token": "x", "answer": "x"}, [("cookie", cookie)])).status == 403
+
+
 def test_what_is_loopback() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.org", "")))

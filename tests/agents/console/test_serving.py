@@ -144,6 +144,11 @@ def test_without_a_running_interlock_it_says_so(
     monkeypatch.chdir(tmp_path)
     assert run(["console", "--dir", str(tmp_path)]) == 1
     assert "no_broker" in capsys.readouterr().err
+    assert run(["console", "--dir", str(tmp_path), "--as", "executor"]) == 2
+    assert "not_human" in capsys.readouterr().err
+    for port in ("99999", "-1", "x"):
+        assert run(["console", "--dir", str(tmp_path), "--port", port]) == 2
+        assert "bad_usage" in capsys.readouterr().err
     assert run(["console", "--help"]) == 0
     assert "login" in capsys.readouterr().out
 

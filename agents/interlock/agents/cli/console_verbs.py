@@ -6,6 +6,7 @@ from typing import Annotated
 
 import anyio
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from interlock.agents.cli.parameters import Dir, Json, Nats
 from interlock.agents.cli.session import Session
@@ -17,7 +18,10 @@ Whose = Annotated[str, Parameter(name="--as", help="Whose key: human, or human.N
 @console.default
 def console_serve(
     *,
-    port: Annotated[int | None, Parameter(help="Instead of console.port; 0: any that is free.")] = None,
+    port: Annotated[
+        int | None,
+        Parameter(help="Instead of console.port; 0: any that is free.", validator=Number(gte=0, lte=65_535)),
+    ] = None,
     agent: Whose = "human",
     dir: Dir = None,
     nats: Nats = "",

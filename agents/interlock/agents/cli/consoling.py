@@ -30,6 +30,7 @@ class _Asked(Struct, frozen=True):
 
 async def stay(session: Session, port: int | None, by: str) -> int:
     """Until SIGINT or SIGTERM. by: whose key logs in to the broker, and for whom a link is printed."""
+    _check_human(by)
     async with session.connected(agent=by) as transport, consoling(session, transport, port, by):
         await until_signalled()
     return 0
@@ -59,8 +60,7 @@ async def consoling(session: Session, transport: Transport, port: int | None, by
 
 def log_in(session: Session, challenge: str, url: str, by: str) -> int:
     """A link that logs in once; with a challenge, as the login page shows it, the answer to paste there."""
-    if not is_agent_id(by) or role_of(by) != "human":
-        raise UserError("not_human", f"{by[:80]!r} is no human", "Give --as human or --as human.NAME", 2)
+    _check_human(by)
     origin = url.rstrip("/") or _running_url(session)
     if challenge:
         answer = _answer(session, origin, challenge, by)
@@ -73,6 +73,11 @@ def log_in(session: Session, challenge: str, url: str, by: str) -> int:
     link = _link(session, origin, asked.challenge, by)
     session.say(link, {"link": link})
     return 0
+
+
+def _check_human(by: str) -> None:
+    if not is_agent_id(by) or role_of(by) != "human":
+        raise UserError("not_human", f"{by[:80]!r} is no human", "Give --as human or --as human.NAME", 2)
 
 
 def _link(session: Session, origin: str, challenge: str, by: str) -> str:
