@@ -64,7 +64,7 @@ def ask_task(state: GoalState, task: TaskState, send: Send, at_ms: int) -> list[
         raise TypeError("only tasks wait for approval one by one")
     task.status, task.held = "waiting_approval", send
     action = task_action(mandate.goal_id, payload, mandate.policy_context)
-    question = f"May task {task.id} run {payload.skill}?"
+    question = f"May task {task.id} run {payload.skill}? {task.demanded}".rstrip()
     grounds = [Ground(code="approval_required", message=f"{payload.skill} runs only with a human's approval")]
     if task.demanded:
         grounds = [Ground(code="policy", message=task.demanded)]
