@@ -54,7 +54,7 @@ async def serving_pages(
     try:
         endpoint = await server.__aenter__()
     except OSError as error:
-        mend = "Set telemetry.metrics_port to 0 or off, or end what listens there"
+        mend = "Give another --metrics-port, or set telemetry.metrics_port to 0 or off"
         raise UserError("port_taken", f"{host}:{port} is not to be had: {error.strerror or error}", mend) from error
     try:
         _write(announce, endpoint, labels)
