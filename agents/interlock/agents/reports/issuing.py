@@ -121,6 +121,8 @@ async def _page(report: dict[str, Any]) -> bytes:
     """By a process of its own. Empty if it cannot: a report is not lost for want of a picture."""
     command = [sys.executable, "-m", "interlock.agents.reports.pages"]
     with anyio.move_on_after(PAGE_S):
-        done = await anyio.run_process(command, input=msgspec.json.encode(report), check=False, env={"MPLBACKEND": "svg"})
+        done = await anyio.run_process(
+            command, input=msgspec.json.encode(report), check=False, env={"MPLBACKEND": "svg"}
+        )
         return done.stdout if done.returncode == 0 else b""
     return b""
