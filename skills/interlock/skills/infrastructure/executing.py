@@ -21,6 +21,7 @@ from interlock.skills.infrastructure.handing_on import BLUEPRINT, DECISION, Deci
 from interlock.skills.infrastructure.operations import Operation
 from interlock.skills.infrastructure.telling import summary
 from interlock.skills.infrastructure.through_helm import through_helm
+from interlock.skills.repository.findings import told
 from interlock.skills.sdk import SkillError, Task
 
 KUBECONFIG = "kubeconfig"
@@ -102,4 +103,5 @@ def _answer(
         "durationMs": took_ms,
         "undo": undo_of or {},
         "proposal": proposal,
+        **told([]),
     }

@@ -9,6 +9,7 @@ from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.safety import Breaker
 from interlock.skills.infrastructure.handing_on import BLUEPRINT, DECISION, Decided, Governed, convert, put, take
 from interlock.skills.infrastructure.observed import ObservedState
+from interlock.skills.repository.findings import told
 from interlock.skills.sdk import Task
 
 
@@ -24,4 +25,5 @@ def run(task: Task) -> dict[str, Any]:
         "kind": decision.kind,
         "rationale": decision.rationale[:4000],
         "references": list(decision.references),
+        **told([]),
     }

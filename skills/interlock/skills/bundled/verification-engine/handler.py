@@ -8,6 +8,7 @@ from interlock.skills.infrastructure.handing_on import BLUEPRINT, Governed, conv
 from interlock.skills.infrastructure.observed import ObservedState
 from interlock.skills.infrastructure.operations import Operation
 from interlock.skills.infrastructure.verifying import verify
+from interlock.skills.repository.findings import told
 from interlock.skills.sdk import Task
 
 
@@ -22,4 +23,5 @@ def run(task: Task) -> dict[str, Any]:
         "rationale": verified.rationale[:4000],
         "figures": verified.figures,
         "references": [miss.reference for miss in verified.misses],
+        **told([]),
     }
