@@ -317,15 +317,6 @@ async def test_the_log_is_a_chain_that_goals_vouch_for(make: Callable[..., Place
     assert all(json.loads(line)["blueprint"]["name"] == "web" for line in file.read_text().splitlines())
 
 
-async def test_a_goal_that_decided_something_else_is_not_believed(make: Callable[..., Place]) -> None:
-    place = make()
-    place.cluster.load["web"] = 95
-    place.goals.decided_id = "decision-of-somebody-else"
-    await place.look()
-    assert place.outcomes == [("scale_up", "unknown")]
-    assert any(told.kind == "escalation" for told in place.told)
-
-
 async def test_days_that_are_too_old_are_deleted(make: Callable[..., Place]) -> None:
     place = make()
     await place.look()

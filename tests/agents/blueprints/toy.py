@@ -91,7 +91,6 @@ class ToyGoals:
         self.approve = True
         self.act: Callable[[], dict[str, Any]] | None = None
         self.crash_before_end = False
-        self.decided_id = ""
         self.proposals: dict[str, bytes] = {}
 
     async def run(self, goal: dict[str, Any], goal_id: str) -> Ended:
@@ -113,8 +112,6 @@ class ToyGoals:
                 output = run_skill(task.skill, out, given, dict(files))
                 files |= {path.name: path for path in out.iterdir()}
             findings = output.pop("findings", [])
-            if task.id == "decide" and self.decided_id:
-                output["id"] = self.decided_id
             results[task.id] = TaskResult(
                 task_id=task.id, attempt=1, skill=task.skill, skill_digest="d", outcome="done", output=output
             )

@@ -220,7 +220,7 @@ class Loop:
             self._declined(watched, acting)
             self._record(watched, decision, acting.governance, "blocked")
             return
-        did = executed(ended, decision, decision.operation)
+        did = executed(ended, decision.operation)
         check = replace(acting.governance, approved_by=ended.approved_by)
         if not did.may_repeat:
             self._declined(watched, acting)

@@ -10,7 +10,6 @@ from interlock.agents.blueprints.ports import Ended
 from interlock.envelope.verdict import Decision as Verdicts
 from interlock.envelope.verdict import Verdict
 from interlock.skills.infrastructure.cluster.errors import Changed
-from interlock.skills.infrastructure.decision.model import Decision
 from interlock.skills.infrastructure.decision.record import ExecutionPart, GovernanceCheck, GovernanceStatus
 from interlock.skills.infrastructure.operations import Operation
 
@@ -49,15 +48,11 @@ def governance_check(name: str, verdict: Verdict) -> GovernanceCheck:
     return GovernanceCheck(operation=name, status=_GOVERNED[verdict.decision], rule=verdict.grounds[0].rule)
 
 
-def executed(ended: Ended, decision: Decision, operation: Operation) -> Executed:
+def executed(ended: Ended, operation: Operation) -> Executed:
     """What came of an action's goal. A goal that ended without its last task did nothing; a task that ended otherwise
-    than with an answer may have. A goal that decided something else than the watcher is not believed.
+    than with an answer may have.
     """
     result = ended.results.get("execute")
-    decided = ended.results.get("decide")
-    if result is not None and (decided is None or decided.output.get("id") != decision.id):
-        part = _part(operation, "unknown", result.usage.wall_ms, "the goal decided something else than the watcher")
-        return Executed(part=part, final="unknown", undo={}, told=part.detail)
     told = "; ".join(ground.message for ground in ended.status.grounds)[:500]
     if result is None:
         asked = any(ground.code in _ASKED for ground in ended.status.grounds)
