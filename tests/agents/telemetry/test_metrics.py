@@ -6,6 +6,7 @@ import math
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,21 @@ async def test_gauges_are_asked_when_somebody_looks_and_no_number_when_they_cann
     await metrics.refresh()
     assert value(metrics, "interlock_budget_limit_usd") == 10 and value(metrics, "interlock_budget_used_usd") == 1.5
     assert value(metrics, "interlock_budget_used_tokens") == 2
+
+
+async def test_a_role_that_begins_again_in_its_process_takes_the_place_of_what_it_was() -> None:
+    metrics, told = RoleMetrics("executor", "0.1.0"), []
+
+    async def refresh(number: int) -> None:
+        told.append(number)
+
+    for number in range(2):
+        SkillMetrics(metrics.registry, "executor").waits("general", "noop")
+        gauge = metrics.gauge("interlock_goals_open", "Open.")
+        gauge.set(number)
+        metrics.on_scrape("goals", partial(refresh, number), [gauge])
+    await metrics.refresh()
+    assert told == [1]
+    assert metrics.registry.get_sample_value("interlock_goals_open") == 1
+    labels = {"domain": "general", "agent_role": "executor", "skill": "noop"}
+    assert metrics.registry.get_sample_value("skill_execution_queue_depth", labels) == 1

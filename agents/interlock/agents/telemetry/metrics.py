@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import anyio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.registry import Collector
 
 from interlock.agents.telemetry.telemetry import Refresh
 from interlock.bus.errors import BusError
@@ -46,14 +47,33 @@ class Bounded:
         return value
 
 
+class Registry(CollectorRegistry):
+    """A role may begin again in its process, with a new key or a new connection: what it registers then takes the place of
+    what it registered before, and counts from zero as after a restart.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._registered: dict[tuple[str, ...], Collector] = {}
+
+    def register(self, collector: Collector) -> None:
+        describe = getattr(collector, "describe", None)  # optional in what prometheus_client takes
+        names = tuple(metric.name for metric in describe()) if describe is not None else (type(collector).__name__,)
+        before = self._registered.get(names)
+        if before is not None:
+            self.unregister(before)
+        super().register(collector)
+        self._registered[names] = collector
+
+
 class RoleMetrics:
     """Of one process. refreshers: what is asked when somebody looks, each for a second at most."""
 
     def __init__(self, agent: str, version: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, of which nobody has any use
-        self.registry = CollectorRegistry()
+        self.registry = Registry()
         self.hops = HopMetrics(self.registry)
-        self._refreshers: list[tuple[str, Refresh, Sequence[Gauge]]] = []
+        self._refreshers: dict[str, tuple[Refresh, Sequence[Gauge]]] = {}
         info = Gauge("interlock_build_info", "Always 1.", ["agent", "version"], registry=self.registry)
         info.labels(agent, version).set(1)
         self._failed = Counter(
@@ -64,9 +84,11 @@ class RoleMetrics:
         )
 
     def on_scrape(self, part: str, refresh: Refresh, gauges: Sequence[Gauge] = ()) -> None:
-        """refresh sets the gauges; when it fails they are no number, which is not the same as zero."""
+        """refresh sets the gauges; when it fails they are no number, which is not the same as zero. The same part again:
+        the role began again.
+        """
         self._failed.labels(part)
-        self._refreshers.append((part, refresh, gauges))
+        self._refreshers[part] = (refresh, gauges)
 
     def gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
@@ -76,7 +98,7 @@ class RoleMetrics:
 
     async def refresh(self) -> None:
         async with anyio.create_task_group() as group:
-            for part, refresh, gauges in self._refreshers:
+            for part, (refresh, gauges) in self._refreshers.items():
                 group.start_soon(self._refresh, part, refresh, gauges)
 
     async def _refresh(self, part: str, refresh: Refresh, gauges: Sequence[Gauge]) -> None:
