@@ -20,11 +20,12 @@ from interlock.agents.status import AuditStatus, GoalStatus, read_audit, read_st
 from interlock.agents.wiring import running
 from interlock.agents.workspace.keys import CAPABILITIES, TRUST_LEVELS
 from interlock.bus.clock import SystemClock
+from interlock.bus.jetstream.broker_errors import Answer
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.sender import Identity
 from interlock.bus.server.embedded import EmbeddedServer
-from interlock.bus.streams import declarations
+from interlock.bus.streams import consumers_of, declarations
 from interlock.bus.transport import MESSAGE_ID, Message, Transport
 from interlock.envelope.amounts import Amount, clock_ms, timestamp
 from interlock.envelope.contract import sign_contract
@@ -170,6 +171,11 @@ async def quiet_house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
     async with connected(request.param, request, "tests") as transport:
         await transport.declare(declarations((workspace,)))
         yield InProcess(transport, workspace, Keys(workspace), tmp_path)
+        if isinstance(
+            transport, JetStreamTransport
+        ):  # the server is that of all tests, and a stream has so many at most
+            for consumer in consumers_of(workspace):
+                await transport.api(f"CONSUMER.DELETE.{consumer.stream}.{consumer.name}", None, Answer)
 
 
 @pytest.fixture

@@ -18,7 +18,18 @@ from interlock.envelope.payloads import Escalation, HaltNotice
 from interlock.envelope.signing import seal
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Limits
-from tests.agents.audit.histories import BUDGET, GOAL, KEYS, NOW, PLAN, WORKSPACE, History, goal_history, make_trust
+from tests.agents.audit.histories import (
+    BUDGET,
+    GOAL,
+    KEYS,
+    NOW,
+    PLAN,
+    VERDICT,
+    WORKSPACE,
+    History,
+    goal_history,
+    make_trust,
+)
 
 TRUST = make_trust()
 WHOLE = goal_history(3)
@@ -280,8 +291,8 @@ def test_children_may_hold_what_their_parent_holds_and_not_one_more(grants: list
             plan,
             "evaluator",
             "orchestrator",
-            "escalate",
-            Escalation(code="x", question="?"),
+            "observe",
+            VERDICT,
             budget=Amount(actions=grant),
         )
     found, left = audit(history.messages), 60

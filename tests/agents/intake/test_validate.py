@@ -176,7 +176,7 @@ def test_one_kind_of_error_does_not_hide_another() -> None:
         ({"tasks": [{"id": "A", "skill": "doing-nothing"}]}, "lower-case letters, digits and hyphens"),
         ({"data_classification": "secret"}, "confidential, internal, public, restricted"),
         ({"playbook": "release-readines"}, "did you mean `release-readiness`"),
-        ({"playbook": "qqq"}, "there are: incident-budget-breach"),
+        ({"playbook": "qqq"}, "incident-budget-breach, "),
         ({"goal": "x" * 20_001}, "20001 characters; at most 20000"),
         ({"seed": -1}, "at least 0"),
     ],
