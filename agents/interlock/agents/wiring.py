@@ -24,6 +24,8 @@ from interlock.bus.tasks import background
 from interlock.envelope.payloads import Task
 from interlock.envelope.verdict import Reason
 
+REPORTS_AFTER_S = 15
+
 
 @asynccontextmanager
 async def running(role: str, parts: Parts) -> AsyncIterator[None]:
@@ -165,7 +167,8 @@ async def auditor(parts: Parts) -> AsyncIterator[None]:
 
 
 async def _reporting(parts: Parts) -> None:
-    """The production rhythm; loaded once the auditor works."""
+    """The production rhythm. It is loaded when the house has had time to begin: a goal that waits comes first."""
+    await anyio.sleep(REPORTS_AFTER_S)
     from interlock.agents.deviations.book import Book
     from interlock.agents.deviations.fold import Deviation
     from interlock.agents.replay.code import Code, load_code

@@ -153,5 +153,6 @@ async def test_the_broker_reminds_of_the_next_report(a_day_later: MemoryTranspor
         transport.clock.advance(DAY_MS)  # type: ignore[attr-defined]
         await transport.settle()
         with anyio.fail_after(90):
-            while not (tmp_path / "2025/11/22" / f"carbon-{WORKSPACE}-2025-11-22.{STATEMENT}").exists():
+            # The last of that midnight, which begins a Sunday: nothing is under way any more.
+            while not (tmp_path / "2025/11/22" / f"compliance-{WORKSPACE}-2025-11-22.{STATEMENT}").exists():
                 await anyio.sleep(0.01)
