@@ -1,4 +1,4 @@
-"""deploy/blueprints/rbac.yaml is enough for everything that is done, and for nothing else."""
+"""deploy/rbac is enough for everything that is done in a namespace, and for nothing else."""
 
 from __future__ import annotations
 
@@ -22,13 +22,22 @@ from interlock.skills.infrastructure.operations import ModifyStrategy, Operation
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples/03-blueprint"
-ACCOUNT = "system:serviceaccount:todo:interlock"
+ACCOUNT = "system:serviceaccount:interlock:interlock-executor"
+BINDING = """
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: interlock-executor, namespace: todo}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: interlock-executor}
+subjects: [{kind: ServiceAccount, name: interlock-executor, namespace: interlock}]
+"""
 
 
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeCluster]:
     place = tmp_path_factory.mktemp("rbac")
-    rbac = ROOT / "deploy/blueprints/rbac.yaml"
+    rbac = place / "rbac.yaml"
+    rbac.write_text((ROOT / "deploy/rbac/blueprints.yaml").read_text() + BINDING)
     with FakeCluster(place, objects=[EXAMPLE / "cluster.yaml"], rbac=[rbac], users=[ACCOUNT]) as cluster:
         cluster.step(120_000)
         yield cluster
