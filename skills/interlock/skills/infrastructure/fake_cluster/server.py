@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from msgspec import Struct
-
 from interlock.skills.infrastructure.fake_cluster import discovery
 from interlock.skills.infrastructure.fake_cluster.access import Access
-from interlock.skills.infrastructure.fake_cluster.admin import Admin
+from interlock.skills.infrastructure.fake_cluster.admin import Admin, Seen
 from interlock.skills.infrastructure.fake_cluster.faults import Fault, Faults
 from interlock.skills.infrastructure.fake_cluster.resources import Resources, Route, route
 from interlock.skills.infrastructure.fake_cluster.statuses import ApiError
@@ -24,18 +22,6 @@ _KEPT_REQUESTS = 10_000
 _NO_FAULT = Fault()
 
 
-class Seen(Struct, frozen=True, kw_only=True):
-    """One request as it arrived, whatever became of it."""
-
-    verb: str
-    resource: str
-    subresource: str
-    namespace: str
-    name: str
-    user: str
-    dry_run: bool
-
-
 class Server:
     """A cluster of its own: objects, clock, world, faults, access."""
 
@@ -48,7 +34,7 @@ class Server:
         self.faults = Faults()
         self.seen: deque[Seen] = deque(maxlen=_KEPT_REQUESTS)
         self._resources = Resources(self.store, self.writer, self.access, self.world.pod_metrics, bookmark_s)
-        self._admin = Admin(self)
+        self._admin = Admin(clock, self.store, self.world, self.access, self.faults, self.seen)
 
     async def handle(self, request: Request) -> Response:
         """Every answer of the server, errors included."""

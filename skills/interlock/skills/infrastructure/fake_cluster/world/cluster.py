@@ -2,83 +2,56 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-from interlock.skills.infrastructure.fake_cluster.kinds import (
-    DEPLOYMENTS,
-    EVENTS,
-    KINDS,
-    PODS,
-    REPLICASETS,
-    STATEFULSETS,
-    Kind,
-)
-from interlock.skills.infrastructure.fake_cluster.store import Change, Object
+from interlock.skills.infrastructure.fake_cluster.kinds import DEPLOYMENTS, PODS, REPLICASETS, STATEFULSETS
+from interlock.skills.infrastructure.fake_cluster.store import Object
 from interlock.skills.infrastructure.fake_cluster.wire import Response
 from interlock.skills.infrastructure.fake_cluster.world import deployments, queries, replicas, statefulsets
+from interlock.skills.infrastructure.fake_cluster.world.ground import Ground, Key
 from interlock.skills.infrastructure.fake_cluster.world.kubelet import Kubelet
 from interlock.skills.infrastructure.fake_cluster.world.load import Load
 from interlock.skills.infrastructure.fake_cluster.world.settings import WorldSettings
-from interlock.skills.infrastructure.fake_cluster.writing import Author, Writer
+from interlock.skills.infrastructure.fake_cluster.writing import Writer
 
-Key = tuple[Kind, str, str]
 _MOST_ROUNDS = 100_000
-CONTROLLER = Author(manager="kube-controller-manager")
 
 
 class World:
     """Everything behind the API. It only moves when a request, a step or the running clock moves it."""
 
     def __init__(self, writer: Writer) -> None:
-        self.writer = writer
-        self.store = writer.store
-        self.settings = WorldSettings()
-        self.kubelet = Kubelet(self)
-        self.load = Load(self)
-        self._owned: dict[str, dict[Key, None]] = {}
-        self._dirty: dict[Key, None] = {}
-        self._timers: list[tuple[int, int, Key | None]] = []
-        self._timed = 0
+        self._ground = Ground(writer)
+        self._clock = writer.clock
+        self._kubelet = Kubelet(self._ground)
+        self._load = Load(self._ground, self._kubelet)
         self._settling = False
-        self.store.listen(self._changed)
-        self.at(self.now_ms() + self.settings.scrape_ms, None)
-
-    def now_ms(self) -> int:
-        return self.writer.clock.now_ms()
+        self._scrape_later()
 
     def configure(self, settings: WorldSettings) -> None:
         """Replaces the settings; the load's time zero is now."""
-        self.settings = settings
-        self.load.begin(settings)
+        self._ground.settings = settings
+        self._load.begin()
         for kind in (PODS, DEPLOYMENTS, STATEFULSETS):
-            for item in self.store.all(kind):
-                self._mark(kind, item)
+            for item in self._ground.store.all(kind):
+                self._ground.mark(kind, item)
         self.settle()
 
     def step(self, ms: int) -> None:
         """Moves the clock on, stopping at everything that happens on the way."""
         self.settle()
-        end = self.now_ms() + ms
-        while self._timers and self._timers[0][0] <= end:
-            self.writer.clock.advance(max(0, self._timers[0][0] - self.now_ms()))
+        end = self._clock.now_ms() + ms
+        while (due := self._ground.next_due_ms()) is not None and due <= end:
+            self._clock.advance(max(0, due - self._clock.now_ms()))
             self.tick()
-        self.writer.clock.advance(max(0, end - self.now_ms()))
+        self._clock.advance(max(0, end - self._clock.now_ms()))
         self.settle()
 
     def tick(self) -> None:
         """What is due by now."""
-        scrape = False
-        while self._timers and self._timers[0][0] <= self.now_ms():
-            _, _, key = heapq.heappop(self._timers)
-            if key is None:
-                scrape = True
-            else:
-                self._dirty[key] = None
-        if scrape:
-            self.load.scrape()
-            self.at(self.now_ms() + self.settings.scrape_ms, None)
+        if self._ground.come_due():
+            self._load.scrape()
+            self._scrape_later()
         self.settle()
 
     def settle(self) -> None:
@@ -88,9 +61,7 @@ class World:
         self._settling = True
         try:
             rounds = 0
-            while self._dirty:
-                key = next(iter(self._dirty))
-                del self._dirty[key]
+            while (key := self._ground.next_key()) is not None:
                 self._look_at(key)
                 rounds += 1
                 if rounds > _MOST_ROUNDS:
@@ -98,105 +69,29 @@ class World:
         finally:
             self._settling = False
 
-    def at(self, at_ms: int, key: Key | None) -> None:
-        """Looks at an object again at that time; None: measures all usage."""
-        self._timed += 1
-        heapq.heappush(self._timers, (at_ms, self._timed, key))
-
-    def owned(self, kind: Kind, owner: Object) -> list[Object]:
-        """The objects of a kind whose controller is the owner, oldest first."""
-        found = []
-        for owned_kind, namespace, name in self._owned.get(owner["metadata"]["uid"], {}):
-            item = self.store.get(kind, namespace, name) if owned_kind is kind else None
-            if item is not None:
-                found.append(item)
-        return found
-
-    def mark_pods(self) -> None:
-        """Looks at every pod that has no node: room may have come."""
-        for pod in self.store.all(PODS):
-            if not pod["spec"].get("nodeName"):
-                self._mark(PODS, pod)
-
-    def event(self, kind: Kind, item: Object, reason: str, message: str) -> None:
-        """Records an Event about an object."""
-        metadata = item["metadata"]
-        now = self.writer.clock.stamp()
-        about = {key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion")}
-        given = {
-            "metadata": {"name": f"{metadata['name']}.{self.store.version:016x}"},
-            "involvedObject": {"kind": kind.name, "apiVersion": kind.api_version, **about},
-            "reason": reason,
-            "message": message,
-            "type": "Normal" if reason in ("ScalingReplicaSet", "SuccessfulCreate") else "Warning",
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-            "source": {"component": "fake-cluster"},
-        }
-        self.writer.create(EVENTS, metadata["namespace"], given, CONTROLLER)
-
     def pod_metrics(self, namespace: str) -> list[Object]:
         """Usage as metrics.k8s.io tells it."""
-        return self.load.pod_metrics(namespace)
+        return self._load.pod_metrics(namespace)
 
     def prometheus(self, path: str, query: Mapping[str, str], body: bytes) -> Response:
         """The Prometheus HTTP API, as far as plain selectors."""
-        return queries.answer(self.load, path, query, body)
+        return queries.answer(self._load, path, query, body)
+
+    def _scrape_later(self) -> None:
+        self._ground.at(self._ground.now_ms() + self._ground.settings.scrape_ms, None)
 
     def _look_at(self, key: Key) -> None:
         kind, namespace, name = key
-        item = self.store.get(kind, namespace, name)
+        item = self._ground.store.get(kind, namespace, name)
         if item is None:
             return
         if kind is PODS:
-            self.kubelet.look_at(item)
+            self._kubelet.look_at(item)
         elif "deletionTimestamp" in item["metadata"]:
             return
         elif kind is DEPLOYMENTS:
-            deployments.look_at(self, item)
+            deployments.look_at(self._ground, item)
         elif kind is REPLICASETS:
-            replicas.look_at(self, item)
+            replicas.look_at(self._ground, self._kubelet, item)
         elif kind is STATEFULSETS:
-            statefulsets.look_at(self, item)
-
-    def _mark(self, kind: Kind, item: Object) -> None:
-        self._dirty[(kind, item["metadata"]["namespace"], item["metadata"]["name"])] = None
-
-    def _changed(self, change: Change) -> None:
-        metadata = change.item["metadata"]
-        if not change.resource.namespaced:
-            return
-        key = (change.resource, metadata["namespace"], metadata["name"])
-        for owner in _controllers(metadata):
-            if change.kind == "DELETED":
-                self._owned.get(owner["uid"], {}).pop(key, None)
-            else:
-                self._owned.setdefault(owner["uid"], {})[key] = None
-            owner_kind = next((kind for kind in KINDS if kind.name == owner["kind"]), None)
-            if owner_kind is not None:
-                self._dirty[(owner_kind, metadata["namespace"], owner["name"])] = None
-        if change.kind == "DELETED":
-            self._collect(metadata["uid"])
-            if change.resource is PODS:
-                self.mark_pods()
-                self._mark_deployment_of(metadata)
-        elif change.resource in (DEPLOYMENTS, REPLICASETS, STATEFULSETS, PODS):
-            self._dirty[key] = None
-
-    def _mark_deployment_of(self, pod: Mapping[str, Any]) -> None:
-        """Its ReplicaSet's counts do not change when an ending pod is gone, but Recreate waits for just that."""
-        for owner in _controllers(pod):
-            owned_by = self.store.get(REPLICASETS, pod["namespace"], owner["name"])
-            for above in _controllers(owned_by["metadata"]) if owned_by is not None else ():
-                self._dirty[(DEPLOYMENTS, pod["namespace"], above["name"])] = None
-
-    def _collect(self, uid: str) -> None:
-        for kind, namespace, name in list(self._owned.pop(uid, {})):
-            item = self.store.get(kind, namespace, name)
-            if item is not None and any(owner["uid"] == uid for owner in _controllers(item["metadata"])):
-                self.writer.delete(kind, item)
-
-
-def _controllers(metadata: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    return [owner for owner in metadata.get("ownerReferences") or [] if owner.get("controller")]
+            statefulsets.look_at(self._ground, self._kubelet, item)

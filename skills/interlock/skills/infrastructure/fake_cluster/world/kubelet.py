@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from interlock.skills.infrastructure.api_quantities import milli, whole
 from interlock.skills.infrastructure.fake_cluster.kinds import PODS
 from interlock.skills.infrastructure.fake_cluster.store import Object
 from interlock.skills.infrastructure.fake_cluster.times import stamp
+from interlock.skills.infrastructure.fake_cluster.world.ground import Ground
+from interlock.skills.infrastructure.fake_cluster.world.workloads import base_memory_bytes
 from interlock.skills.infrastructure.fake_cluster.writing import Author
-
-if TYPE_CHECKING:
-    from interlock.skills.infrastructure.fake_cluster.world.cluster import World
 
 _AUTHOR = Author(manager="kubelet")
 _FIRST_BACKOFF_MS = 10_000
@@ -38,15 +36,14 @@ class _Run:
 class Kubelet:
     """One node that holds everything, and the times that the whole-second stamps of objects are too coarse for."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
         self._runs: dict[str, _Run] = {}
-        self._progressed: dict[str, int] = {}
 
     def look_at(self, pod: Object) -> None:
         """Brings one pod to where it should be now, and comes back when something is due."""
         run = self._runs.setdefault(pod["metadata"]["uid"], _Run())
-        now = self._world.now_ms()
+        now = self._ground.now_ms()
         if "deletionTimestamp" in pod["metadata"]:
             self._end(pod, run, now)
             return
@@ -57,10 +54,6 @@ class Kubelet:
             self._run(pod, run, behaviour, now)
         self._report(pod, run, behaviour, now)
 
-    def pods_left(self, owner: Object) -> bool:
-        """Some pod of the owner is still there, ending ones included."""
-        return bool(self._world.owned(PODS, owner))
-
     def ready_since_ms(self, pod: Object) -> int:
         return self._runs[pod["metadata"]["uid"]].ready_ms
 
@@ -68,13 +61,6 @@ class Kubelet:
         """When its containers last started, 0 if they do not run."""
         run = self._runs.get(pod["metadata"]["uid"])
         return run.started_ms if run is not None else 0
-
-    def progressed(self, item: Object) -> None:
-        """A rollout came further now."""
-        self._progressed[item["metadata"].get("uid", "")] = self._world.now_ms()
-
-    def progressed_ms(self, item: Object) -> int:
-        return self._progressed.setdefault(item["metadata"]["uid"], self._world.now_ms())
 
     def used(self, pod: Object, memory_bytes: int) -> None:
         """Its memory was measured: over the limit, the kernel kills it."""
@@ -87,10 +73,10 @@ class Kubelet:
     def _is_too_large(self, pod: Object) -> bool:
         """It asks for more than its limit as soon as it runs, and never becomes ready."""
         limit = sum_resources(pod, "limits", "memory")
-        return limit is not None and self._world.load.base_memory_bytes(pod) > limit
+        return limit is not None and base_memory_bytes(self._ground, pod) > limit
 
     def _schedule(self, pod: Object, run: _Run, now: int) -> bool:
-        room = self._world.settings.node_cpu_m
+        room = self._ground.settings.node_cpu_m
         asked = sum_resources(pod, "requests", "cpu") or 0
         if room is not None and self._requested_m() + asked > room:
             message = "0/1 nodes are available: 1 Insufficient cpu."
@@ -98,17 +84,17 @@ class Kubelet:
             self._put(pod, {"phase": "Pending", "conditions": [condition], "qosClass": "Burstable"})
             return False
         run.scheduled_ms = now
-        live = self._world.store.get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+        live = self._ground.store.get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
         if live is not None:
-            self._world.store.put(PODS, {**live, "spec": {**live["spec"], "nodeName": "node-1"}})
+            self._ground.store.put(PODS, {**live, "spec": {**live["spec"], "nodeName": "node-1"}})
         return True
 
     def _requested_m(self) -> int:
-        placed = [pod for pod in self._world.store.all(PODS) if pod["spec"].get("nodeName")]
+        placed = [pod for pod in self._ground.store.all(PODS) if pod["spec"].get("nodeName")]
         return sum(sum_resources(pod, "requests", "cpu") or 0 for pod in placed)
 
     def _run(self, pod: Object, run: _Run, behaviour: str, now: int) -> None:
-        starts = run.starts_again_ms or run.scheduled_ms + self._world.settings.start_ms
+        starts = run.starts_again_ms or run.scheduled_ms + self._ground.settings.start_ms
         if not run.started_ms:
             if now < starts:
                 self._again(pod, starts)
@@ -137,18 +123,18 @@ class Kubelet:
         run.out_of_memory = False
         run.last_reason = reason
         run.starts_again_ms = now + wait
-        self._world.event(PODS, pod, "BackOff", f"Back-off restarting failed container, last state {reason}")
+        self._ground.event(PODS, pod, "BackOff", f"Back-off restarting failed container, last state {reason}")
         self._again(pod, run.starts_again_ms)
 
     def _end(self, pod: Object, run: _Run, now: int) -> None:
         run.ready_ms = run.started_ms = 0
-        run.ends_ms = run.ends_ms or now + self._world.settings.terminate_ms
+        run.ends_ms = run.ends_ms or now + self._ground.settings.terminate_ms
         if now < run.ends_ms:
             self._again(pod, run.ends_ms)
         elif not pod["metadata"].get("finalizers"):
-            live = self._world.store.get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+            live = self._ground.store.get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
             if live is not None and live["metadata"]["uid"] == pod["metadata"]["uid"]:
-                self._world.store.remove(PODS, live)
+                self._ground.store.remove(PODS, live)
             self._runs.pop(pod["metadata"]["uid"], None)
 
     def _report(self, pod: Object, run: _Run, behaviour: str, now: int) -> None:
@@ -194,19 +180,19 @@ class Kubelet:
 
     def _behaviour(self, pod: Object) -> str:
         images = {container["image"] for container in pod["spec"]["containers"]}
-        return next((one.fails for one in self._world.settings.images if one.image in images), "")
+        return next((one.fails for one in self._ground.settings.images if one.image in images), "")
 
     def _readiness_ms(self, pod: Object) -> int:
         probes = [one.get("readinessProbe") or {} for one in pod["spec"]["containers"]]
         return max(
-            self._world.settings.ready_ms, *(int(probe.get("initialDelaySeconds", 0)) * 1000 for probe in probes)
+            self._ground.settings.ready_ms, *(int(probe.get("initialDelaySeconds", 0)) * 1000 for probe in probes)
         )
 
     def _put(self, pod: Object, status: Object) -> None:
-        self._world.writer.put_status(PODS, (pod["metadata"]["namespace"], pod["metadata"]["name"]), status)
+        self._ground.writer.put_status(PODS, (pod["metadata"]["namespace"], pod["metadata"]["name"]), status)
 
     def _again(self, pod: Object, at_ms: int) -> None:
-        self._world.at(at_ms, (PODS, pod["metadata"]["namespace"], pod["metadata"]["name"]))
+        self._ground.at(at_ms, (PODS, pod["metadata"]["namespace"], pod["metadata"]["name"]))
 
 
 def sum_resources(pod: Object, part: str, name: str) -> int | None:

@@ -7,21 +7,18 @@ requests are lost.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from interlock.skills.infrastructure.fake_cluster.kinds import DEPLOYMENTS, PODS, REPLICASETS, STATEFULSETS
+from interlock.skills.infrastructure.fake_cluster.kinds import PODS
 from interlock.skills.infrastructure.fake_cluster.store import Object
 from interlock.skills.infrastructure.fake_cluster.times import stamp
-from interlock.skills.infrastructure.fake_cluster.world.kubelet import sum_resources
+from interlock.skills.infrastructure.fake_cluster.world.ground import Ground
+from interlock.skills.infrastructure.fake_cluster.world.kubelet import Kubelet, sum_resources
 from interlock.skills.infrastructure.fake_cluster.world.replicas import is_ready
-from interlock.skills.infrastructure.fake_cluster.world.settings import Service, WorldSettings
-
-if TYPE_CHECKING:
-    from interlock.skills.infrastructure.fake_cluster.world.cluster import World
+from interlock.skills.infrastructure.fake_cluster.world.settings import Service
+from interlock.skills.infrastructure.fake_cluster.world.workloads import IDLE_MEMORY_BYTES, pods_of, workload_of
 
 _UNLIMITED_CPU_M = 1_000_000
 _SLOWEST_FACTOR = 20  # latency does not grow for ever: clients give up
-_IDLE_MEMORY_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +44,36 @@ class Series:
 class Load:
     """What was measured last, per pod and per service."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, ground: Ground, kubelet: Kubelet) -> None:
+        self._ground = ground
+        self._kubelet = kubelet
         self._began_ms = 0
-        self._services: list[Service] = []
         self._usage: dict[str, Usage] = {}
         self._series: dict[tuple[str, str], list[Series]] = {}
 
-    def begin(self, settings: WorldSettings) -> None:
+    def begin(self) -> None:
         """Time zero of the load is now. What was measured before stays until it is measured again."""
         if not self._began_ms:
-            self._began_ms = self._world.now_ms()
-        self._services = list(settings.services)
+            self._began_ms = self._ground.now_ms()
 
     def scrape(self) -> None:
         """Measures every running pod and every service."""
-        named = {(service.namespace, service.name) for service in self._services}
-        for service in self._services:
+        named = {(service.namespace, service.name) for service in self._ground.settings.services}
+        for service in self._ground.settings.services:
             if service.metrics == "ok":
                 self._measure(service)
             elif service.metrics == "missing":
                 self._series.pop((service.namespace, service.name), None)
-                for pod in self._pods(service):
+                for pod in pods_of(self._ground, service):
                     self._usage.pop(pod["metadata"]["uid"], None)
-        for pod in self._world.store.all(PODS):
-            if self._workload(pod) not in named and self._world.kubelet.started_ms(pod):
-                self._usage[pod["metadata"]["uid"]] = Usage(self._world.now_ms(), 1, _IDLE_MEMORY_BYTES)
-        alive = {pod["metadata"]["uid"] for pod in self._world.store.all(PODS)}
+        for pod in self._ground.store.all(PODS):
+            if workload_of(pod) not in named and self._kubelet.started_ms(pod):
+                self._usage[pod["metadata"]["uid"]] = Usage(self._ground.now_ms(), 1, IDLE_MEMORY_BYTES)
+        alive = {pod["metadata"]["uid"] for pod in self._ground.store.all(PODS)}
         self._usage = {uid: usage for uid, usage in self._usage.items() if uid in alive}
 
     def now_ms(self) -> int:
-        return self._world.now_ms()
+        return self._ground.now_ms()
 
     def series(self, name: str) -> list[Series]:
         """All measurements of one metric, one per service."""
@@ -86,33 +82,27 @@ class Load:
     def pod_metrics(self, namespace: str) -> list[Object]:
         """PodMetrics of pods that were measured."""
         found = []
-        for pod in self._world.store.all(PODS, namespace):
+        for pod in self._ground.store.all(PODS, namespace):
             usage = self._usage.get(pod["metadata"]["uid"])
             if usage is not None and pod["status"].get("phase") == "Running":
-                found.append(_as_pod_metrics(pod, usage, self._world.settings.scrape_ms))
+                found.append(_as_pod_metrics(pod, usage, self._ground.settings.scrape_ms))
         return found
-
-    def base_memory_bytes(self, pod: Object) -> int:
-        """What a pod takes as soon as it runs."""
-        workload = self._workload(pod)
-        known = (one.base_memory_bytes for one in self._services if (one.namespace, one.name) == workload)
-        return next(known, _IDLE_MEMORY_BYTES)
 
     def mrps(self, service: Service) -> int:
         """Requests per 1,000 s that arrive now."""
-        age = self._world.now_ms() - self._began_ms
+        age = self._ground.now_ms() - self._began_ms
         past = [point for point in service.load if point.at_ms <= age]
         return max(past, key=lambda point: point.at_ms).mrps if past else 0
 
     def _measure(self, service: Service) -> None:
-        now = self._world.now_ms()
-        pods = self._pods(service)
+        now = self._ground.now_ms()
+        pods = pods_of(self._ground, service)
         ready = [pod for pod in pods if is_ready(pod)]
         arriving = self.mrps(service)
         each = arriving // len(ready) if ready else 0
         served, slowest = 0, 0
         for pod in pods:
-            if not self._world.kubelet.started_ms(pod):
+            if not self._kubelet.started_ms(pod):
                 self._usage.pop(pod["metadata"]["uid"], None)
                 continue
             share = each if is_ready(pod) else 0
@@ -124,7 +114,7 @@ class Load:
             served += share if wanted_m <= room_m else share * room_m // wanted_m
             free = max(room_m - wanted_m, room_m / _SLOWEST_FACTOR)
             slowest = max(slowest, round(service.base_latency_us * room_m / free))
-            self._world.kubelet.used(pod, memory)
+            self._kubelet.used(pod, memory)
         values: dict[str, float] = {
             "service_requests_per_second": served / 1000,
             "service_error_ratio": (arriving - served) / arriving if arriving else 0.0,
@@ -137,23 +127,6 @@ class Load:
         self._series[(service.namespace, service.name)] = [
             Series(name, service.namespace, service.name, value, now) for name, value in values.items()
         ]
-
-    def _pods(self, service: Service) -> list[Object]:
-        store = self._world.store
-        deployment = store.get(DEPLOYMENTS, service.namespace, service.name)
-        if deployment is not None:
-            sets = self._world.owned(REPLICASETS, deployment)
-            return [pod for one in sets for pod in self._world.owned(PODS, one)]
-        stateful = store.get(STATEFULSETS, service.namespace, service.name)
-        return self._world.owned(PODS, stateful) if stateful is not None else []
-
-    def _workload(self, pod: Object) -> tuple[str, str]:
-        namespace = pod["metadata"]["namespace"]
-        for owner in pod["metadata"].get("ownerReferences") or []:
-            if owner["kind"] == "ReplicaSet":
-                return namespace, owner["name"].rpartition("-")[0]
-            return namespace, owner["name"]
-        return namespace, ""
 
 
 def _as_pod_metrics(pod: Object, usage: Usage, window_ms: int) -> Object:

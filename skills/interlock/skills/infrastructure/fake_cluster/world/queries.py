@@ -6,13 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from interlock.skills.infrastructure.fake_cluster.wire import Response, json_response
-
-if TYPE_CHECKING:
-    from interlock.skills.infrastructure.fake_cluster.world.load import Load
+from interlock.skills.infrastructure.fake_cluster.world.load import Load
 
 _SELECTOR = re.compile(r"^\s*(?P<name>[a-zA-Z_:][\w:]*)\s*(\{(?P<labels>[^{}]*)\})?\s*$")
 _TIMESTAMP = re.compile(r"^\s*timestamp\((?P<selector>.*)\)\s*$")

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from interlock.skills.infrastructure.fake_cluster.kinds import PODS, REPLICASETS, Kind
 from interlock.skills.infrastructure.fake_cluster.store import Object
+from interlock.skills.infrastructure.fake_cluster.world.ground import Ground
+from interlock.skills.infrastructure.fake_cluster.world.kubelet import Kubelet
 from interlock.skills.infrastructure.fake_cluster.writing import Author
-
-if TYPE_CHECKING:
-    from interlock.skills.infrastructure.fake_cluster.world.cluster import World
 
 _AUTHOR = Author(manager="kube-controller-manager")
 
 
-def look_at(world: World, item: Object) -> None:
+def look_at(ground: Ground, kubelet: Kubelet, item: Object) -> None:
     """Makes or deletes pods, then reports the status."""
-    pods = active_pods(world, item)
+    pods = active_pods(ground, item)
     wanted = item["spec"]["replicas"]
     for _ in range(wanted - len(pods)):
-        make_pod(world, REPLICASETS, item, {"generateName": f"{item['metadata']['name']}-"})
+        make_pod(ground, REPLICASETS, item, {"generateName": f"{item['metadata']['name']}-"})
     # Those that serve least go first: not ready before ready, young before old.
     for pod in sorted(pods, key=lambda pod: (is_ready(pod), -pods.index(pod)))[: max(0, len(pods) - wanted)]:
-        world.writer.delete(PODS, pod)
-    pods = active_pods(world, item)
-    available = count_available(world, REPLICASETS, item, pods)
+        ground.writer.delete(PODS, pod)
+    pods = active_pods(ground, item)
+    available = count_available(ground, kubelet, REPLICASETS, item, pods)
     status: Object = {
         "replicas": len(pods),
         "fullyLabeledReplicas": len(pods),
@@ -33,14 +32,14 @@ def look_at(world: World, item: Object) -> None:
         "observedGeneration": item["metadata"]["generation"],
     }
     name = (item["metadata"]["namespace"], item["metadata"]["name"])
-    world.writer.put_status(
+    ground.writer.put_status(
         REPLICASETS, name, {key: value for key, value in status.items() if value or key == "replicas"}
     )
 
 
-def active_pods(world: World, owner: Object) -> list[Object]:
+def active_pods(ground: Ground, owner: Object) -> list[Object]:
     """The pods of an owner that are not on their way out."""
-    return [pod for pod in world.owned(PODS, owner) if "deletionTimestamp" not in pod["metadata"]]
+    return [pod for pod in ground.owned(PODS, owner) if "deletionTimestamp" not in pod["metadata"]]
 
 
 def is_ready(pod: Object) -> bool:
@@ -48,25 +47,25 @@ def is_ready(pod: Object) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions") or [])
 
 
-def count_available(world: World, kind: Kind, owner: Object, pods: list[Object]) -> int:
+def count_available(ground: Ground, kubelet: Kubelet, kind: Kind, owner: Object, pods: list[Object]) -> int:
     """Ready for at least minReadySeconds; looks again when the next one is."""
     least_ms = owner["spec"].get("minReadySeconds", 0) * 1000
     available = 0
     for pod in filter(is_ready, pods):
-        since = world.kubelet.ready_since_ms(pod)
-        if since + least_ms <= world.now_ms():
+        since = kubelet.ready_since_ms(pod)
+        if since + least_ms <= ground.now_ms():
             available += 1
         else:
-            world.at(since + least_ms, (kind, owner["metadata"]["namespace"], owner["metadata"]["name"]))
+            ground.at(since + least_ms, (kind, owner["metadata"]["namespace"], owner["metadata"]["name"]))
     return available
 
 
-def make_pod(world: World, kind: Kind, owner: Object, name: dict[str, Any]) -> Object:
+def make_pod(ground: Ground, kind: Kind, owner: Object, name: dict[str, Any]) -> Object:
     """A pod from the owner's template. name: {"name": …} or {"generateName": …}."""
     template = owner["spec"]["template"]
     metadata = {**(template.get("metadata") or {}), **name, "ownerReferences": [reference(kind, owner)]}
     given = {"metadata": metadata, "spec": template["spec"]}
-    return world.writer.create(PODS, owner["metadata"]["namespace"], given, _AUTHOR)
+    return ground.writer.create(PODS, owner["metadata"]["namespace"], given, _AUTHOR)
 
 
 def reference(kind: Kind, owner: Object) -> Object:
