@@ -147,11 +147,12 @@ async def campaign(root: Path, amount: int, seed: int) -> Result:
             await all_answer(transport)
             load = Load(transport, root)
             poisoner = Poisoner(layout, await context_of(load), random.Random(seed))
-            sent = await spread(transport, poisoner, amount)
-            letters = await letters_of(transport, set(sent))
-            await all_answer(transport)
             async with background() as group:
+                # What is halted keeps what it would have to decide, poison too, until a human says go on.
                 group.start_soon(on_call, transport, layout)
+                sent = await spread(transport, poisoner, amount)
+                letters = await letters_of(transport, set(sent))
+                await all_answer(transport)
                 await load.wait(await load.submit())
     failures, late, by_kind = [], [], dict.fromkeys(poisoner.kinds, 0)
     for sequence, one in sent.items():
