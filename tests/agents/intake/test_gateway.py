@@ -4,6 +4,7 @@ redelivery or a crash never makes a second goal.
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -447,6 +448,43 @@ async def test_who_asks_again_during_a_halt_is_not_told_that_a_goal_which_runs_w
         assert (await house.submit(goal, goal_id)).get("goalId") == goal_id
         assert "halted" in (await house.submit(goal))["errors"][0]["message"]
         control.off = False
+    assert len(await roots(house)) == 1
+
+
+class OutOfTouch(Switch):
+    """Knows nothing of the broker while it is off."""
+
+    waits = 0
+
+    @property
+    def until_s(self) -> float:
+        return -math.inf if self.off else math.inf
+
+    async def until_allowed(self, doing: Doing) -> None:
+        self.waits += 1
+        await super().until_allowed(doing)
+
+
+async def test_a_gateway_without_word_from_the_broker_refuses_nobody(
+    quiet_house: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a campaign: told of a halt in the middle of an election, a goal ran whose copy was stored after it."""
+    monkeypatch.setattr("interlock.agents.intake.gateway.REFUSE_AFTER_MS", 20)
+    house, control, told = quiet_house, OutOfTouch(), list[dict[str, Any]]()
+    goal, goal_id = house.goal(TASKS), new_id(clock_ms())
+
+    async def ask() -> None:
+        told.append(await house.submit(goal, goal_id))
+
+    async with running("gateway", house.parts("gateway", control=control)), anyio.create_task_group() as group:
+        control.off = True
+        group.start_soon(ask)
+        with anyio.fail_after(5):
+            while control.waits < 4:
+                await anyio.sleep(0.005)
+        assert told == []
+        control.off = False
+    assert [answer.get("goalId") for answer in told] == [goal_id]
     assert len(await roots(house)) == 1
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 import anyio
@@ -29,6 +29,7 @@ from interlock.agents.planning.catalogue import Catalogue
 from interlock.agents.telemetry.goals import IntakesShown
 from interlock.agents.telemetry.telemetry import OFF, Telemetry
 from interlock.bus.backoff import Backoff, delay_ms
+from interlock.bus.clock import boot_s
 from interlock.bus.control.halts import Doing
 from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.control.waiting import held_until_allowed
@@ -49,9 +50,6 @@ from interlock.envelope.payloads import Intake
 from interlock.envelope.subjects import role_subject, workspace_subject
 from interlock.envelope.verdict import Ground
 from interlock.envelope.verification import Limits, decode
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("interlock.gateway")
 # A goal without a deadline of its own leaves humans the hour that an approval may take (GOV-06).
@@ -165,15 +163,23 @@ class GatewayRole:
             await self._accept(message)
 
     async def _let_in(self, incoming: Incoming) -> bool:
-        """Who waits for an answer while nothing may be taken in is refused; what nobody waits for is kept until then."""
+        """Who waits for an answer while nothing may be taken in is refused; what nobody waits for is kept until then.
+
+        Refused by an order only. A gateway that has no word from the broker knows neither of orders nor of what copies of
+        the message are still to be stored: it says nothing until it hears again.
+        """
         refusal = self._replies.refusal_of(incoming.message)
         if refusal is not None:
             await self._reply(incoming.message, refusal, keep_ms=0)
             return False
         doing = Doing(agent=self._sender.identity.agent, goal=goal_id_of(incoming.message))
-        with anyio.move_on_after(REFUSE_AFTER_MS / 1000):  # a broker that is away for a moment refuses nobody
-            await self._control.until_allowed(doing)
-            return True
+        while True:
+            with anyio.move_on_after(REFUSE_AFTER_MS / 1000):  # a broker that is away for a moment refuses nobody
+                await self._control.until_allowed(doing)
+                return True
+            if boot_s() <= self._control.until_s:
+                break
+            await incoming.progress()
         verdict = self._control.verdict(doing)
         if verdict.allowed or await self._runs(incoming.message):
             return True
