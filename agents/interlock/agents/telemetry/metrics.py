@@ -8,19 +8,19 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.registry import Collector
 
-from interlock.agents.telemetry.telemetry import Refresh
 from interlock.bus.errors import BusError
 from interlock.bus.telemetry.metrics import HopMetrics
 from interlock.envelope.amounts import micro_usd
 from interlock.envelope.payloads import GateOutcome, TaskResult
 
 log = logging.getLogger("interlock.telemetry")
+Refresh = Callable[[], Awaitable[None]]
 REFRESH_S = 1.0
 MAX_SKILLS = 200
 MAX_DOMAINS = 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from interlock.bus.telemetry.hops import HopCounts, HopTelemetry
@@ -11,8 +10,6 @@ from interlock.bus.telemetry.watching import HopWatch
 
 if TYPE_CHECKING:
     from interlock.agents.telemetry.metrics import RoleMetrics
-
-Refresh = Callable[[], Awaitable[None]]
 
 
 class Telemetry:
