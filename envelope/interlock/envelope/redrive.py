@@ -17,9 +17,10 @@ from msgspec import Meta, Struct
 from interlock.envelope.amounts import MAX_INT, Timestamp, time_ms, timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import AgentId, Digest, Token, role_of
-from interlock.envelope.keys import SigningKey, base64url, from_base64url, is_signed_by
+from interlock.envelope.keys import SigningKey, base64url, from_base64url
 from interlock.envelope.model import KeyId, Signature
-from interlock.envelope.signing import REDRIVE_DOMAIN, pre_auth
+from interlock.envelope.signed_document import is_signed_document, sign_document
+from interlock.envelope.signing import REDRIVE_DOMAIN
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import OK, Checked
@@ -78,8 +79,7 @@ def sign_redrive(
         at=timestamp(at_ms),
         key_id=key.key_id,
     )
-    signature = base64url(key.sign(pre_auth(REDRIVE_DOMAIN, canonical(order))))
-    return msgspec.structs.replace(order, signature=signature)
+    return sign_document(order, REDRIVE_DOMAIN, key)
 
 
 def order_text(order: RedriveOrder) -> str:
@@ -109,7 +109,7 @@ def check_redrive(order: RedriveOrder, trust: Trust, seen_ms: int) -> Checked:
     key = trust.find(order.key_id)
     if key is None or reason is not Reason.OK:
         return Checked(reason, f"the key may not sign for {order.by} now")
-    if not _is_signed(order):
+    if not is_signed_document(order, REDRIVE_DOMAIN):
         return Checked(Reason.BAD_SIGNATURE, f"the signature is not that of {order.by}")
     if at_ms > seen_ms + SKEW_MS:
         return Checked(Reason.FROM_FUTURE, "dated ahead of the clock")
@@ -121,13 +121,3 @@ def check_redrive(order: RedriveOrder, trust: Trust, seen_ms: int) -> Checked:
 def may_redrive(by: str, capabilities: tuple[str, ...]) -> bool:
     """Humans, and whoever the trust store gives it to."""
     return role_of(by) == "human" or any(fnmatchcase(CAPABILITY, held) for held in capabilities)
-
-
-def _is_signed(order: RedriveOrder) -> bool:
-    try:
-        bare = msgspec.structs.replace(order, signature=None)
-        return is_signed_by(
-            order.key_id, pre_auth(REDRIVE_DOMAIN, canonical(bare)), from_base64url(order.signature or "")
-        )
-    except ValueError:
-        return False

@@ -18,9 +18,10 @@ from msgspec import Meta, Struct
 from interlock.agents.errors import UserError
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import AgentId, Token, role_of
-from interlock.envelope.keys import SigningKey, base64url, from_base64url, is_signed_by
+from interlock.envelope.keys import SigningKey, base64url, from_base64url
 from interlock.envelope.model import KeyId, Signature
-from interlock.envelope.signing import LOGIN_DOMAIN, pre_auth
+from interlock.envelope.signed_document import is_signed_document, sign_document
+from interlock.envelope.signing import LOGIN_DOMAIN
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
 
@@ -78,8 +79,7 @@ class Challenges:
 def sign_answer(key: SigningKey, *, workspace: str, origin: str, challenge: str, agent: str) -> str:
     """The answer as it is pasted or linked: base64url of its RFC 8785 form."""
     answer = LoginAnswer(workspace=workspace, origin=origin, challenge=challenge, agent=agent, key_id=key.key_id)
-    signature = base64url(key.sign(pre_auth(LOGIN_DOMAIN, canonical(answer))))
-    return base64url(canonical(msgspec.structs.replace(answer, signature=signature)))
+    return base64url(canonical(sign_document(answer, LOGIN_DOMAIN, key)))
 
 
 def read_answer(text: str) -> LoginAnswer:
@@ -102,19 +102,11 @@ def check_answer(
         raise UserError("login_refused", told, f"{AGAIN}, with --url of this console", 2)
     if not challenges.is_good(answer.challenge, now_ms):
         raise UserError("login_expired", "its challenge is used, too old, or another console's", AGAIN, 2)
-    bare = msgspec.structs.replace(answer, signature=None)
-    if not _is_signed(answer, pre_auth(LOGIN_DOMAIN, canonical(bare))):
+    if not is_signed_document(answer, LOGIN_DOMAIN):
         raise UserError("login_refused", "its signature does not hold", AGAIN, 2)
     check_human(answer.agent, answer.key_id, trust, now_ms)
     challenges.use(answer.challenge, now_ms)
     return answer
-
-
-def _is_signed(answer: LoginAnswer, message: bytes) -> bool:
-    try:
-        return is_signed_by(answer.key_id, message, from_base64url(answer.signature or ""))
-    except ValueError:
-        return False
 
 
 def check_human(agent: str, key_id: str, trust: Trust, now_ms: int) -> None:

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 
 from interlock.envelope.amounts import Timestamp, time_ms, timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import AgentId, Token, role_of
-from interlock.envelope.keys import SigningKey, base64url, from_base64url, is_signed_by
+from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import KeyId, Signature
-from interlock.envelope.signing import DEVIATION_DOMAIN, pre_auth
+from interlock.envelope.signed_document import is_signed_document, sign_document
+from interlock.envelope.signing import DEVIATION_DOMAIN
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Checked
@@ -60,7 +60,7 @@ def sign_statement(
         at=timestamp(at_ms),
         key_id=key.key_id,
     )
-    return canonical(replace(bare, signature=base64url(key.sign(pre_auth(DEVIATION_DOMAIN, canonical(bare))))))
+    return canonical(sign_document(bare, DEVIATION_DOMAIN, key))
 
 
 def read_statement(data: bytes) -> Statement | None:
@@ -79,12 +79,7 @@ def check_statement(statement: Statement, trust: Trust, seen_ms: int) -> Checked
     reason = trust.judge_key(statement.key_id, statement.by, at_ms, seen_ms)
     if reason is not Reason.OK:
         return Checked(reason, f"the key may not sign for {statement.by} now")
-    try:
-        signature = from_base64url(statement.signature or "")
-    except ValueError:
-        return Checked(Reason.BAD_SIGNATURE, "no signature")
-    bare = replace(statement, signature=None)
-    if not is_signed_by(statement.key_id, pre_auth(DEVIATION_DOMAIN, canonical(bare)), signature):
+    if not is_signed_document(statement, DEVIATION_DOMAIN):
         return Checked(Reason.BAD_SIGNATURE, f"the signature is not that of {statement.by}")
     if statement.workspace != trust.workspace:
         return Checked(Reason.WRONG_WORKSPACE, f"a statement for workspace {statement.workspace}")

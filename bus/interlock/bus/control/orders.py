@@ -16,9 +16,10 @@ from msgspec import Meta, Struct
 from interlock.envelope.amounts import MAX_INT, Timestamp, time_ms, timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import AgentId, Token, is_agent_id, is_token, is_uuid7, role_of, sha256_hex
-from interlock.envelope.keys import SigningKey, base64url, from_base64url, is_signed_by
+from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import KeyId, Signature
-from interlock.envelope.signing import CONTROL_DOMAIN, pre_auth
+from interlock.envelope.signed_document import is_signed_document, sign_document
+from interlock.envelope.signing import CONTROL_DOMAIN
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Checked
@@ -105,8 +106,7 @@ def sign_order(
         number=max(at_ms, after + 1),
         key_id=key.key_id,
     )
-    signature = base64url(key.sign(pre_auth(CONTROL_DOMAIN, canonical(order))))
-    return canonical(msgspec.structs.replace(order, signature=signature))
+    return canonical(sign_document(order, CONTROL_DOMAIN, key))
 
 
 def read_order(data: bytes) -> ControlOrder | None:
@@ -129,7 +129,7 @@ def check_order(order: ControlOrder, trust: Trust, seen_ms: int) -> Checked:
     reason = trust.judge_key(order.key_id, order.by, at_ms, seen_ms)
     if reason is not Reason.OK:
         return Checked(reason, f"the key may not sign for {order.by} now")
-    if not _is_signed(order):
+    if not is_signed_document(order, CONTROL_DOMAIN):
         return Checked(Reason.BAD_SIGNATURE, f"the signature is not that of {order.by}")
     if order.workspace != trust.workspace and order.scope != EVERYTHING:
         return Checked(Reason.WRONG_WORKSPACE, f"an order for workspace {order.workspace}")
@@ -147,13 +147,3 @@ def may_give(verb: Verb, scope: str, by: str, capabilities: tuple[str, ...]) -> 
     if verb == "resume":
         return False
     return role_of(by) in HALTERS or any(fnmatchcase(f"halt:{scope}", held) for held in capabilities)
-
-
-def _is_signed(order: ControlOrder) -> bool:
-    try:
-        bare = msgspec.structs.replace(order, signature=None)
-        return is_signed_by(
-            order.key_id, pre_auth(CONTROL_DOMAIN, canonical(bare)), from_base64url(order.signature or "")
-        )
-    except ValueError:
-        return False
