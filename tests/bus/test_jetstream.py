@@ -17,7 +17,7 @@ from interlock.bus.jetstream.connection import JetStreamSettings
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import ConsumerSpec, Declarations, StreamSpec
-from interlock.bus.transport import Incoming
+from interlock.bus.transport import Incoming, Message
 
 pytestmark = [pytest.mark.anyio, pytest.mark.nats, pytest.mark.process]
 
@@ -199,8 +199,8 @@ async def test_a_consumer_that_is_not_there_yet_is_asked_now_and_then(transport:
     sent = transport.client.stats["out_msgs"]
     async with transport.consume(late, collector, concurrency=4):
         await until(lambda: transport.client.stats["out_msgs"] > sent)
-        await anyio.sleep(0.6)
-        assert transport.client.stats["out_msgs"] - sent <= 4
+        took_s = await until(lambda: transport.client.stats["out_msgs"] > sent + 2)
+        assert took_s > pull.REFUSED_PAUSE_S, "two pauses, less what went before the first look"
         await transport.declare(Declarations(consumers=(late,)))
         assert await until(lambda: collector.data == [b"one"]) < 2
 
@@ -208,21 +208,29 @@ async def test_a_consumer_that_is_not_there_yet_is_asked_now_and_then(transport:
 async def test_requests_that_run_out_are_made_again(
     transport: JetStreamTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pull, "EXPIRES_S", 2)
-    monkeypatch.setattr(pull, "HEARTBEAT_S", 1)
-    collector = Collector()
+    monkeypatch.setattr(pull, "EXPIRES_S", 0.4)
+    monkeypatch.setattr(pull, "HEARTBEAT_S", 0.2)
+    collector, asked = Collector(), list[Message]()
     seen: list[bytes] = []
+
+    async def on_request(request: Message) -> None:
+        asked.append(request)
 
     async def follow() -> None:
         async with aclosing(transport.read("S", ["s.>"], follow=True)) as messages:
             async for message in messages:
                 seen.append(message.data)
 
-    async with transport.consume(CONSUMER, collector, concurrency=3), anyio.create_task_group() as group:
+    async with (
+        transport.subscribe("$JS.API.CONSUMER.MSG.NEXT.S.c", on_request),
+        transport.consume(CONSUMER, collector, concurrency=3),
+        anyio.create_task_group() as group,
+    ):
         group.start_soon(follow)
         for number in range(3):
             await transport.publish("s.a", b"%d" % number)
-            await anyio.sleep(1.3)
+            asked.clear()
+            await until(lambda: len(asked) > 1)
         await until(lambda: len(collector.data) == len(seen) == 3)
         group.cancel_scope.cancel()
     assert collector.data == seen == [b"0", b"1", b"2"]

@@ -30,9 +30,10 @@ def recorder(house: Any) -> Recorder:
 async def test_what_is_purged_is_noted_and_the_check_stays_clean(quiet_house: Any) -> None:
     house = quiet_house
     await fill(house, 3)
-    await anyio.sleep(0.02)
-    cut_ms = clock_ms()
-    await anyio.sleep(0.02)
+    cut_ms = (await house.messages("DEAD", "dead", ">"))[-1].stored_ms + 1
+    with anyio.fail_after(5):
+        while clock_ms() <= cut_ms:
+            await anyio.sleep(0.001)
     await fill(house, 2, start=3)
     async with recording(house):
         await recorded(house, 20)

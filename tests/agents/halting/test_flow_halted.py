@@ -55,13 +55,13 @@ class Controlled:
         goal: dict[str, Any] = self.house.goal(listed, **more)
         return goal
 
-    async def still(self, rounds: int = 3) -> None:
-        """Nothing new in HOPS for a while, by the broker's own count: the work has come to a stand."""
+    async def still(self, rounds: int = 30) -> None:
+        """Nothing new in HOPS in so many looks, by the broker's own count: the work has come to a stand."""
         with anyio.fail_after(15):
             before, same = -1, 0
             while same < rounds:
-                await anyio.sleep(0.1)
-                now = len(await self.house.messages("HOPS", "role", ">"))
+                await anyio.sleep(0.01)
+                now = await self.house.transport.count("HOPS", f"interlock.{self.house.workspace}.role.>")
                 before, same = now, same + 1 if now == before else 0
 
     async def working(self, count: int) -> None:

@@ -443,7 +443,7 @@ async def test_who_asks_again_during_a_halt_is_not_told_that_a_goal_which_runs_w
     goal, goal_id = house.goal(TASKS), new_id(clock_ms())
     async with running("gateway", house.parts("gateway", control=control)):
         assert (await house.submit(goal, goal_id))["goalId"] == goal_id
-        await anyio.sleep(GOALS.dedupe_ms / 1000 * 1.5)  # the broker's own memory of ids: no event tells of its end
+        await house.past_dedupe()
         control.off = True
         assert (await house.submit(goal, goal_id)).get("goalId") == goal_id
         assert "halted" in (await house.submit(goal))["errors"][0]["message"]
@@ -489,14 +489,16 @@ async def test_a_gateway_without_word_from_the_broker_refuses_nobody(
 
 
 class Slow(MemoryTransport):
-    """A connection that takes its time over the first envelope of a goal."""
+    """A connection that takes its time over the first envelope of a goal: until all three have been asked for."""
 
     begun = 0
 
     async def publish(self, subject: str, data: bytes, **more: Any) -> PubAck:
         if subject.endswith(".plan"):
             self.begun += 1
-            await anyio.sleep(0.05)
+            with anyio.fail_after(10):
+                while await self.count("GOALS", "interlock.w.goal.submit") < 3:
+                    await anyio.sleep(0.005)
         return await super().publish(subject, data, **more)
 
 
@@ -513,7 +515,8 @@ async def test_of_two_that_ask_for_one_goal_at_a_time_one_waits_for_the_other(tm
     async with running("gateway", house.parts("gateway")), anyio.create_task_group() as group:
         for blanks in range(3):  # other bytes, so that each wants an answer of its own
             group.start_soon(ask, goal + b" " * blanks)
-            await anyio.sleep(GOALS.dedupe_ms / 1000 * 1.2 if blanks < 2 else 0)
+            await house.until("GOALS", blanks + 1, "goal", "submit")
+            await house.past_dedupe()
     assert [answer.get("goalId") for answer in told] == [goal_id] * 3
     assert slow.begun == 1
 
@@ -534,13 +537,13 @@ async def test_a_refusal_stands_for_every_copy_that_waited_with_it(
         async with anyio.create_task_group() as group:
             for _ in range(3):
                 group.start_soon(ask)
-                await anyio.sleep(GOALS.dedupe_ms / 1000 * 1.5)
+                await house.past_dedupe()
         assert ["halted" in answer["errors"][0]["message"] for answer in told] == [True] * 3
         control.off = False
         later = new_id(clock_ms())
         assert (await house.submit(goal, later))["goalId"] == later
         assert {found.subject.split(".")[4] for found in await roots(house)} == {later}
-        await anyio.sleep(GOALS.dedupe_ms / 1000 * 1.5)
+        await house.past_dedupe()
         assert (await house.submit(goal, goal_id))["goalId"] == goal_id, "who asks anew is let in"
     assert await house.messages("DEAD", "dead", ">") == []
 

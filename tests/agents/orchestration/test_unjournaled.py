@@ -28,9 +28,15 @@ class Stumbling(MemoryTransport):
     async def publish(self, subject: str, data: bytes, **more: Any) -> PubAck:
         if ".journal.goal." in subject and not self.lost and msgspec.json.decode(data)["event"] == "verified":
             self.lost = True
-            await anyio.sleep(0.3)
+            await self.next_is_there()
             raise Unavailable("the broker did not acknowledge in time")
         return await super().publish(subject, data, **more)
+
+    async def next_is_there(self) -> None:
+        """Until both tasks' verifications are in the inbox: the second waits for the goal, behind the first."""
+        with anyio.fail_after(10):
+            while await self.count("HOPS", "interlock.w.role.orchestrator.*.observe") < 1 + 2:
+                await anyio.sleep(0.005)
 
 
 async def test_a_goal_ends_although_a_record_of_its_journal_was_lost_before_the_next(tmp_path: Any) -> None:

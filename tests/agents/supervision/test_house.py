@@ -102,7 +102,8 @@ async def test_a_crash_loop_ends_with_the_last_words(tmp_path: Path) -> None:
     supervisor = Supervisor([program], tmp_path, Supervision(restart_ms=1, cap_ms=5, max_deaths=3))
     with pytest.raises(UserError, match="no such thing"):
         async with supervisor.running():
-            await anyio.sleep(20)
+            with anyio.fail_after(20):
+                await anyio.sleep_forever()
 
 
 async def test_what_ignores_sigterm_is_killed(tmp_path: Path) -> None:

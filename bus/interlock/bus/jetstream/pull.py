@@ -152,7 +152,7 @@ class Pull:
     async def _ask(self, count: int) -> None:
         if self._asked == 0:
             self._heard = asyncio.get_running_loop().time()  # without a request there are no heartbeats
-        request = {"batch": count, "expires": EXPIRES_S * 10**9, "idle_heartbeat": HEARTBEAT_S * 10**9}
+        request = {"batch": count, "expires": int(EXPIRES_S * 1e9), "idle_heartbeat": int(HEARTBEAT_S * 1e9)}
         try:
             await self._client.publish(self._subject, msgspec.json.encode(request), self._inbox)
         except nats.errors.Error:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import anyio
 import pytest
 
+from interlock.skills.infrastructure.cluster import watching
 from interlock.skills.infrastructure.cluster.errors import NotAllowed
 from interlock.skills.infrastructure.cluster.watching import Event, watch
 from tests.skills.infrastructure.cluster.conftest import Stage
@@ -97,15 +98,28 @@ async def test_an_object_that_went_while_history_was_lost_is_told_as_gone(stage:
     assert [event.kind for event in watcher.told if event.kind == "gone"] == ["gone"]
 
 
-async def test_bookmarks_are_no_events_and_keep_a_quiet_watch_alive(stage: Stage) -> None:
+async def test_bookmarks_are_no_events_and_keep_a_quiet_watch_alive(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert stage.fake is not None
+    read, bookmarks = watching._read, list[str]()
+
+    def noting(line: bytes) -> tuple[Event | None, str]:
+        event, reached = read(line)
+        if event is None:
+            bookmarks.append(reached)
+        return event, reached
+
+    monkeypatch.setattr(watching, "_read", noting)
     await stage.make(deployment())
     await stage.sleep(20)
     watcher = Watcher(stage)
     async with anyio.create_task_group() as group:
         group.start_soon(watcher.run)
         await watcher.until("seen")
-        await anyio.sleep(0.25)  # two bookmarks of the server, which only real time brings
+        with anyio.fail_after(10):
+            while len(bookmarks) < 2:
+                await anyio.sleep(0.005)
         before = len(watcher.told)
         stage.fake.compact()
         await replicas(stage, 4)
