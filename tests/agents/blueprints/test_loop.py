@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from interlock.agents.blueprints.decision_log import DecisionLog, chained
 from interlock.agents.blueprints.fleet import Fleet
-from interlock.agents.blueprints.loop import Loop, Mode, Told
+from interlock.agents.blueprints.loop import Loop, Mode
+from interlock.agents.blueprints.told import Told
 from interlock.agents.blueprints.watched import Watched
 from interlock.skills.infrastructure.decision.record import encode_record
 from tests.agents.blueprints.toy import ToyCluster, ToyGoals
@@ -55,7 +57,14 @@ class Place:
         self.log = DecisionLog(self.root / "log")
         fleet = Fleet(self.root / "keep")
         self.loop = Loop(
-            self.cluster, self.goals, self.log, fleet, self.cluster.clock, tell=self.told.append, mode=self.mode
+            self.cluster,
+            self.goals,
+            self.log,
+            fleet,
+            self.cluster.clock,
+            tell=self.told.append,
+            mode=self.mode,
+            change_look_s=0.01,
         )
         self.watched = [Watched(self.root / name / "blueprint.yaml", self.root / "keep") for name in self.names]
 
@@ -188,6 +197,119 @@ async def test_what_needs_an_approval_is_asked_once_and_not_again_for_an_hour(ma
     assert "deadline" in place.goals.ran[-1][1]
 
 
+@pytest.mark.parametrize("halts", [False, True])
+async def test_a_change_while_a_human_is_asked_withdraws_the_goal_and_decides_anew(
+    make: Callable[..., Place], halts: bool
+) -> None:
+    place = make()
+    place.write("web", APPROVED)
+    place.goals.approve, place.goals.halts = None, halts
+    place.cluster.load["web"] = 95
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(place.look)
+            await place.goals.asked.wait()
+            place.write("web", TEXT)  # what was asked for is now allowed
+    (asked, _), (anew, goal) = place.goals.ran
+    assert [goal_id for goal_id, _ in place.goals.withdrawn] == [asked] != [anew]
+    assert place.goals.withdrawn[0][1].startswith("blueprint_changed: ")
+    assert goal["playbook"] == "blueprint-action"
+    assert place.cluster.replicas["web"] == 3  # once: by the new goal
+    assert place.outcomes == [("scale_up", "withdrawn")]
+    assert any(told.kind == "withdrawn" and asked in told.text for told in place.told)
+
+
+async def test_a_change_to_a_broken_blueprint_withdraws_too_and_nothing_follows(make: Callable[..., Place]) -> None:
+    place = make()
+    place.write("web", APPROVED)
+    place.goals.approve = None
+    place.cluster.load["web"] = 95
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(place.look)
+            await place.goals.asked.wait()
+            place.write("web", TEXT.replace("100m", "100 m"))
+    await place.look(3)
+    assert (len(place.goals.ran), place.cluster.replicas["web"]) == (1, 2)
+    place.write("web", TEXT)
+    await place.look()
+    assert place.cluster.replicas["web"] == 3
+
+
+async def test_a_change_while_the_watcher_is_down_withdraws_what_it_had_asked(make: Callable[..., Place]) -> None:
+    place = make()
+    place.write("web", APPROVED)
+    place.goals.approve = None
+    place.cluster.load["web"] = 95
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(place.look)
+            await place.goals.asked.wait()
+            group.cancel_scope.cancel()
+        place.write("web", TEXT)
+        place.restart()
+        await place.look()
+    first, again, anew = [goal_id for goal_id, _ in place.goals.ran]
+    assert first == again != anew
+    assert ("scale_up", "withdrawn") in place.outcomes
+    assert place.cluster.replicas["web"] == 3
+
+
+async def test_a_change_while_something_is_verified_is_decided_by_at_once_and_done_later(
+    make: Callable[..., Place],
+) -> None:
+    place = make()
+    place.cluster.load["web"] = 95
+    await place.look()
+    place.write("web", TEXT.replace("min_replicas: 1", "min_replicas: 5"))
+    await place.look()
+    (record,) = place.log.records()
+    blueprint = place.watched[0].service.blueprint
+    assert blueprint is not None and record.blueprint.digest == blueprint.digest
+    assert record.outcome == "held"
+    assert {reason.code for reason in record.decision.reasons} >= {"below_min", "verifying"}
+    assert place.cluster.replicas["web"] == 3
+    await place.look(4)
+    assert ("scale_up", "success") in place.outcomes
+    assert place.cluster.replicas["web"] == 5
+
+
+async def test_what_was_done_is_verified_even_if_its_blueprint_is_broken_since(make: Callable[..., Place]) -> None:
+    place = make()
+    place.cluster.load["web"] = 95
+    await place.look()
+    place.cluster.ready["web"] = 2
+    place.write("web", TEXT.replace("100m", "100 m"))
+    await place.look(5)
+    assert place.cluster.replicas["web"] == 2
+    assert place.outcomes == [("scale_up", "rolled_back")]
+    assert place.goals.ran[-1][1]["inputs"]["blueprint"]["text"] == TEXT.replace("NAME", "web")
+
+
+async def test_a_goal_that_decides_something_else_does_nothing(make: Callable[..., Place]) -> None:
+    place = make()
+    place.cluster.load["web"] = 95
+    run = place.goals.run
+
+    async def other(goal: dict[str, Any], goal_id: str) -> Any:
+        return await run(goal | {"inputs": goal["inputs"] | {"expected": "0" * 64}}, goal_id)
+
+    place.goals.run = other  # type: ignore[method-assign]
+    await place.look()
+    assert place.cluster.replicas["web"] == 2
+    assert place.outcomes == [("scale_up", "blocked")]
+    assert any("decided-otherwise" in told.text for told in place.told)
+
+
+async def test_a_goal_whose_record_names_another_decision_is_not_believed(make: Callable[..., Place]) -> None:
+    place = make()
+    place.cluster.load["web"] = 95
+    place.goals.tampered = "decision-of-somebody-else"
+    await place.look()
+    assert place.outcomes == [("scale_up", "unknown")]
+    assert any(told.kind == "escalation" and "something else" in told.text for told in place.told)
+
+
 async def test_who_approved_is_in_the_log(make: Callable[..., Place]) -> None:
     place = make()
     place.write("web", APPROVED)
@@ -280,6 +402,31 @@ async def test_a_broken_blueprint_stops_its_service_until_it_is_right(make: Call
     place.write("web", TEXT)
     await place.look()
     assert place.cluster.replicas["web"] == 3
+
+
+async def test_a_blueprint_that_goes_away_stops_its_service_and_no_other(make: Callable[..., Place]) -> None:
+    place = make(names=("a", "b"))
+    await place.look()
+    (place.root / "a/blueprint.yaml").unlink()
+    place.cluster.load |= {"a": 95, "b": 95}
+    await place.look(2)
+    assert (place.cluster.replicas["a"], place.cluster.replicas["b"]) == (2, 3)
+    assert [told.service for told in place.told if told.kind == "problem"] == ["a"]
+    place.write("a", TEXT)
+    await place.look()
+    assert place.cluster.replicas["a"] == 3
+
+
+async def test_a_service_is_remembered_under_its_name_while_its_blueprint_is_broken(make: Callable[..., Place]) -> None:
+    place = make()
+    place.write("web", TEXT.replace("NAME", "shop"))
+    place.restart()
+    place.cluster.load["shop"] = 95
+    await place.look()
+    place.write("web", "broken: [")
+    await place.look(6)
+    assert place.watched[0].name == "shop"
+    assert {file.name for file in (place.root / "keep").glob("[a-z]*.json")} == {"shop.json"}
 
 
 async def test_what_cannot_be_seen_is_left_alone(make: Callable[..., Place]) -> None:

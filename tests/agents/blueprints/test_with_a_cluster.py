@@ -4,6 +4,7 @@ cluster, by whose approval, and what is taken back byte by byte.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,12 +16,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from interlock.agents.approvals.view import read_approvals
+from interlock.agents.approvals.view import ApprovalStatus, read_approval, read_approvals
 from interlock.agents.blueprints.bus_goals import BusGoals
 from interlock.agents.blueprints.decision_log import DecisionLog
 from interlock.agents.blueprints.eyes import SimulatedEyes, simulated_eyes
 from interlock.agents.blueprints.fleet import Fleet
-from interlock.agents.blueprints.loop import Loop, Told
+from interlock.agents.blueprints.loop import Loop
+from interlock.agents.blueprints.told import Told
 from interlock.agents.blueprints.watched import Watched
 from interlock.agents.blueprints.world import World, running_world
 from interlock.agents.wiring import running
@@ -39,18 +41,26 @@ class Stage:
 
     def __init__(self, house: InProcess, world: World, eyes: SimulatedEyes, root: Path) -> None:
         self.house, self.world, self.eyes = house, world, eyes
-        self.approves = True
+        self.approves: bool | None = True
         self.spec_before = ""
         self.told: list[Told] = []
         self.log = DecisionLog(root / "log")
-        goals = BusGoals(house.transport, house.workspace, lambda: house.keys.trust, self._answer)
+        goals = BusGoals(house.transport, house.workspace, lambda: house.keys.trust, self._refuse, self._answer)
         clock = house.transport.clock
         self.loop = Loop(eyes, goals, self.log, Fleet(root / "keep"), clock, tell=self.told.append)
-        self.frontend = Watched(EXAMPLE / "blueprints/frontend/blueprint.yaml", root / "keep")
+        shutil.copytree(EXAMPLE / "blueprints", root / "blueprints")
+        self.blueprint = root / "blueprints/frontend/blueprint.yaml"
+        self.frontend = Watched(self.blueprint, root / "keep")
+
+    async def _refuse(self, goal_id: str, why: str) -> bool:
+        for status in await read_approvals(self.house.transport, self.house.workspace):
+            if status.goal_id == goal_id and status.state == "pending":
+                await decide(self.house, status, allows=False, reason=why)
+        return False
 
     async def _answer(self, goal_id: str) -> None:
         """A human at a terminal: answers what the goal asks, if it asks, until it has ended."""
-        while True:
+        while self.approves is not None:
             for status in await read_approvals(self.house.transport, self.house.workspace):
                 if status.goal_id == goal_id and status.state == "pending":
                     await decide(self.house, status, allows=self.approves)
@@ -130,3 +140,41 @@ async def test_a_refused_approval_writes_nothing(stage: Stage) -> None:
     async with open_cluster(stage.eyes.access / "kubeconfig") as cluster:
         live = await cluster.get("Deployment", "todo", "todo-frontend")
     assert live["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": "25%", "maxUnavailable": "25%"}
+
+
+@memory
+async def test_a_change_of_the_blueprint_voids_the_approval_that_is_open(stage: Stage) -> None:
+    """The old approval is refused with its reason, a human's late yes to it does nothing, and the new blueprint decides."""
+    stage.approves = None
+    house = stage.house
+    await stage.eyes.pass_time(15_000)
+    async with anyio.create_task_group() as group:
+        group.start_soon(stage.loop.look, stage.frontend)
+        old = await _asked(house)
+        began = anyio.current_time()
+        text = stage.blueprint.read_text().replace("version: 1.1.0", "version: 1.2.0")
+        stage.blueprint.write_text(text.replace("max_surge: 1", "max_surge: 2"))
+        new = await _asked(house, but=old.approval_id)
+        assert anyio.current_time() - began < 60
+        refused = await read_approval(house.transport, house.workspace, old.goal_id, old.approval_id)
+        assert refused is not None and refused.state == "rejected"
+        assert refused.decisions[0].reason.startswith("blueprint_changed: ")
+        await decide(house, old, allows=True)
+        await decide(house, new, allows=True)
+    outcomes = [(record.outcome, record.decision.governance_check.operation) for record in stage.log.records()]
+    assert outcomes == [("withdrawn", "modify_deployment_strategy")]
+    async with open_cluster(stage.eyes.access / "kubeconfig") as cluster:
+        live = await cluster.get("Deployment", "todo", "todo-frontend")
+    assert live["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 2, "maxUnavailable": 0}
+    assert len(await stage.writes()) == 1
+    assert stage.frontend.memory.pending is not None
+
+
+async def _asked(house: InProcess, but: str = "") -> ApprovalStatus:
+    """The approval that waits, but for one, once another does."""
+    with anyio.fail_after(30):
+        while True:
+            for status in await read_approvals(house.transport, house.workspace):
+                if status.state == "pending" and status.approval_id != but:
+                    return status
+            await anyio.sleep(0.02)

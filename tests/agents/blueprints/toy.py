@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 from msgspec.structs import replace
 
@@ -82,13 +83,20 @@ class ToyCluster:
 
 
 class ToyGoals:
-    """Runs a goal's playbook task by task. approve: what a human says; act: what the execution answers instead of scaling."""
+    """Runs a goal's playbook task by task. approve: what a human says, None: nothing until the goal is withdrawn, which
+    stops it without an end if `halts`; act: what the execution answers instead of scaling.
+    """
 
     def __init__(self, cluster: ToyCluster, place: Path) -> None:
         self._cluster = cluster
         self._place = place
         self.ran: list[tuple[str, dict[str, Any]]] = []
-        self.approve = True
+        self.approve: bool | None = True
+        self.asked = anyio.Event()
+        self.withdrawn: list[tuple[str, str]] = []
+        self.halts = False
+        self._refused = anyio.Event()
+        self.tampered = ""
         self.act: Callable[[], dict[str, Any]] | None = None
         self.crash_before_end = False
         self.proposals: dict[str, bytes] = {}
@@ -103,6 +111,10 @@ class ToyGoals:
             outputs = {name: {"output": result.output} for name, result in results.items()}
             known = {"inputs": goal["inputs"], "tasks": outputs}
             given: dict[str, Any] = resolve(task.input, lambda parts, known=known: dig(known, parts, ".".join(parts)))
+            if task.skill == "approved-execution-engine" and self.approve is None:
+                self.asked.set()
+                await self._refused.wait()
+                return self._ended(goal_id, results, "approval_denied")
             if task.skill == "approved-execution-engine" and not self.approve:
                 return self._ended(goal_id, results, "approval_denied")
             out = self._place / f"{goal_id}-{len(self.ran)}-{number}"
@@ -111,6 +123,8 @@ class ToyGoals:
             else:
                 output = run_skill(task.skill, out, given, dict(files))
                 files |= {path.name: path for path in out.iterdir()}
+            if task.id == "decide" and self.tampered:
+                output["id"] = self.tampered
             findings = output.pop("findings", [])
             results[task.id] = TaskResult(
                 task_id=task.id, attempt=1, skill=task.skill, skill_digest="d", outcome="done", output=output
@@ -121,6 +135,12 @@ class ToyGoals:
             self.crash_before_end = False
             raise ConnectionError("the watcher dies here")
         return self._ended(goal_id, results, "")
+
+    async def withdraw(self, goal_id: str, why: str) -> bool:
+        self.withdrawn.append((goal_id, why))
+        if not self.halts:
+            self._refused.set()
+        return self.halts
 
     def _executed(self, given: dict[str, Any], files: dict[str, Path]) -> dict[str, Any]:
         answer = {

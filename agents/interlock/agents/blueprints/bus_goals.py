@@ -21,18 +21,31 @@ from interlock.envelope.payloads import HumanDecision, TaskResult
 from interlock.envelope.trust import Trust
 
 Answer = Callable[[str], Coroutine[Any, Any, None]]
+Refuse = Callable[[str, str], Coroutine[Any, Any, bool]]
 
 
 class BusGoals:
-    """answer: deals with the approvals that a goal asks for, by its id, until cancelled; without one, somebody else does."""
+    """answer: deals with the approvals that a goal asks for, by its id, until cancelled; without one, somebody else does.
+    refuse: takes back those that wait, by the goal's id and the reason (see ports.Goals.withdraw).
+    """
 
     def __init__(
-        self, transport: Transport, workspace: str, trust: Callable[[], Trust], answer: Answer | None = None
+        self,
+        transport: Transport,
+        workspace: str,
+        trust: Callable[[], Trust],
+        refuse: Refuse,
+        answer: Answer | None = None,
     ) -> None:
         self._transport = transport
         self._workspace = workspace
         self._trust = trust
+        self._refuse = refuse
         self._answer = answer
+
+    async def withdraw(self, goal_id: str, why: str) -> bool:
+        """Raises BusError, UserError."""
+        return await self._refuse(goal_id, why)
 
     async def run(self, goal: dict[str, Any], goal_id: str) -> Ended:
         """Raises BusError where the broker is away, UserError where the gateway refuses the goal."""

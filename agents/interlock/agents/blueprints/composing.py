@@ -13,8 +13,10 @@ from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.model import Decision
 from interlock.skills.infrastructure.decision.safety import Breaker
+from interlock.skills.infrastructure.governing import action_digest
 from interlock.skills.infrastructure.observed import ObservedState
 from interlock.skills.infrastructure.telling import summary
+from interlock.skills.infrastructure.through_helm import through_helm
 
 _SLACK_MS = 60_000
 # A goal's deadline is at most an hour ahead when the gateway reads it.
@@ -52,6 +54,7 @@ def action_goal(
             },
             "cluster": str(cluster),
             "dryRun": dry_run,
+            "expected": action_digest(through_helm(blueprint, decision.operation)),
             "log": log,
         },
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from interlock.agents.blueprints.loop import Told
+from interlock.agents.blueprints.told import Told
 from interlock.skills.infrastructure.blueprint.directory import Service
 from interlock.skills.infrastructure.decision.evidence import gather
 from interlock.skills.infrastructure.decision.model import Decision

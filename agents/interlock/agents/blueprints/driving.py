@@ -17,13 +17,15 @@ from interlock.agents.blueprints.drawing import Looks, write_drawings
 from interlock.agents.blueprints.drive_file import Drive
 from interlock.agents.blueprints.eyes import simulated_eyes
 from interlock.agents.blueprints.fleet import Fleet
-from interlock.agents.blueprints.loop import Loop, Told
+from interlock.agents.blueprints.loop import Loop
 from interlock.agents.blueprints.telling import Teller
+from interlock.agents.blueprints.told import Told
 from interlock.agents.blueprints.watched import Watched
 from interlock.agents.blueprints.world import running_world
 from interlock.agents.cli.approving import Approve, answer_on_the_way
 from interlock.agents.cli.blueprint_files import load_services
 from interlock.agents.cli.session import Session
+from interlock.agents.cli.withdrawing import withdraw_approvals
 from interlock.agents.errors import UserError
 from interlock.agents.supervision.house import house
 from interlock.agents.workspace.keys import load_trust
@@ -51,7 +53,8 @@ async def drive(session: Session, drive: Drive, out: Path | None, approve: Appro
                 simulated_eyes(world, access, teller.event) as eyes,
             ):
                 answer = partial(_answer, session, home.transport, approve, teller)
-                goals = BusGoals(home.transport, session.workspace, lambda: load_trust(session.layout), answer)
+                refuse = partial(withdraw_approvals, session, home.transport)
+                goals = BusGoals(home.transport, session.workspace, partial(load_trust, session.layout), refuse, answer)
                 log = DecisionLog(logs)
                 watched = [Watched(service.path, keep) for service in load_services(drive.blueprints)]
 

@@ -2,7 +2,8 @@
 at by itself, so that nobody waits for another's approval.
 
 Decisions are made here and made again inside the goal from the same inputs: what counts is what the goal's tasks decided,
-governed and signed. What is under way is kept on disk before it begins: after a crash the same goal is asked for again.
+governed and signed, and a goal that decides something else does nothing. What is under way is kept on disk before it begins:
+after a crash the same goal is asked for again. A goal whose blueprint changed meanwhile is withdrawn.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import hashlib
 from collections.abc import Callable
 from typing import Literal
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from interlock.agents.blueprints.composing import action_goal, verification_goal
 from interlock.agents.blueprints.decision_log import DecisionLog
 from interlock.agents.blueprints.fleet import Fleet
-from interlock.agents.blueprints.outcomes import Final, checked, executed, governance_check
+from interlock.agents.blueprints.outcomes import checked, executed, governance_check
 from interlock.agents.blueprints.ports import Cluster, Goals
-from interlock.agents.blueprints.watched import Acting, Pending, Watched
+from interlock.agents.blueprints.told import Fate, Told
+from interlock.agents.blueprints.wanting import BLUEPRINT_CHANGED, CHANGE_LOOK_S, ended_or_withdrawn
+from interlock.agents.blueprints.watched import Acting, Pending, Watched, blueprint_of
 from interlock.agents.errors import UserError
 from interlock.bus.clock import Clock
 from interlock.envelope.canonical import canonical
@@ -30,9 +32,10 @@ from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.decision import remembering
 from interlock.skills.infrastructure.decision.decide import decide
 from interlock.skills.infrastructure.decision.model import Decision
+from interlock.skills.infrastructure.decision.reasons import Reason, Why, seconds
 from interlock.skills.infrastructure.decision.record import (
-    DecisionRecord,
     ExecutionPart,
+    Final,
     GovernanceCheck,
     VerificationPart,
     record_of,
@@ -45,7 +48,6 @@ from interlock.skills.infrastructure.operations import Operation, operation_name
 DECLINED_MS = 3_600_000
 NOT_NEEDED = GovernanceCheck(operation="", status="not_needed", rule="")
 Mode = Literal["act", "dry_run", "shadow"]
-Fate = Literal["done", "would_ask", "forbidden", "nothing"]
 _FATES: dict[Verdicts, Fate] = {
     Verdicts.ALLOW: "done",
     Verdicts.NEEDS_APPROVAL: "would_ask",
@@ -54,22 +56,8 @@ _FATES: dict[Verdicts, Fate] = {
 _FAILURES: dict[Final, Outcome] = {"success": "done", "rolled_back": "rolled_back", "unknown": "unknown"}
 
 
-class Told(Struct, frozen=True, kw_only=True):
-    """Something people should hear. kind: `decision`, `executed`, `verified`, `blueprint`, `problem`, `breaker`,
-    `escalation`; `look` is not for people: what was seen and decided, and what governance makes of it.
-    """
-
-    at_ms: int
-    service: str
-    kind: str
-    text: str
-    record: DecisionRecord | None = None
-    seen: tuple[ObservedState, Decision] | None = None
-    fate: Fate = "nothing"
-
-
 class Loop:
-    """agent_id: who decides, for the log."""
+    """agent_id: who decides, for the log. change_look_s: how often the files are looked at while a goal runs."""
 
     def __init__(
         self,
@@ -82,6 +70,7 @@ class Loop:
         tell: Callable[[Told], None],
         mode: Mode = "act",
         agent_id: str = "decision-engine",
+        change_look_s: float = CHANGE_LOOK_S,
     ) -> None:
         self._cluster = cluster
         self._goals = goals
@@ -91,28 +80,45 @@ class Loop:
         self._tell = tell
         self._mode = mode
         self._agent_id = agent_id
+        self._change_look_s = change_look_s
 
     async def look(self, watched: Watched) -> None:
-        """One look at one service: at most one goal. Raises BusError or UserError where goals cannot be run."""
-        self._read_again(watched)
-        blueprint = watched.service.blueprint
-        if blueprint is None or watched.service.problems:
-            return
-        memory = watched.memory
+        """One look at one service: at most one goal, and another where the first was withdrawn. Raises BusError or UserError
+        where goals cannot be run.
+        """
+        while await self._looked_in_vain(watched):
+            pass
+
+    async def _looked_in_vain(self, watched: Watched) -> bool:
+        """Whether the look came to nothing because the blueprint changed while a goal waited."""
+        is_new = self._read_again(watched)
+        memory, service = watched.memory, watched.service
         if memory.acting is not None:
-            await self._finish_action(watched, blueprint, memory.acting)
-            return
+            return await self._finish_action(watched, memory.acting)
+        blueprint = service.blueprint if not service.problems else None
+        if memory.pending is not None:
+            await self._await_effect(watched, blueprint, memory.pending, is_new)
+            return False
+        state = await self._observed(watched, blueprint) if blueprint is not None else None
+        return blueprint is not None and state is not None and await self._decide(watched, blueprint, state)
+
+    async def _await_effect(
+        self, watched: Watched, blueprint: Blueprint | None, pending: Pending, is_new: bool
+    ) -> None:
+        """Verifies what was done once it is due, by the blueprint it was done by where the present one is not right. A new
+        blueprint is decided by at once, but nothing is done before the last thing is verified.
+        """
         now_ms = self._cluster.now_ms()
-        if memory.pending is not None and now_ms < memory.pending.due_ms:
+        if now_ms < pending.due_ms and not (is_new and blueprint is not None):
             return
-        state = await self._observed(watched, blueprint)
+        under = blueprint or blueprint_of(pending.handed_in)
+        state = await self._observed(watched, under)
         if state is None:
             return
-        if memory.pending is not None:
-            if not is_under_way(blueprint, memory.pending, state, now_ms):
-                await self._verify(watched, blueprint, memory.pending, state)
-            return
-        await self._decide(watched, blueprint, state)
+        if now_ms < pending.due_ms:
+            self._decide_only(watched, under, pending, state)
+        elif not is_under_way(under, pending, state, now_ms):
+            await self._verify(watched, under, pending, state)
 
     def reset(self, watched: Watched, by: str) -> None:
         """A human has looked: the breaker of the service, and that of all, is closed."""
@@ -121,18 +127,20 @@ class Loop:
         self._fleet.reset()
         self._say(watched, "breaker", f"closed by {by}")
 
-    def _read_again(self, watched: Watched) -> None:
+    def _read_again(self, watched: Watched) -> bool:
+        """Whether there is a new blueprint, or its files are wrong since now."""
         by = watched.reset_asked()
         if by:
             self.reset(watched, by)
         problems = watched.look()
         if problems is None:
-            return
+            return False
         blueprint = watched.service.blueprint
         for problem in problems:
             self._say(watched, "problem", problem)
         if blueprint is not None and not problems:
             self._say(watched, "blueprint", f"blueprint {blueprint.version} ({blueprint.digest[:12]}) is in force")
+        return True
 
     async def _observed(self, watched: Watched, blueprint: Blueprint) -> ObservedState | None:
         try:
@@ -141,7 +149,8 @@ class Loop:
             self._say(watched, "problem", f"nothing is seen of it, so nothing is done: {error}")
             return None
 
-    async def _decide(self, watched: Watched, blueprint: Blueprint, state: ObservedState) -> None:
+    async def _decide(self, watched: Watched, blueprint: Blueprint, state: ObservedState) -> bool:
+        """Decides, and acts. Whether that came to nothing because the blueprint changed meanwhile."""
         memory, now_ms = watched.memory, self._cluster.now_ms()
         asked = memory.history
         decision = decide(blueprint, state, asked, now_ms, fleet=self._fleet.breaker)
@@ -151,7 +160,7 @@ class Loop:
             self._looked(watched, state, decision, "nothing")
             watched.save()
             self._record(watched, decision, NOT_NEEDED, "held")
-            return
+            return False
         policies = watched.service.policies
         verdict = govern_operation(blueprint, operation, state, policies)
         check = governance_check(operation_name(operation, blueprint.scaling, state), verdict)
@@ -161,19 +170,17 @@ class Loop:
             self._begin(watched, blueprint, decision, now_ms)
             watched.save()
             self._record(watched, decision, check, "shadow", execution=part)
-            return
+            return False
         key = action_key(operation)
         if memory.declined.get(key, 0) > now_ms:
             watched.save()
             final: Final = "rejected" if verdict.decision is Verdicts.NEEDS_APPROVAL else "blocked"
             self._record(watched, decision, check, final)
-            return
+            return False
         stop = self._fleet.stop(policies, now_ms)
         if stop is not None:
-            watched.save()
-            held = replace(decision, kind="hold", operation=None, reasons=(*decision.reasons, stop), then={})
-            self._record(watched, held, NOT_NEEDED, "held")
-            return
+            self._hold(watched, decision, stop)
+            return False
         goal = action_goal(
             blueprint,
             decision,
@@ -197,30 +204,55 @@ class Loop:
             before=state,
             looked=after_look,
             since_ms=now_ms,
+            files=watched.files,
         )
         memory.acting = acting
         watched.save()
-        await self._finish_action(watched, blueprint, acting)
+        return await self._finish_action(watched, acting)
+
+    def _decide_only(self, watched: Watched, blueprint: Blueprint, pending: Pending, state: ObservedState) -> None:
+        history, now_ms = watched.memory.history, self._cluster.now_ms()
+        decision = decide(blueprint, state, history, now_ms, fleet=self._fleet.breaker)
+        watched.memory.history = remembering.looked(history, blueprint, decision)
+        self._looked(watched, state, decision, "nothing")
+        self._hold(watched, decision, still_verifying(pending, now_ms))
+
+    def _hold(self, watched: Watched, decision: Decision, stop: Reason) -> None:
+        """Writes down that what was decided is not done, and why."""
+        watched.save()
+        held = replace(decision, kind="hold", operation=None, reasons=(*decision.reasons, stop), then={})
+        self._record(watched, held, NOT_NEEDED, "held")
 
     def _begin(self, watched: Watched, blueprint: Blueprint, decision: Decision, now_ms: int) -> None:
         watched.memory.history = remembering.began(watched.memory.history, blueprint, decision, now_ms)
         if self._mode == "act":
             self._fleet.began(watched.service.policies, now_ms)
 
-    async def _finish_action(self, watched: Watched, blueprint: Blueprint, acting: Acting) -> None:
+    async def _finish_action(self, watched: Watched, acting: Acting) -> bool:
+        """Whether it was withdrawn."""
         decision, memory = acting.decision, watched.memory
-        if decision.operation is None:
-            raise ValueError("a goal was handed in for nothing")
+        handed_in = acting.goal["inputs"]["blueprint"]
+        blueprint = blueprint_of(handed_in)
+
+        def changed() -> bool:
+            return watched.changed(acting.files)
+
         try:
-            ended = await self._goals.run(acting.goal, acting.goal_id)
+            ended = await ended_or_withdrawn(self._goals, acting, changed, self._change_look_s)
         except UserError as error:
             if error.reason != "invalid_goal":
                 raise
             self._say(watched, "problem", f"the gateway refuses the goal: {error}")
             self._declined(watched, acting)
             self._record(watched, decision, acting.governance, "blocked")
-            return
-        did = executed(ended, decision.operation)
+            return False
+        did = executed(ended, blueprint, decision) if ended is not None else None
+        if ended is None or did is None or (did.part is None and changed()):
+            memory.acting, memory.history = None, acting.looked
+            watched.save()
+            self._say(watched, "withdrawn", f"{BLUEPRINT_CHANGED} (goal {acting.goal_id})")
+            self._record(watched, decision, acting.governance, "withdrawn")
+            return True
         check = replace(acting.governance, approved_by=ended.approved_by)
         if not did.may_repeat:
             self._declined(watched, acting)
@@ -230,7 +262,7 @@ class Loop:
                     watched, "proposal", f"Git keeps the object: commit {self._log.put_beside('proposals', name, data)}"
                 )
             self._record(watched, decision, check, did.final or "blocked", execution=did.part)
-            return
+            return False
         memory.acting = None
         if did.final is None and did.part is not None:
             memory.pending = Pending(
@@ -240,12 +272,14 @@ class Loop:
                 before=acting.before,
                 undo=did.undo,
                 due_ms=self._cluster.now_ms() + blueprint.reliability.verification_wait_ms,
+                handed_in=handed_in,
             )
             watched.save()
             self._record(watched, decision, check, "success", execution=did.part, is_final=False)
-            return
+            return False
         self._end(watched, blueprint, decision, did.final or "unknown", did.told)
         self._record(watched, decision, check, did.final or "unknown", execution=did.part)
+        return False
 
     def _declined(self, watched: Watched, acting: Acting) -> None:
         """Governance, a human or the gateway said no before anything was done: it is not asked for again at once."""
@@ -277,7 +311,7 @@ class Loop:
         goal = verification_goal(
             blueprint,
             pending,
-            handed_in=watched.handed_in(),
+            handed_in=watched.handed_in() if not watched.service.problems else pending.handed_in,
             after=state,
             cluster=self._cluster.access,
             log=self._log.state,
@@ -339,6 +373,15 @@ def is_under_way(blueprint: Blueprint, pending: Pending, state: ObservedState, n
     if rollout is None or rollout.complete or rollout.failing:
         return False
     return now_ms < pending.due_ms + blueprint.reliability.health_check_timeout_ms * max(1, state.replicas)
+
+
+def still_verifying(pending: Pending, now_ms: int) -> Reason:
+    """Why nothing else is done yet."""
+    return Reason(
+        code=Why.VERIFYING,
+        text=f"what was done last is verified in {seconds(max(0, pending.due_ms - now_ms))}; nothing else is done before",
+        reference="spec.reliability.verification_wait",
+    )
 
 
 def action_key(operation: Operation) -> str:

@@ -9,11 +9,14 @@ from msgspec import Struct
 from interlock.agents.blueprints.ports import Ended
 from interlock.envelope.verdict import Decision as Verdicts
 from interlock.envelope.verdict import Verdict
+from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.cluster.errors import Changed
-from interlock.skills.infrastructure.decision.record import ExecutionPart, GovernanceCheck, GovernanceStatus
+from interlock.skills.infrastructure.decision.model import Decision
+from interlock.skills.infrastructure.decision.record import ExecutionPart, Final, GovernanceCheck, GovernanceStatus
+from interlock.skills.infrastructure.governing import action_digest
 from interlock.skills.infrastructure.operations import Operation
+from interlock.skills.infrastructure.through_helm import through_helm
 
-Final = Literal["success", "rolled_back", "unknown", "blocked", "rejected", "held", "shadow"]
 _GOVERNED: dict[Verdicts, GovernanceStatus] = {
     Verdicts.ALLOW: "allowed",
     Verdicts.NEEDS_APPROVAL: "requires_approval",
@@ -48,11 +51,18 @@ def governance_check(name: str, verdict: Verdict) -> GovernanceCheck:
     return GovernanceCheck(operation=name, status=_GOVERNED[verdict.decision], rule=verdict.grounds[0].rule)
 
 
-def executed(ended: Ended, operation: Operation) -> Executed:
+def executed(ended: Ended, blueprint: Blueprint, decision: Decision) -> Executed:
     """What came of an action's goal. A goal that ended without its last task did nothing; a task that ended otherwise
-    than with an answer may have.
+    than with an answer may have. A goal whose record names another decision or another operation is not believed. Raises
+    ValueError for a decision that does nothing.
     """
-    result = ended.results.get("execute")
+    operation, result = decision.operation, ended.results.get("execute")
+    if operation is None:
+        raise ValueError("a goal was handed in for nothing")
+    expected = (decision.id, action_digest(through_helm(blueprint, operation)))
+    if result is not None and (_said(ended, "decide", "id"), _said(ended, "govern", "actionDigest")) != expected:
+        part = _part(operation, "unknown", result.usage.wall_ms, "the goal decided something else than its watcher")
+        return Executed(part=part, final="unknown", undo={}, told=part.detail)
     told = "; ".join(ground.message for ground in ended.status.grounds)[:500]
     if result is None:
         asked = any(ground.code in _ASKED for ground in ended.status.grounds)
@@ -91,6 +101,11 @@ def checked(ended: Ended) -> Checked:
     status, detail = str(undo.output["status"]), str(undo.output["detail"])
     final: Final = "rolled_back" if status == "rolled_back" else "unknown"
     return Checked(final=final, met=False, rationale=f"{rationale} {detail}", figures=figures)
+
+
+def _said(ended: Ended, task: str, field: str) -> object:
+    result = ended.results.get(task)
+    return None if result is None else result.output.get(field)
 
 
 def _part(

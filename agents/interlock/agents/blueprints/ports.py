@@ -47,3 +47,8 @@ class Goals(Protocol):
 
     async def run(self, goal: dict[str, Any], goal_id: str) -> Ended:
         """The same goal_id is the same goal, however often. Raises BusError or UserError."""
+
+    async def withdraw(self, goal_id: str, why: str) -> bool:
+        """Refuses what the goal asks of humans now, if it asks for anything. True where it was stopped in a way that it does
+        not end by. Raises BusError or UserError.
+        """

@@ -10,7 +10,7 @@ from typing import TextIO
 import msgspec
 
 from interlock.agents.blueprints.decision_log import DecisionLog
-from interlock.agents.blueprints.loop import Told
+from interlock.agents.blueprints.told import Told
 from interlock.agents.blueprints.world import Event
 from interlock.agents.trace.render import visible
 from interlock.skills.infrastructure.decision.record import DecisionRecord, timestamp

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from interlock.agents.errors import UserError
 from interlock.agents.workspace.files import read_file
 from interlock.skills.infrastructure.blueprint.directory import Service, read_service
-from interlock.skills.infrastructure.blueprint.reading import MAX_BYTES
+from interlock.skills.infrastructure.blueprint.model import Blueprint
+from interlock.skills.infrastructure.blueprint.reading import MAX_BYTES, read_blueprint
 from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.model import Decision
 from interlock.skills.infrastructure.decision.record import ExecutionPart, GovernanceCheck
@@ -20,7 +22,9 @@ from interlock.skills.infrastructure.observed import ObservedState
 
 
 class Pending(Struct, frozen=True, kw_only=True):
-    """An operation that was done and is to be verified at due_ms. undo: what its execution said of before and after."""
+    """An operation that was done and is to be verified at due_ms. undo: what its execution said of before and after;
+    handed_in: the blueprint it was done by, and its policies, as its goal got them.
+    """
 
     decision: Decision
     governance: GovernanceCheck
@@ -28,11 +32,12 @@ class Pending(Struct, frozen=True, kw_only=True):
     before: ObservedState
     undo: dict[str, Any]
     due_ms: int
+    handed_in: dict[str, str]
 
 
 class Acting(Struct, frozen=True, kw_only=True):
     """A goal that was handed in: whoever finds this after a crash asks for the same goal again. looked: the history without
-    the action, for the case that nothing is done.
+    the action, for the case that nothing is done. files: the digest of the files it was decided by.
     """
 
     goal_id: str
@@ -42,6 +47,7 @@ class Acting(Struct, frozen=True, kw_only=True):
     before: ObservedState
     looked: History
     since_ms: int
+    files: str = ""
 
 
 class Memory(Struct, kw_only=True):
@@ -53,31 +59,44 @@ class Memory(Struct, kw_only=True):
     declined: dict[str, int] = field(default_factory=dict)
 
 
+def blueprint_of(handed_in: dict[str, str]) -> Blueprint:
+    """The blueprint that a goal was given: it was right then. Raises ValueError if it is not."""
+    blueprint = read_blueprint(handed_in["text"], source=handed_in["source"]).blueprint
+    if blueprint is None:
+        raise ValueError(f"{handed_in['source']} was handed in and cannot be read")
+    return blueprint
+
+
 class Watched:
     """A service under watch."""
 
     def __init__(self, path: Path, keep: Path) -> None:
-        """path: of its blueprint.yaml; keep: the directory for its memory. Raises UserError."""
+        """path: of its blueprint.yaml; keep: the directory for its memory."""
         self.path = path
         self._keep = keep
-        self._seen = ""
+        self.files = ""
+        self._name = path.parent.name
         self.service = self._read()
         self.memory = self._remembered()
 
     @property
     def name(self) -> str:
-        """The blueprint's name."""
-        return self.service.blueprint.name if self.service.blueprint is not None else self.path.parent.name
+        """The blueprint's name, also while it cannot be read: what is remembered lies under it."""
+        return self._name
 
     def look(self) -> list[str] | None:
         """Reads the files again if they changed. None: they did not; else what is wrong with them, a line each. What is
         wrong is not acted on: the service is left alone until its blueprint is right again.
         """
-        if self._digest() == self._seen:
+        if not self.changed():
             return None
         self.service = self._read()
         self.memory.declined.clear()
         return list(self.service.problems)
+
+    def changed(self, since: str | None = None) -> bool:
+        """Whether the files are others than when they were last read, or than those of a digest."""
+        return self._digest() != (self.files if since is None else since)
 
     def handed_in(self) -> dict[str, str]:
         """The blueprint and its policies as a goal gets them: their text."""
@@ -116,14 +135,24 @@ class Watched:
         return self._keep / f"{self.name}.json"
 
     def _read(self) -> Service:
-        self._seen = self._digest()
-        return read_service(self.path, lambda file: read_file(file, MAX_BYTES))
+        """A file that has gone, or is none, is a problem of this service and of no other."""
+        self.files = self._digest()
+        try:
+            service = read_service(self.path, lambda file: read_file(file, MAX_BYTES))
+        except UserError as error:
+            return Service(self.path, None, None, None, None, (str(error),))
+        if service.blueprint is not None:
+            self._name = service.blueprint.name
+        return service
 
     def _digest(self) -> str:
         """Of everything that is read: the blueprint, its history's names, the policies."""
         digest = hashlib.sha256()
         for file in (self.path, self.path.resolve().parent.parent / "governance" / "policies.yaml"):
-            digest.update(read_file(file, MAX_BYTES) if file.is_file() else b"\0")
+            try:
+                digest.update(read_file(file, MAX_BYTES))
+            except UserError:
+                digest.update(b"\0")
         for file in sorted((self.path.parent / "history").glob("*.yaml")):
             digest.update(file.name.encode() + b"\0")
         return digest.hexdigest()

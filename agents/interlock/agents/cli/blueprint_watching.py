@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 
 from interlock.agents.blueprints.access import put_access
@@ -17,13 +18,16 @@ from interlock.agents.blueprints.bus_goals import BusGoals
 from interlock.agents.blueprints.decision_log import DecisionLog
 from interlock.agents.blueprints.eyes import Eyes, real_eyes
 from interlock.agents.blueprints.fleet import Fleet
-from interlock.agents.blueprints.loop import Loop, Mode, Told
+from interlock.agents.blueprints.loop import Loop, Mode
 from interlock.agents.blueprints.ports import Ended, Goals
 from interlock.agents.blueprints.telling import Teller
+from interlock.agents.blueprints.told import Told
+from interlock.agents.blueprints.wanting import CHANGE_LOOK_S
 from interlock.agents.blueprints.watched import Watched
 from interlock.agents.cli.approving import Approve, answer_on_the_way
 from interlock.agents.cli.blueprint_files import load_services, one_blueprint
 from interlock.agents.cli.session import Session
+from interlock.agents.cli.withdrawing import withdraw_approvals
 from interlock.agents.errors import UserError
 from interlock.agents.process import until_signalled
 from interlock.agents.supervision.house import house
@@ -45,7 +49,7 @@ async def watch(
 ) -> int:
     """Until SIGINT or SIGTERM. Each service is looked at by itself."""
     teller = Teller(sys.stdout, json=session.json)
-    async with _ready(session, path, kubeconfig, mode, approve, teller, teller.told) as (loop, watched, eyes):
+    async with _ready(session, path, kubeconfig, mode, approve, teller, teller.told) as (loop, watched, _):
         teller.line(f"watching {len(watched)} services every {every_s} s ({mode.replace('_', ' ')})")
 
         async def look(service: Watched) -> None:
@@ -57,7 +61,10 @@ async def watch(
                         raise
                     # What was under way is on disk: the next look goes on with it.
                     teller.line(f"{service.name}: the broker is away, so nothing is done: {error}")
-                await eyes.pass_time(every_s * 1000)
+                # A changed blueprint is looked at when it changes, not when its turn comes.
+                with anyio.move_on_after(every_s):
+                    while not service.changed():
+                        await anyio.sleep(CHANGE_LOOK_S)
 
         async with background() as group:
             for service in watched:
@@ -196,7 +203,8 @@ def _bus_goals(session: Session, transport: Transport, approve: Approve) -> BusG
     async def answer(goal_id: str) -> None:
         await answer_on_the_way(session, transport, goal_id, approve, sys.stderr if session.json else sys.stdout)
 
-    return BusGoals(transport, session.workspace, partial(load_trust, session.layout), answer)
+    refuse = partial(withdraw_approvals, session, transport)
+    return BusGoals(transport, session.workspace, partial(load_trust, session.layout), refuse, answer)
 
 
 class _Nobody:
@@ -204,3 +212,6 @@ class _Nobody:
 
     async def run(self, goal: dict[str, Any], goal_id: str) -> Ended:
         raise SkillsError("shadow", f"nothing is done in shadow mode, and nobody runs goal {goal_id}: {goal['goal']}")
+
+    async def withdraw(self, goal_id: str, why: str) -> bool:
+        raise SkillsError("shadow", f"nobody runs goal {goal_id} in shadow mode, so nobody withdraws it: {why}")

@@ -16,8 +16,9 @@ from msgspec import Struct
 
 from interlock.agents.blueprints.decision_log import DecisionLog
 from interlock.agents.blueprints.fleet import Fleet
-from interlock.agents.blueprints.loop import Loop, Told
+from interlock.agents.blueprints.loop import Loop
 from interlock.agents.blueprints.ports import Ended
+from interlock.agents.blueprints.told import Told
 from interlock.agents.blueprints.watched import Watched
 from interlock.agents.scoring.accuracy import Case, state_of
 from interlock.agents.scoring.model import Score, Subject, share
@@ -56,6 +57,9 @@ class NoGoals:
 
     async def run(self, goal: dict[str, Any], goal_id: str) -> Ended:
         raise ValueError("a shadow handed in a goal")
+
+    async def withdraw(self, goal_id: str, why: str) -> bool:
+        raise ValueError("a shadow withdrew a goal")
 
 
 class Change(Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     at_ms: int
 
 
-class PodState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class PodState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One pod.
 
     ready: its Ready condition, None if it has none yet; ready_changed_ms: that condition's last transition.

@@ -143,6 +143,4 @@ def _row(names: list[str], fields: list[str], before_ms: int, source: str, line:
 
 
 def _invalid(source: str, line: int, why: str) -> SkillsError:
-    return SkillsError(
-        "trace_invalid", f"{source}:{line}: {why}", "Mend the trace; docs/blueprint-decisions.md has its columns"
-    )
+    return SkillsError("trace_invalid", f"{source}:{line}: {why}", "Mend the trace; docs/blueprints.md has its columns")

@@ -1,4 +1,4 @@
-"""docs/blueprint-decisions.md names every reason and every column of a trace, and nothing else."""
+"""docs/blueprints.md names every reason and every column of a trace, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from interlock.skills.infrastructure.decision.reasons import Why
 from interlock.skills.infrastructure.trace import COLUMNS
 
-TEXT = (Path(__file__).parents[4] / "docs/blueprint-decisions.md").read_text()
+TEXT = (Path(__file__).parents[4] / "docs/blueprints.md").read_text()
 
 
 def first_cells(section: str) -> set[str]:
     """What stands in backquotes in the first column of the table under a heading."""
-    body = TEXT.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    body = TEXT.partition(f"\n### {section}\n")[2].partition("\n##")[0]
     rows = [line.split("|")[1] for line in body.splitlines() if line.startswith("| `")]
     return {name for cell in rows for name in re.findall(r"`([^`]+)`", cell)}
 

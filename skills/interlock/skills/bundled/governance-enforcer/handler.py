@@ -17,16 +17,18 @@ from interlock.skills.sdk import Task
 def run(task: Task) -> dict[str, Any]:
     governed = take(task.files, BLUEPRINT, Governed)
     decided = take(task.files, DECISION, Decided)
+    expected = str(task.input.get("expected", ""))
     if decided.decision.operation is None:
         nothing = dict.fromkeys(("operation", "code", "rule", "message", "instead", "summary", "actionDigest"), "")
-        return {**nothing, "verdict": "not_needed", **told([])}
+        return {**nothing, "verdict": "not_needed", **told(_otherwise(expected, "", "nothing"))}
     operation = through_helm(governed.blueprint, decided.decision.operation)
     verdict = govern_operation(governed.blueprint, operation, decided.state, governed.policies)
     ground = verdict.grounds[0]
-    findings = []
+    digest = action_digest(operation)
+    findings = _otherwise(expected, digest, summary(operation))
     if verdict.decision is Decision.DENY:
         message = f"{ground.message} ({ground.rule})" + (f"; instead: {ground.instead}" if ground.instead else "")
-        findings = [Finding(ground.code.replace("_", "-"), "high", message, blocks=True)]
+        findings.append(Finding(ground.code.replace("_", "-"), "high", message, blocks=True))
     return {
         "operation": operation_name(operation, governed.blueprint.scaling, decided.state),
         "verdict": verdict.decision.value,
@@ -35,6 +37,14 @@ def run(task: Task) -> dict[str, Any]:
         "message": ground.message,
         "instead": ground.instead,
         "summary": summary(operation),
-        "actionDigest": action_digest(operation),
+        "actionDigest": digest,
         **told(findings),
     }
+
+
+def _otherwise(expected: str, digest: str, what: str) -> list[Finding]:
+    """Whoever asks decided by the same inputs: that both agree is checked before anything is done."""
+    if not expected or expected == digest:
+        return []
+    message = f"{what} is decided here, and something else (digest {expected[:12]}) by whoever asked"
+    return [Finding("decided-otherwise", "high", message, blocks=True)]

@@ -11,7 +11,7 @@ WHOLE_PPM = 1_000_000
 
 
 class Why(StrEnum):
-    """Closed: a new reason is a new member and a row in docs/blueprint-decisions.md."""
+    """Closed: a new reason is a new member and a row in docs/blueprints.md."""
 
     ABOVE_THRESHOLD = "above_threshold"
     BELOW_THRESHOLD = "below_threshold"
@@ -45,6 +45,7 @@ class Why(StrEnum):
     DIFFERS_FROM_BLUEPRINT = "differs_from_blueprint"
     BREAKER_OPEN = "breaker_open"
     TOO_MANY_ACTIONS = "too_many_actions"
+    VERIFYING = "verifying"
 
 
 class Reason(Struct, frozen=True, kw_only=True):

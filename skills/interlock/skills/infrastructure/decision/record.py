@@ -17,6 +17,8 @@ from interlock.skills.infrastructure.decision.reasons import Reason
 from interlock.skills.infrastructure.operations import Operation
 
 MAX_LINE_BYTES = 256 * 1024
+Final = Literal["success", "rolled_back", "unknown", "blocked", "rejected", "held", "shadow", "withdrawn"]
+"""What became of a decision. withdrawn: its blueprint changed before it was done."""
 GovernanceStatus = Literal["allowed", "requires_approval", "forbidden", "not_needed"]
 
 
@@ -75,7 +77,7 @@ class DecisionRecord(_Part, frozen=True):
     target: str
     blueprint: BlueprintRef
     decision: DecisionPart
-    outcome: Literal["success", "rolled_back", "unknown", "blocked", "rejected", "held", "shadow"]
+    outcome: Final
     execution: ExecutionPart | None = None
     verification: VerificationPart | None = None
 
@@ -87,7 +89,7 @@ def record_of(
     decision: Decision,
     agent_id: str,
     governance: GovernanceCheck,
-    outcome: Literal["success", "rolled_back", "unknown", "blocked", "rejected", "held", "shadow"],
+    outcome: Final,
     *,
     execution: ExecutionPart | None = None,
     verification: VerificationPart | None = None,

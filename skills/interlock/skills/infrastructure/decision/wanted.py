@@ -1,5 +1,5 @@
 """How many replicas the metrics ask for, before limits, steps, cooldown and stabilisation: by thresholds on the weighted
-score, or by target utilisation (docs/blueprint-decisions.md has the formulas).
+score, or by target utilisation (docs/blueprints.md has the formulas).
 """
 
 from __future__ import annotations
