@@ -147,11 +147,11 @@ async def campaign(root: Path, amount: int, seed: int) -> Result:
             await all_answer(transport)
             load = Load(transport, root)
             poisoner = Poisoner(layout, await context_of(load), random.Random(seed))
+            resumed: list[int] = []
             async with background() as group:
-                # What is halted keeps what it would have to decide, poison too, until a human says go on.
-                group.start_soon(on_call, transport, layout)
+                group.start_soon(on_call, transport, layout, resumed)
                 sent = await spread(transport, poisoner, amount)
-                letters = await letters_of(transport, set(sent))
+                letters = await letters_of(transport, sent, resumed)
                 await all_answer(transport)
                 await load.wait(await load.submit())
     failures, late, by_kind = [], [], dict.fromkeys(poisoner.kinds, 0)
@@ -168,17 +168,20 @@ async def campaign(root: Path, amount: int, seed: int) -> Result:
         elif after_ms > LIMIT_MS:
             failures.append(f"{one.kind} in the inbox of {one.role}: in DEAD after {after_ms} ms")
     failures += load.failures()
-    figures = {"kinds": len(by_kind), "buried": len(letters)}
+    figures = {"kinds": len(by_kind), "buried": len(letters), "halts resumed": len(resumed)}
     figures |= {"median ms": statistics.median(late), "latest ms": max(late)} if late else {}
     return Result(campaign="poison", amount=len(sent), must_be=MUST_BE, figures=figures, failures=failures[:20])
 
 
-async def on_call(transport: Transport, layout: Layout) -> None:
-    """A human who resumes what is halted: a broken signature in a trusted name halts the orchestrator, as it must."""
+async def on_call(transport: Transport, layout: Layout, resumed: list[int]) -> None:
+    """A human who resumes what is halted: a broken signature in a trusted name halts the orchestrator, as it must. What
+    lies in its inbox is kept until then. resumed: when, in ms.
+    """
     human, trust = Identity("human", load_key(layout, "human")), load_trust(layout)
     while True:
         for order in (await halts_of(transport, WORKSPACE, trust)).in_force:
             await give_order(transport, WORKSPACE, human, "resume", order.scope, "the poison is known")
+            resumed.append(clock_ms())
         await anyio.sleep(0.2)
 
 
@@ -210,10 +213,14 @@ async def spread(transport: Transport, poisoner: Poisoner, amount: int) -> dict[
     return sent
 
 
-async def letters_of(transport: Transport, wanted: set[int]) -> dict[int, tuple[DeadLetter, int]]:
+async def letters_of(
+    transport: Transport, sent: dict[int, Sent], resumed: list[int]
+) -> dict[int, tuple[DeadLetter, int]]:
     """By the sequence of the original: its dead letter, and ms from its last delivery to its burial. What was delivered
-    again waited for its backoff between, of which only the burial's own time is known.
+    again waited for its backoff between, of which only the burial's own time is known. What lay in the orchestrator's inbox
+    while that was halted counts from when it was resumed.
     """
+    wanted = set(sent)
     found: dict[int, tuple[DeadLetter, int]] = {}
     with anyio.move_on_after(WAIT_S):
         while wanted - found.keys():
@@ -221,6 +228,8 @@ async def letters_of(transport: Transport, wanted: set[int]) -> dict[int, tuple[
             async for message in transport.read(DEAD.name, [f"interlock.{WORKSPACE}.dead.>"]):
                 letter = msgspec.json.decode(message.data, type=DeadLetter)
                 since = time_ms(letter.stored_at if letter.delivered == 1 else letter.at)
+                if letter.sequence in sent and sent[letter.sequence].role == "orchestrator":
+                    since = max(since, *(at for at in resumed if at <= message.stored_ms), 0)
                 if letter.stream == "HOPS":
                     found[letter.sequence] = (letter, message.stored_ms - since)
     return {sequence: letter for sequence, letter in found.items() if sequence in wanted}

@@ -4,7 +4,6 @@ redelivery or a crash never makes a second goal.
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,8 +20,6 @@ from interlock.agents.intake.handed_in import goal_id_of, stored_bytes
 from interlock.agents.intake.replies import MAX_WAITING, WAIT_MS, Replies, may_answer
 from interlock.agents.wiring import running
 from interlock.bus.clock import ManualClock, SystemClock
-from interlock.bus.control.halts import Doing
-from interlock.bus.control.source import NoControl
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.errors import Unavailable
 from interlock.bus.memory.transport import MemoryTransport
@@ -32,7 +29,6 @@ from interlock.envelope.amounts import Amount, clock_ms, time_ms, timestamp
 from interlock.envelope.ids import id_time_ms, is_uuid7, new_id
 from interlock.envelope.model import Envelope
 from interlock.envelope.signing import has_valid_signature
-from interlock.envelope.verdict import ALLOW, Verdict, deny
 from tests.agents.conftest import CONFIG, InProcess, Keys
 
 pytestmark = pytest.mark.anyio
@@ -421,73 +417,6 @@ def test_all_who_asked_for_one_id_are_answered_at_once() -> None:
     assert replies.take(Message("s", b"x", {MESSAGE_ID: "1"}), 60_001) == []
 
 
-class Switch(NoControl):
-    """Halts everything while it is off."""
-
-    off = False
-
-    def verdict(self, doing: Doing) -> Verdict:
-        return deny("halted", "all is halted") if self.off else ALLOW
-
-    async def until_allowed(self, doing: Doing) -> None:
-        while self.off:
-            await anyio.sleep(0.01)
-
-
-async def test_who_asks_again_during_a_halt_is_not_told_that_a_goal_which_runs_was_refused(
-    quiet_house: InProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Found by a campaign: a broker was away, the answer was lost, the lease of control ran out, the repeat was refused."""
-    monkeypatch.setattr("interlock.agents.intake.gateway.REFUSE_AFTER_MS", 50)
-    house, control = quiet_house, Switch()
-    goal, goal_id = house.goal(TASKS), new_id(clock_ms())
-    async with running("gateway", house.parts("gateway", control=control)):
-        assert (await house.submit(goal, goal_id))["goalId"] == goal_id
-        await house.past_dedupe()
-        control.off = True
-        assert (await house.submit(goal, goal_id)).get("goalId") == goal_id
-        assert "halted" in (await house.submit(goal))["errors"][0]["message"]
-        control.off = False
-    assert len(await roots(house)) == 1
-
-
-class OutOfTouch(Switch):
-    """Knows nothing of the broker while it is off."""
-
-    waits = 0
-
-    @property
-    def until_s(self) -> float:
-        return -math.inf if self.off else math.inf
-
-    async def until_allowed(self, doing: Doing) -> None:
-        self.waits += 1
-        await super().until_allowed(doing)
-
-
-async def test_a_gateway_without_word_from_the_broker_refuses_nobody(
-    quiet_house: InProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Found by a campaign: told of a halt in the middle of an election, a goal ran whose copy was stored after it."""
-    monkeypatch.setattr("interlock.agents.intake.gateway.REFUSE_AFTER_MS", 20)
-    house, control, told = quiet_house, OutOfTouch(), list[dict[str, Any]]()
-    goal, goal_id = house.goal(TASKS), new_id(clock_ms())
-
-    async def ask() -> None:
-        told.append(await house.submit(goal, goal_id))
-
-    async with running("gateway", house.parts("gateway", control=control)), anyio.create_task_group() as group:
-        control.off = True
-        group.start_soon(ask)
-        with anyio.fail_after(5):
-            while control.waits < 4:
-                await anyio.sleep(0.005)
-        assert told == []
-        control.off = False
-    assert [answer.get("goalId") for answer in told] == [goal_id]
-    assert len(await roots(house)) == 1
-
-
 class Slow(MemoryTransport):
     """A connection that takes its time over the first envelope of a goal: until all three have been asked for."""
 
@@ -519,33 +448,6 @@ async def test_of_two_that_ask_for_one_goal_at_a_time_one_waits_for_the_other(tm
             await house.past_dedupe()
     assert [answer.get("goalId") for answer in told] == [goal_id] * 3
     assert slow.begun == 1
-
-
-async def test_a_refusal_stands_for_every_copy_that_waited_with_it(
-    quiet_house: InProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Found by a campaign: who asked three times was refused once, and the goal ran when the halt was over."""
-    monkeypatch.setattr("interlock.agents.intake.gateway.REFUSE_AFTER_MS", 600)
-    house, control, told = quiet_house, Switch(), list[dict[str, Any]]()
-    goal, goal_id = house.goal(TASKS), new_id(clock_ms())
-
-    async def ask() -> None:
-        told.append(await house.submit(goal, goal_id))
-
-    async with running("gateway", house.parts("gateway", control=control)):
-        control.off = True
-        async with anyio.create_task_group() as group:
-            for _ in range(3):
-                group.start_soon(ask)
-                await house.past_dedupe()
-        assert ["halted" in answer["errors"][0]["message"] for answer in told] == [True] * 3
-        control.off = False
-        later = new_id(clock_ms())
-        assert (await house.submit(goal, later))["goalId"] == later
-        assert {found.subject.split(".")[4] for found in await roots(house)} == {later}
-        await house.past_dedupe()
-        assert (await house.submit(goal, goal_id))["goalId"] == goal_id, "who asks anew is let in"
-    assert await house.messages("DEAD", "dead", ">") == []
 
 
 class Unconfirmed(MemoryTransport):

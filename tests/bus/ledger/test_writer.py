@@ -15,7 +15,7 @@ import pytest
 from interlock.bus.clock import SystemClock
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.ledger.balance import Answer, Balance, Request
-from interlock.bus.ledger.client import Lease, LedgerClient, day_scope, goal_scope, open_goal
+from interlock.bus.ledger.client import Lease, LedgerClient, close_unopened, day_scope, goal_scope, open_goal
 from interlock.bus.ledger.writer import MAX_BATCH, LedgerWriter, request_subject
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.server.embedded import EmbeddedServer
@@ -248,3 +248,23 @@ async def test_a_lease_is_spent_locally_and_returns_the_rest(transport: Transpor
             assert third.spend(Amount(actions=1), clock_ms())
         balance: Any = await stored(transport, workspace, scope)
         assert (balance.used.actions, balance.open) == (81, {})
+
+
+async def test_what_was_closed_before_it_began_is_never_opened_and_what_was_opened_is_not_closed(
+    transport: Transport, workspace: str
+) -> None:
+    refused, running = new_id(clock_ms()), new_id(clock_ms())
+    limit = Amount(10, 10, 10, 10)
+    more: dict[str, int] = {"now_ms": clock_ms(), "expires_ms": clock_ms() + 60_000}
+    async with LedgerWriter(transport, workspace, DAY).running():
+        ledger = LedgerClient(transport, workspace)
+        assert (await open_goal(ledger, running, limit, **more)).granted
+        for _ in range(2):
+            assert (await close_unopened(ledger, refused)).granted
+            assert (await close_unopened(ledger, running)).reason == "taken"
+    async with LedgerWriter(transport, workspace, DAY).running():  # another writer knows as well
+        ledger = LedgerClient(transport, workspace)
+        assert (await open_goal(ledger, refused, limit, **more)).reason == "taken"
+        assert (await open_goal(ledger, running, limit, **more)).granted
+    assert (await stored(transport, workspace, goal_scope(running))).limit == limit
+    assert list((await stored(transport, workspace, day_scope(more["now_ms"]))).open) == [goal_scope(running)]

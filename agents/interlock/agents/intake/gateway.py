@@ -37,7 +37,7 @@ from interlock.bus.deadletters import bury
 from interlock.bus.errors import BusError, Unavailable
 from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Postpone
-from interlock.bus.ledger.client import Ask, open_goal
+from interlock.bus.ledger.client import Ask, close_unopened, open_goal
 from interlock.bus.sender import Sender
 from interlock.bus.streams import GOALS, HOPS, consumers_of
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, Transport
@@ -61,6 +61,7 @@ LISTEN_MS, LISTEN_TURNS = 20, 20
 INVALID = "invalid_intake"
 HALTED = "halted"
 NEVER_ANSWERED = "every gateway that had this goal ended before it could answer"
+REFUSED_BEFORE = "what was handed in under this message id was refused; a new try needs a new id"
 REFUSE_AFTER_MS = 1_000
 # A busy gateway may hear of who wants an answer long after it has taken the goal in.
 ACCEPTED_MS = 30_000
@@ -183,8 +184,8 @@ class GatewayRole:
         verdict = self._control.verdict(doing)
         if verdict.allowed or await self._runs(incoming.message):
             return True
-        if self._replies.is_asked(incoming.message, self._now_ms()):
-            await incoming.ack_confirmed()  # else it might come again when nothing is halted, and run
+        if self._replies.is_asked(incoming.message, self._now_ms()) and await self._closed(incoming.message):
+            await incoming.ack_confirmed()  # else it might come again when nothing is halted
             errors = [{"path": "$", "message": f"{HALTED}: {verdict.grounds[0].message}"}]
             await self._refuse(incoming.message, errors)
             return False
@@ -195,6 +196,18 @@ class GatewayRole:
         """Whether a repeat of this message was taken in before: who asks again must not be told that it was refused."""
         async with self._alone(message):
             return await self._standing(message, goal_id_of(message)) is not None
+
+    async def _closed(self, message: Message) -> bool:
+        """Whether no copy of this message begins its goal any more. False: one has opened it, and its first envelope may
+        stand where it is not to be seen yet. Raises Unavailable.
+        """
+        goal_id = goal_id_of(message)
+        if message.headers.get(MESSAGE_ID) != goal_id:
+            return True  # every copy of it is a goal of its own
+        closed = await close_unopened(self._ledger, goal_id)
+        if closed.reason == "unavailable":
+            raise Unavailable(f"the ledger is not available: {closed.detail}")
+        return closed.granted
 
     def _alone(self, message: Message) -> anyio.Lock:
         """Held by one of all messages that ask for the same goal."""
@@ -263,6 +276,8 @@ class GatewayRole:
         )
         if opened.reason == "unavailable":
             raise Unavailable(f"the ledger is not available: {opened.detail}")
+        if opened.reason == "taken":
+            return [problem((), REFUSED_BEFORE)]
         if not opened.granted:
             return [problem(["budget_limits"], f"{opened.reason}: {opened.detail}")]
         failpoint("goal_opened")

@@ -59,7 +59,8 @@ class Balance(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """granted, or why not: over_budget, unknown_scope, unknown_reservation, too_many, ended, unavailable, malformed.
+    """granted, or why not: over_budget, unknown_scope, unknown_reservation, too_many, ended, taken, unavailable,
+    malformed.
     left: what the scope could still grant, in the wire's units.
     """
 

@@ -90,11 +90,18 @@ def day_scope(now_ms: int) -> str:
 
 
 async def open_goal(ledger: Ask, goal_id: str, limit: Amount, *, now_ms: int, expires_ms: int) -> Answer:
-    """Opens a goal's scope under the day's; refused when the day cannot hold it."""
+    """Opens a goal's scope under the day's; refused when the day cannot hold it, and as `taken` when it was closed."""
     request = Request(
         op="open", scope=goal_scope(goal_id), parent=day_scope(now_ms), amount=limit, expires_ms=expires_ms
     )
     return await ledger.ask(request)
+
+
+async def close_unopened(ledger: Ask, goal_id: str) -> Answer:
+    """Takes a goal's scope with nothing in it, so that nobody opens it any more: what was refused never begins, whichever
+    copy of it comes, to whichever gateway. Refused as `taken` when the goal was opened before.
+    """
+    return await ledger.ask(Request(op="open", scope=goal_scope(goal_id), amount=ZERO))
 
 
 async def end_goal(ledger: Ask, goal_id: str) -> Answer:

@@ -38,7 +38,7 @@ from interlock.bus.relays import is_asked
 from interlock.bus.streams import LEDGER
 from interlock.bus.tasks import background
 from interlock.bus.transport import NO_HEADERS, Message, Transport
-from interlock.envelope.amounts import Amount
+from interlock.envelope.amounts import ZERO, Amount
 from interlock.envelope.subjects import workspace_subject
 
 log = logging.getLogger("interlock.ledger")
@@ -208,7 +208,10 @@ class LedgerWriter:
         """The limit is reserved in the parent first; a crash before the child is stored leaves that to be found again
         by the repeated request, or to expire.
         """
-        if await self._balance(request.scope, touched) is not None:
+        found = await self._balance(request.scope, touched)
+        if found is not None and (found.limit == ZERO) != (request.amount == ZERO):
+            return Answer(granted=False, reason="taken", detail=f"{request.scope} was opened with another limit")
+        if found is not None:
             return Answer(granted=True)
         if request.parent:
             parent = await self._parent(request.parent, touched)
