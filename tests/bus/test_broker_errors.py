@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.bus.errors import BusError, Conflict, NoMessage, NotFound, Refused, StoreFull, Unavailable
+from interlock.bus.errors import (
+    BusError,
+    Conflict,
+    NoMessage,
+    NotFound,
+    Refused,
+    StoreFull,
+    TooManyConsumers,
+    Unavailable,
+)
 from interlock.bus.jetstream.broker_errors import ApiError, api_error
 
 TABLE: list[tuple[int, int, type[BusError]]] = [
@@ -20,6 +29,7 @@ TABLE: list[tuple[int, int, type[BusError]]] = [
     (503, 10008, Unavailable),
     (500, 10052, Refused),  # a configuration that makes no sense, which is an internal error to the broker
     (400, 10054, Refused),
+    (400, 10026, TooManyConsumers),
     (403, 0, Refused),
 ]
 

@@ -37,6 +37,12 @@ class Refused(BusError):
     reason = "broker_refused"
 
 
+class TooManyConsumers(Refused):
+    """The broker's account, or the stream, takes no more consumers."""
+
+    reason = "too_many_consumers"
+
+
 class LoginRefused(BusError):
     """The broker does not know this key, or no longer."""
 

@@ -6,10 +6,20 @@ import nats.errors
 import nats.js.errors
 from msgspec import Struct
 
-from interlock.bus.errors import BusError, Conflict, NoMessage, NotFound, Refused, StoreFull, Unavailable
+from interlock.bus.errors import (
+    BusError,
+    Conflict,
+    NoMessage,
+    NotFound,
+    Refused,
+    StoreFull,
+    TooManyConsumers,
+    Unavailable,
+)
 
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _NO_MESSAGE = 10037
+_MAX_CONSUMERS = 10026
 _STORE_FULL = (10023, 10047, 10077)
 # A cluster that has not decided on the first of two with one message id yet; a server that does not lead any more; too much
 # at a time: the next try may be answered otherwise.
@@ -39,6 +49,10 @@ def api_error(error: ApiError, what: str) -> BusError:
         return StoreFull(text, "Free space or raise the limit, then restart the broker")
     if error.err_code == _NO_MESSAGE:
         return NoMessage(text)
+    if error.err_code == _MAX_CONSUMERS:
+        return TooManyConsumers(
+            text, "Raise max_consumers of its account; a workspace takes eleven, six of them on HOPS"
+        )
     if error.code == 404:
         return NotFound(text, "Run `interlock up` first")
     if error.code == 503 or error.err_code in _NOT_NOW:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from interlock.bus.errors import NotFound
+from interlock.bus.errors import NotFound, TooManyConsumers
 from interlock.bus.jetstream.broker_errors import Answer
 from interlock.bus.jetstream.connection import Connection
 from interlock.bus.streams import BucketSpec, ConsumerSpec, Declarations, StreamSpec
@@ -13,6 +13,8 @@ from interlock.bus.tasks import together
 
 _NS_PER_MS = 1_000_000
 _DEDUPE_MS = 120_000  # NATS's default; a window beyond the age of what is kept is refused
+# A server takes 1,000 of a stream that asks for no number (nats-server 2.15), 166 workspaces: HOPS has six of each.
+MAX_CONSUMERS = 60_000
 
 
 async def provision(transport: Connection, declarations: Declarations, *, bind_only: bool) -> None:
@@ -42,9 +44,16 @@ async def _one(
         await transport.api(f"CONSUMER.CREATE.{path}", {"stream_name": stream, "config": config}, Answer)
     else:
         try:
-            await transport.api(f"STREAM.UPDATE.{path}", config, Answer)
-        except NotFound:
-            await transport.api(f"STREAM.CREATE.{path}", config, Answer)
+            await _made(transport, path, config)
+        except TooManyConsumers:  # its account allows fewer than these: as many as it does
+            await _made(transport, path, config | {"max_consumers": -1})
+
+
+async def _made(transport: Connection, name: str, config: dict[str, Any]) -> None:
+    try:
+        await transport.api(f"STREAM.UPDATE.{name}", config, Answer)
+    except NotFound:
+        await transport.api(f"STREAM.CREATE.{name}", config, Answer)
 
 
 def stream_config(spec: StreamSpec, replicas: int) -> dict[str, Any]:
@@ -58,7 +67,7 @@ def stream_config(spec: StreamSpec, replicas: int) -> dict[str, Any]:
         "max_bytes": spec.max_bytes,
         "max_age": spec.max_age_ms * _NS_PER_MS,
         "max_msgs": -1,
-        "max_consumers": -1,
+        "max_consumers": MAX_CONSUMERS,
         "max_msg_size": spec.max_message_bytes,
         "max_msgs_per_subject": spec.max_per_subject,
         "discard": spec.discard,
