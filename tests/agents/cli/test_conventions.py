@@ -199,5 +199,8 @@ def test_init_run_trace_bundle_verify_as_a_user_would(tmp_path: Path) -> None:
     (tmp_path / "changed.json").write_text(json.dumps(changed))
     assert "not_included" in interlock("audit", "verify", "changed.json", code=2)
     interlock("audit", "prove", "HOPS:0", code=2)
+    interlock("audit", "bundle", "", code=2)
+    interlock("audit", "check", "--witness", "/dev/zero", code=2)
+    interlock("replay", goal_id, "--to", "trial", code=1)  # nobody could hear it
     interlock("doctor")
     assert (tmp_path / ".interlock" / "keys").stat().st_mode & 0o077 == 0

@@ -15,6 +15,7 @@ from interlock.agents.audit.log.records import told
 from interlock.agents.audit.log.sources import origin_of
 from interlock.agents.cli.session import Session
 from interlock.agents.errors import UserError
+from interlock.agents.workspace.files import read_file
 from interlock.agents.workspace.keys import load_roots, load_trust
 from interlock.bus.streams import HOPS
 from interlock.bus.transport import MESSAGE_ID, Transport
@@ -24,6 +25,7 @@ from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.trust import Trust
 
 SHOWN = 50
+MAX_NOTE_BYTES = 64 * 1024
 
 
 async def check(session: Session, witness: Path | None) -> int:
@@ -104,11 +106,16 @@ def _opened(note: bytes, trust: Trust, workspace: str) -> Checkpoint:
 
 def verify_proof_file(session: Session, path: Path, data: bytes, roots: Sequence[str]) -> int:
     """What `audit verify` does with a proof. Exit 0 proven, 2 not."""
+    if not roots and not session.layout.roots.exists():
+        raise UserError(
+            "no_roots", f"{path}: whose log is it", "Give --root KEY: the workspace's `roots.json` has it", 2
+        )
     try:
         record, size = verify_proof(data, roots or load_roots(session.layout))
     except ProofRefused as error:
+        hint = "; a bundle is gzip, as `audit bundle` writes it" if error.reason == "malformed" else ""
         session.say(
-            f"  FAIL {error.reason}: {error}\n{path}: INVALID",
+            f"  FAIL {error.reason}: {error}\n{path}: INVALID as a proof{hint}",
             {"valid": False, "reason": error.reason, "detail": str(error)},
         )
         return 2
@@ -134,10 +141,9 @@ def _known(session: Session, witness: Path | None, trust: Trust) -> Checkpoint |
     path = witness or session.layout.checkpoint
     if witness is None and not path.exists():
         return None
+    note = read_file(path, MAX_NOTE_BYTES)
     try:
-        return open_checkpoint(path.read_bytes(), auditors(trust), origin_of(session.workspace))
-    except OSError as error:
-        raise UserError("unreadable", f"{path}: {error.strerror}", "Check --witness", 2) from error
+        return open_checkpoint(note, auditors(trust), origin_of(session.workspace))
     except CheckpointError as error:
         raise UserError(error.reason, f"{path}: {error}", "Name a checkpoint of this log", 2) from error
 

@@ -67,7 +67,8 @@ async def replay_goals(session: Session, wanted: Wanted) -> int:
             recording = _from_file(session, file, wanted)
             transport = await stack.enter_async_context(session.connected()) if wanted.to else None
             return await _each(session, wanted, [recording], transport)
-        transport = await stack.enter_async_context(session.connected(offline=True))
+        # Told again to a broker that nobody else reaches, hops are heard by nobody.
+        transport = await stack.enter_async_context(session.connected(offline=not wanted.to))
         names = [wanted.goal] if wanted.goal else [name async for name in _since(session, transport, wanted, since_ms)]
         if not names:
             raise UserError("no_goals", "no goal entered since then", "`interlock goals` lists them", 2)

@@ -76,6 +76,8 @@ async def statuses(transport: Transport, workspace: str) -> list[GoalStatus]:
 
 async def find_goal(transport: Transport, workspace: str, name: str) -> GoalStatus:
     """A goal by its id or a unique beginning of it. Raises UserError."""
+    if not name:
+        raise UserError("bad_usage", "which goal?", "`interlock goals` lists them", 2)
     matching = [status for status in await statuses(transport, workspace) if status.goal_id.startswith(name)]
     if len(matching) == 1:
         return matching[0]
