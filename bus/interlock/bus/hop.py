@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -13,6 +14,9 @@ from interlock.envelope.amounts import ZERO, Amount
 from interlock.envelope.children import Origin, origin_of
 from interlock.envelope.model import Envelope
 from interlock.envelope.verdict import Reason, Verdict
+
+if TYPE_CHECKING:
+    from interlock.bus.telemetry.hops import HopSpan
 
 
 class Disposition(StrEnum):
@@ -39,10 +43,10 @@ class Hop:
     """One envelope on its way through the receiving onion. envelope and digest are there once `decode` has passed;
     authentic is set once the signature has: only then may the sender be told anything. policy is the policies' verdict
     once they have judged. again: it may have been handled before: in an earlier delivery, held by a halt in this one, or
-    before it was put back from the dead letters.
+    before it was put back from the dead letters. span: where somebody traces it.
     """
 
-    __slots__ = ("again", "authentic", "digest", "message", "now_ms", "parsed", "policy")
+    __slots__ = ("again", "authentic", "digest", "message", "now_ms", "parsed", "policy", "span")
 
     def __init__(self, message: Message, now_ms: int, *, again: bool = False) -> None:
         self.message = message
@@ -52,6 +56,7 @@ class Hop:
         self.digest = ""
         self.authentic = False
         self.policy: Verdict | None = None
+        self.span: HopSpan | None = None
 
     @property
     def envelope(self) -> Envelope:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from interlock.bus.gates import CONSEQUENCE, Gate
 from interlock.bus.hop import Handler, Hop, Middleware, Outcome
-from interlock.bus.telemetry.hops import gates_done
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Checked
 
@@ -30,9 +29,11 @@ def gates_stage(gates: Sequence[tuple[str, Gate]]) -> Stage:
             for name, gate in gates:
                 checked = judged(name, gate, hop)
                 if checked.reason is not Reason.OK:
-                    gates_done(hop, name)
+                    if hop.span is not None:
+                        hop.span.gates_done(hop, name)
                     return Outcome(CONSEQUENCE[checked.reason], checked.reason, checked.detail)
-            gates_done(hop)
+            if hop.span is not None:
+                hop.span.gates_done(hop)
             return await handle_next(hop)
 
         return handle

@@ -159,14 +159,14 @@ async def test_hops_count_under_what_their_signature_proves_alone() -> None:
         for authentic in (True, False):
             hop = Hop(Message(envelope.subject, b""), 0)
             hop.parsed, hop.authentic = envelope, authentic
-            metrics.hops.taken("executor")
+            metrics.hops.of("executor").in_flight += 1
             assert value(metrics, "interlock_hops_in_flight", role="executor") == 1
-            metrics.hops.ended("executor", hop, DONE, 0.1)
+            metrics.hops.of("executor").ended(hop, DONE, 0.1)
     forged = Hop(Message("x", b""), 0)
-    metrics.hops.taken("executor")
-    metrics.hops.ended("executor", forged, Outcome(Disposition.DEAD, Reason.MALFORMED, "it says so"), 0.1)
-    metrics.hops.taken("executor")
-    metrics.hops.ended("executor", forged, None, 0.1)
+    metrics.hops.of("executor").in_flight += 1
+    metrics.hops.of("executor").ended(forged, Outcome(Disposition.DEAD, Reason.MALFORMED, "it says so"), 0.1)
+    metrics.hops.of("executor").in_flight += 1
+    metrics.hops.of("executor").ended(forged, None, 0.1)
     unknown = {"role": "executor", "sender": "unknown", "intent": "unknown"}
     assert value(metrics, "interlock_hops_total", **unknown, outcome="done") == len(ENVELOPES)
     assert value(metrics, "interlock_hops_total", **unknown, outcome="dead") == 1

@@ -20,7 +20,6 @@ from interlock.bus.policy.facts import (
 )
 from interlock.bus.policy.window import Window
 from interlock.bus.policy.worker import PASSING
-from interlock.bus.telemetry.hops import policy_done
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason, Verdict
 
@@ -89,7 +88,8 @@ def policy_layer(judge: Judge, source: HopFactsSource) -> Middleware:
             except Exception as error:
                 detail = f"policy: {type(error).__name__}: {error}"[:300]
                 return Outcome(CONSEQUENCE[Reason.GATE_FAILED], Reason.GATE_FAILED, detail)
-            policy_done(verdict.decision)
+            if hop.span is not None:
+                hop.span.policy_done(verdict.decision)
             return await handle_next(hop) if verdict.allowed else refusal(verdict)
 
         return handle

@@ -3,8 +3,8 @@
 The producer's span has the id that the signed envelope names, and the consumer's is its child. What is not authentic
 belongs to no goal: it gets a trace of its own, linked to the one it claims.
 
-Most spans are never exported, so while a hop is handled only a few values are kept, not the hop itself; attributes and the
-spans of gates and policy are made from them when a span leaves.
+Most spans are never exported, so a hop makes one object and calls little; of the hop itself a few values are kept, from
+which attributes and the span of gates and policy are made when a span leaves.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from interlock.bus.hop import Disposition, Hop, Outcome
 from interlock.bus.telemetry.logs import handles
 from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, carried, carry, read_traceparent
 from interlock.bus.telemetry.spans import Span, Tracing, Value, active, enter, leave, new_span_id, new_trace_id
+from interlock.bus.telemetry.watching import Watched
 from interlock.envelope.ids import id_time_ms, role_of, span_of
 from interlock.envelope.model import Envelope
 
@@ -34,35 +35,108 @@ Facts = tuple[str, str, str, str]
 
 
 class HopSpan(Span):
-    """A hop being processed. gates_ns, policy_ns: when the receiving gates and the policies had spoken, 0: they have not.
-    refused_by: the gate that refused; decision: the policies'.
+    """A hop being processed, and its watch. gates_ns, policy_ns: when the receiving gates and the policies had spoken, 0:
+    they have not. refused_by: the gate that refused; decision: the policies'.
     """
 
-    __slots__ = ("decision", "facts", "gates_ns", "outcome", "policy_ns", "refused_by", "where")
+    __slots__ = (
+        "_began_s",
+        "_hop",
+        "_token",
+        "_watch",
+        "decision",
+        "facts",
+        "gates_ns",
+        "outcome",
+        "policy_ns",
+        "refused_by",
+        "where",
+    )
     facts: Facts | None
     outcome: str
-    where: tuple[str, str, str, int, int]
+    where: tuple[str, int, int]
+    _hop: Hop | None
+    _token: Token[Span | None]
 
-    def __init__(self, tracer: Tracing) -> None:
+    def __init__(self, watch: HopTelemetry, tracer: Tracing, hop: Hop) -> None:
         # Once a hop, so without the detour over the class above.
         self.tracer, self.name, self.kind, self.attributes, self.links = tracer, "process", "consumer", {}, ()
         self.trace_id = self.parent_id = self.problem = self.refused_by = self.decision = ""
         self.gates_ns = self.policy_ns = self.end_ns = 0
-        self.span_id, self.facts, self.start_ns = new_span_id(), None, time.time_ns()
+        self.span_id, self.facts = new_span_id(), None
+        self._watch, self._hop = watch, hop
+        self._token = enter(self)
+        self.start_ns, self._began_s = time.time_ns(), time.perf_counter()
+
+    def gates_done(self, hop: Hop, refused_by: str = "") -> None:
+        """The receiving gates have spoken: from here on the hop's place in its goal's trace is known, if it has one."""
+        self.gates_ns = time.time_ns()
+        self.refused_by = refused_by
+        if hop.authentic:
+            envelope = hop.envelope
+            self.trace_id, self.parent_id = envelope.trace_id, envelope.span_id
+            header = hop.message.headers.get(BAGGAGE)
+            if header or carried():
+                for name, value in carry(header).items():
+                    self.attributes[f"interlock.baggage.{name}"] = value
+
+    def policy_done(self, decision: str) -> None:
+        """The policies have spoken, right after the gates."""
+        self.policy_ns = time.time_ns()
+        self.decision = decision
+
+    def end(self, outcome: Outcome | None) -> None:
+        """The hop was answered so; None: it was not."""
+        hop, self._hop = self._hop, None
+        handles(None)
+        leave(self._token)
+        try:
+            if hop is not None:
+                self._watch.count(hop, outcome, time.perf_counter() - self._began_s)
+                self._end(hop, outcome)
+        except Exception:
+            log.exception("telemetry failed; the hop is not harmed")
+
+    def _end(self, hop: Hop, outcome: Outcome | None) -> None:
+        message, why = hop.message, ""
+        self.where = (message.subject, message.delivered, message.sequence)
+        if hop.authentic:
+            envelope = hop.envelope
+            self.facts = (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
+            slow_ms = self._watch.slow_ms
+            if slow_ms and hop.now_ms - id_time_ms(envelope.goal_id) > slow_ms:
+                why = "slow"
+        else:
+            claimed = read_traceparent(message.headers.get(TRACEPARENT))
+            if claimed is not None:
+                self.links = ((claimed.trace_id, claimed.span_id),)
+            self.trace_id, self.parent_id = new_trace_id(), ""
+        if outcome is None:
+            self.outcome = "held"
+        elif outcome.disposition is Disposition.DONE:
+            self.outcome = "done"
+        else:
+            self.outcome = outcome.disposition.value
+            why = self.attributes["interlock.reason"] = str(outcome.reason)
+            self.fail(f"{why}: {outcome.detail}"[:500])
+        self.end_ns = max(time.time_ns(), self.start_ns)
+        self.tracer.ended(self)
+        if why:
+            self.tracer.keep(self.trace_id, why)
 
     def leaving(self) -> Iterator[Span]:
-        role, consumer, subject, delivered, sequence = self.where
+        subject, delivered, sequence = self.where
         told = self.attributes
         told |= _PROCESS
         told["messaging.destination.name"] = subject
-        told["messaging.consumer.group.name"] = consumer
+        told["messaging.consumer.group.name"] = self._watch.consumer
         told["interlock.hop.outcome"] = self.outcome
         told["interlock.hop.sequence"] = sequence
         if delivered > 1:
             told["interlock.hop.delivered"] = delivered
         if self.facts is not None:
             told["messaging.message.id"], told["interlock.goal.id"], told["interlock.sender"] = self.facts[:3]
-            self.name = f"process {role}.{self.facts[3]}"
+            self.name = f"process {self._watch.role}.{self.facts[3]}"
         yield self
         if self.gates_ns:
             yield self._gates()
@@ -80,44 +154,6 @@ class HopSpan(Span):
         if refused:
             gates.fail(f"refused by {refused['interlock.refused_by']}")
         return gates
-
-
-class SendSpan(Span):
-    """An envelope on its way to be stored."""
-
-    __slots__ = ("facts", "subject")
-    facts: Facts
-    subject: str
-
-    def leaving(self) -> Iterator[Span]:
-        told = self.attributes
-        told |= _SEND
-        told["messaging.destination.name"] = self.subject
-        told["messaging.message.id"], told["interlock.goal.id"] = self.facts[:2]
-        self.name = f"send {self.subject.split('.')[3]}.{self.facts[3]}"
-        yield self
-
-
-def gates_done(hop: Hop, refused_by: str = "") -> None:
-    """The receiving gates have spoken: from here on the hop's place in its goal's trace is known, if it has one."""
-    entered = active()
-    if isinstance(entered, HopSpan):
-        entered.gates_ns = time.time_ns()
-        entered.refused_by = refused_by
-        if hop.authentic:
-            entered.trace_id, entered.parent_id = hop.envelope.trace_id, hop.envelope.span_id
-            header = hop.message.headers.get(BAGGAGE)
-            if header or carried():
-                for name, value in carry(header).items():
-                    entered.attributes[f"interlock.baggage.{name}"] = value
-
-
-def policy_done(decision: str) -> None:
-    """The policies have spoken, right after the gates."""
-    entered = active()
-    if isinstance(entered, HopSpan):
-        entered.policy_ns = time.time_ns()
-        entered.decision = decision
 
 
 class HopCounts:
@@ -143,25 +179,24 @@ class HopTelemetry:
         metrics: HopMetrics | None = None,
         slow_ms: int = 0,
     ) -> None:
+        self.consumer = consumer
+        self.role = role_of(agent)
+        self.slow_ms = slow_ms
         self._counts = counts
-        self._agent = agent
-        self._role = role_of(agent)
-        self._consumer = consumer
         self._tracer = tracer
-        self._metrics = metrics
-        self._slow_ms = slow_ms
+        self._metrics = None if metrics is None else metrics.of(self.role)
 
-    def begin(self, hop: Hop) -> WatchedHop:
+    def begin(self, hop: Hop) -> Watched:
         handles(hop)
         if self._metrics is not None:
-            self._metrics.taken(self._role)
+            self._metrics.in_flight += 1
         if self._tracer is None:
-            return WatchedHop(self, hop, None, None)
-        span = HopSpan(self._tracer)
-        return WatchedHop(self, hop, span, enter(span))
+            return WatchedHop(self, hop)
+        span = hop.span = HopSpan(self, self._tracer, hop)
+        return span
 
-    def ended(self, watched: WatchedHop, outcome: Outcome | None) -> None:
-        hop, seconds = watched.hop, time.perf_counter() - watched.began_s
+    def count(self, hop: Hop, outcome: Outcome | None, seconds: float) -> None:
+        """A hop has ended."""
         counts = self._counts
         counts.handled += 1
         counts.busy_ns += int(seconds * 1e9)
@@ -169,65 +204,51 @@ class HopTelemetry:
             counts.not_done += 1
             counts.last_problem = str(outcome.reason)
         if self._metrics is not None:
-            self._metrics.ended(self._role, hop, outcome, seconds)
-        if watched.span is not None:
-            self._end(hop, watched.span, outcome)
-
-    def _end(self, hop: Hop, span: HopSpan, outcome: Outcome | None) -> None:
-        message = hop.message
-        span.where = (self._role, self._consumer, message.subject, message.delivered, message.sequence)
-        if hop.authentic:
-            envelope = hop.envelope
-            span.facts = (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
-        else:
-            claimed = read_traceparent(message.headers.get(TRACEPARENT))
-            if claimed is not None:
-                span.links = ((claimed.trace_id, claimed.span_id),)
-            span.trace_id, span.parent_id = new_trace_id(), ""
-        why = ""
-        span.outcome = "held" if outcome is None else outcome.disposition.value
-        if outcome is not None and outcome.disposition is not Disposition.DONE:
-            why = span.attributes["interlock.reason"] = str(outcome.reason)
-            span.fail(f"{why}: {outcome.detail}"[:500])
-        if not why and self._slow_ms and hop.authentic:
-            why = "slow" if hop.now_ms - id_time_ms(hop.envelope.goal_id) > self._slow_ms else ""
-        span.tracer.end(span)
-        if why:
-            span.tracer.keep(span.trace_id, why)
+            self._metrics.ended(hop, outcome, seconds)
 
 
 class WatchedHop:
-    """A hop between its taking up and its answer."""
+    """A hop between its taking up and its answer, where nobody traces."""
 
-    __slots__ = ("_telemetry", "_token", "began_s", "hop", "span")
+    __slots__ = ("_began_s", "_hop", "_watch")
 
-    def __init__(
-        self, telemetry: HopTelemetry, hop: Hop, span: HopSpan | None, token: Token[Span | None] | None
-    ) -> None:
-        self._telemetry = telemetry
-        self._token = token
-        self.hop = hop
-        self.span = span
-        self.began_s = time.perf_counter()
+    def __init__(self, watch: HopTelemetry, hop: Hop) -> None:
+        self._watch = watch
+        self._hop = hop
+        self._began_s = time.perf_counter()
 
     def end(self, outcome: Outcome | None) -> None:
         handles(None)
-        if self._token is not None:
-            leave(self._token)
         try:
-            self._telemetry.ended(self, outcome)
+            self._watch.count(self._hop, outcome, time.perf_counter() - self._began_s)
         except Exception:
             log.exception("telemetry failed; the hop is not harmed")
+
+
+class SendSpan(Span):
+    """An envelope on its way to be stored."""
+
+    __slots__ = ("facts", "subject")
+
+    def __init__(self, tracer: Tracing, envelope: Envelope, parent_id: str) -> None:
+        self.tracer, self.name, self.kind, self.attributes, self.links = tracer, "send", "producer", {}, ()
+        self.trace_id, self.span_id, self.parent_id = envelope.trace_id, envelope.span_id, parent_id
+        self.problem, self.end_ns, self.subject = "", 0, envelope.subject
+        self.facts = (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
+        self.start_ns = time.time_ns()
+
+    def leaving(self) -> Iterator[Span]:
+        told = self.attributes
+        told |= _SEND
+        told["messaging.destination.name"] = self.subject
+        told["messaging.message.id"], told["interlock.goal.id"] = self.facts[:2]
+        self.name = f"send {self.subject.split('.')[3]}.{self.facts[3]}"
+        yield self
 
 
 def begin_sending(tracer: Tracing, envelope: Envelope) -> Span:
     """The producer's span of an envelope. Under a hop it is that hop's child; else that of the envelope's parent."""
     entered, parent = active(), envelope.parent_id
     if entered is not None and entered.trace_id == envelope.trace_id:
-        parent_span = entered.span_id
-    else:
-        parent_span = span_of(parent if isinstance(parent, str) else envelope.goal_id)
-    span = SendSpan(tracer, "send", "producer", envelope.trace_id, envelope.span_id, parent_span, time.time_ns(), {})
-    span.facts = (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
-    span.subject = envelope.subject
-    return span
+        return SendSpan(tracer, envelope, entered.span_id)
+    return SendSpan(tracer, envelope, span_of(parent if isinstance(parent, str) else envelope.goal_id))

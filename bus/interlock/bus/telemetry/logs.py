@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TextIO
@@ -29,9 +29,8 @@ _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _handling: ContextVar[Hop | None] = ContextVar("interlock_hop", default=None)
 
 
-def handles(hop: Hop | None) -> None:
-    """From here on, in this task, what is logged is about this hop."""
-    _handling.set(hop)
+# From here on, in this task, what is logged is about this hop, or about none.
+handles: Callable[[Hop | None], object] = _handling.set
 
 
 def line(record: logging.LogRecord, about: Mapping[str, str]) -> str:

@@ -14,15 +14,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from interlock.bus.hop import Disposition, Hop, Outcome
-from interlock.envelope.ids import role_of
 
-HELD = "held"
+DONE, HELD = "done", "held"
 UNKNOWN = "unknown"
-HOP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+HOP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 ROLES = frozenset(("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer", "human"))
 
 
-class _Series:
+class _Durations:
     """Hops of one role and intent: how many took how long."""
 
     __slots__ = ("buckets", "seconds")
@@ -33,68 +32,98 @@ class _Series:
 
     def cumulated(self) -> list[tuple[str, float]]:
         total, found = 0, []
-        for bound, count in zip([*map(str, map(float, HOP_BUCKETS)), "+Inf"], self.buckets, strict=True):
+        for bound, count in zip([*map(str, HOP_BUCKETS), "+Inf"], self.buckets, strict=True):
             total += count
             found.append((bound, float(total)))
         return found
+
+
+class _Hops:
+    """How many of one role, sender, intent and outcome; their durations are those of the role and intent."""
+
+    __slots__ = ("count", "durations")
+
+    def __init__(self, durations: _Durations) -> None:
+        self.count = 0
+        self.durations = durations
+
+
+class RoleHops:
+    """The numbers of one role."""
+
+    __slots__ = ("durations", "hops", "in_flight", "refusals")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.hops: dict[tuple[str, str, str], _Hops] = {}
+        self.refusals: dict[str, int] = {}
+        self.durations: dict[str, _Durations] = {}
+
+    def ended(self, hop: Hop, outcome: Outcome | None, seconds: float) -> None:
+        """outcome: None when it was not answered."""
+        self.in_flight -= 1
+        how = HELD
+        if outcome is not None:
+            how = DONE
+            if outcome.disposition is not Disposition.DONE:
+                how, reason = outcome.disposition.value, str(outcome.reason)
+                self.refusals[reason] = self.refusals.get(reason, 0) + 1
+        sender = intent = UNKNOWN
+        if hop.authentic:  # only then are these of the closed lists
+            envelope = hop.envelope
+            sender, intent = envelope.sender.partition(".")[0], envelope.intent
+        found = self.hops.get((sender, intent, how)) or self._hops_of(sender, intent, how)
+        found.count += 1
+        durations = found.durations
+        durations.buckets[bisect_left(HOP_BUCKETS, seconds)] += 1
+        durations.seconds += seconds
+
+    def _hops_of(self, sender: str, intent: str, how: str) -> _Hops:
+        key = (sender if sender in ROLES else UNKNOWN, intent, how)
+        if key not in self.hops:
+            self.hops[key] = _Hops(self.durations.setdefault(intent, _Durations()))
+        return self.hops[key]
 
 
 class HopMetrics(Collector):
     """Of all actors of a process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._hops: dict[tuple[str, str, str, str], int] = {}
-        self._refusals: dict[tuple[str, str], int] = {}
-        self._durations: dict[tuple[str, str], _Series] = {}
-        self._in_flight: dict[str, int] = {}
+        self._roles: dict[str, RoleHops] = {}
         registry.register(self)
 
-    def taken(self, role: str) -> None:
-        self._in_flight[role] = self._in_flight.get(role, 0) + 1
-
-    def ended(self, role: str, hop: Hop, outcome: Outcome | None, seconds: float) -> None:
-        """outcome: None when it was not answered."""
-        self._in_flight[role] -= 1
-        sender = intent = UNKNOWN
-        if hop.authentic:  # only then are these of the closed lists
-            envelope = hop.envelope
-            intent, said = envelope.intent, role_of(envelope.sender)
-            sender = said if said in ROLES else UNKNOWN
-        key = (role, sender, intent, HELD if outcome is None else outcome.disposition.value)
-        self._hops[key] = self._hops.get(key, 0) + 1
-        series = self._durations.get((role, intent))
-        if series is None:
-            series = self._durations[role, intent] = _Series()
-        series.buckets[bisect_left(HOP_BUCKETS, seconds)] += 1
-        series.seconds += seconds
-        if outcome is not None and outcome.disposition is not Disposition.DONE:
-            refused = (role, str(outcome.reason))
-            self._refusals[refused] = self._refusals.get(refused, 0) + 1
+    def of(self, role: str) -> RoleHops:
+        """Those of one role, to count in."""
+        return self._roles.setdefault(role, RoleHops())
 
     def collect(self) -> Iterator[Metric]:
+        roles = list(self._roles.items())
         hops = CounterMetricFamily(
             "interlock_hops",
             "Hops by how they ended: done, dead, retry, or held by a halt or an absent broker.",
             labels=["role", "sender", "intent", "outcome"],
         )
-        for hop, count in list(self._hops.items()):
-            hops.add_metric(hop, count)
+        for role, numbers in roles:
+            for key, found in list(numbers.hops.items()):
+                hops.add_metric([role, *key], found.count)
         yield hops
         refusals = CounterMetricFamily(
             "interlock_hop_refusals", "Hops not done, by reason code.", labels=["role", "reason"]
         )
-        for refusal, count in list(self._refusals.items()):
-            refusals.add_metric(refusal, count)
+        for role, numbers in roles:
+            for reason, count in list(numbers.refusals.items()):
+                refusals.add_metric([role, reason], count)
         yield refusals
         durations = HistogramMetricFamily(
             "interlock_hop_duration_seconds", "From taking a hop up to answering it.", labels=["role", "intent"]
         )
-        for of, series in list(self._durations.items()):
-            durations.add_metric(of, series.cumulated(), series.seconds)
+        for role, numbers in roles:
+            for intent, series in list(numbers.durations.items()):
+                durations.add_metric([role, intent], series.cumulated(), series.seconds)
         yield durations
         in_flight = GaugeMetricFamily(
             "interlock_hops_in_flight", "Hops taken up and not yet answered.", labels=["role"]
         )
-        for role, count in list(self._in_flight.items()):
-            in_flight.add_metric([role], count)
+        for role, numbers in roles:
+            in_flight.add_metric([role], numbers.in_flight)
         yield in_flight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from msgspec import Struct
@@ -59,6 +60,5 @@ def carry(header: str | None) -> dict[str, str]:
     return members
 
 
-def carried() -> str:
-    """The baggage header of what is sent now, empty for none."""
-    return _carried.get()
+# The baggage header of what is sent now, empty for none.
+carried: Callable[[], str] = _carried.get

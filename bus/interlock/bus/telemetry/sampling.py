@@ -7,7 +7,7 @@ in time is let go.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -39,37 +39,28 @@ class TailSampler:
         # As TraceIdRatioBased of OpenTelemetry has it, so that everybody means the same traces.
         self._bound = f"{round(settings.ratio * 2**64):016x}"
         self._takes_all = settings.ratio >= 1
-        self._waiting: OrderedDict[str, list[Span]] = OrderedDict()
-        self._count = 0
+        self._waiting: deque[Span] = deque(maxlen=settings.max_waiting)
         self._kept: OrderedDict[str, None] = OrderedDict()
         self._second, self._this_second = 0, 0
 
     @property
     def waiting(self) -> int:
         """Spans that may yet be wanted."""
-        return self._count
+        return len(self._waiting)
 
     def is_in_share(self, trace_id: str) -> bool:
         """trace_id: 32 lower-case hex digits, which sort as the numbers they are."""
         return self._takes_all or trace_id[16:] < self._bound
 
     def is_sampled(self, trace_id: str) -> bool:
-        return self.is_in_share(trace_id) or trace_id in self._kept
+        return self._takes_all or trace_id[16:] < self._bound or trace_id in self._kept
 
     def ended(self, span: Span) -> None:
         trace_id = span.trace_id
         if self._takes_all or trace_id[16:] < self._bound or trace_id in self._kept:
             self._export(span)
-            return
-        waiting = self._waiting.get(trace_id)
-        if waiting is None:
-            self._waiting[trace_id] = [span]
         else:
-            waiting.append(span)
-        self._count += 1
-        while self._count > self._settings.max_waiting:
-            _, let_go = self._waiting.popitem(last=False)
-            self._count -= len(let_go)
+            self._waiting.append(span)
 
     def keep(self, trace_id: str, why: str, now_s: int, *, told: bool = False) -> None:
         """From now on, and what waits. told: somebody else has said so, and has told everybody."""
@@ -78,10 +69,10 @@ class TailSampler:
         self._kept[trace_id] = None
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
-        spans = self._waiting.pop(trace_id, [])
-        self._count -= len(spans)
-        for span in spans:
-            self._export(span)
+        if any(span.trace_id == trace_id for span in self._waiting):
+            # Looked for only now: of many traces few are kept, and each span waits.
+            for span in [self._waiting.popleft() for _ in range(len(self._waiting))]:
+                (self._export if span.trace_id == trace_id else self._waiting.append)(span)
         if not told:
             self._tell(trace_id, why)
 

@@ -108,8 +108,9 @@ class Tracer:
         is_sampled: Callable[[str], bool],
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._hand_on = hand_on
-        self._keep = keep
+        # A span whose end is known already; keep: the trace is to be kept whole, whatever the sampling says.
+        self.ended = hand_on
+        self.keep = keep
         self._is_sampled = is_sampled
         self._clock_ns = clock_ns
 
@@ -127,15 +128,7 @@ class Tracer:
 
     def end(self, span: Span) -> None:
         span.end_ns = max(self._clock_ns(), span.start_ns)
-        self._hand_on(span)
-
-    def ended(self, span: Span) -> None:
-        """A span whose end is known already."""
-        self._hand_on(span)
-
-    def keep(self, trace_id: str, why: str) -> None:
-        """The trace is to be kept whole, whatever the sampling says."""
-        self._keep(trace_id, why)
+        self.ended(span)
 
     def flags(self, trace_id: str) -> str:
         return "01" if self._is_sampled(trace_id) else "00"
@@ -154,17 +147,10 @@ def new_trace_id() -> str:
 _active: ContextVar[Span | None] = ContextVar("interlock_span", default=None)
 
 
-def active() -> Span | None:
-    """The span under which this runs, if anybody traces."""
-    return _active.get()
-
-
-def enter(entered: Span) -> Token[Span | None]:
-    return _active.set(entered)
-
-
-def leave(token: Token[Span | None]) -> None:
-    _active.reset(token)
+# The span under which this runs, if anybody traces; that which from here on is; and back to that before.
+active: Callable[[], Span | None] = _active.get
+enter: Callable[[Span], Token[Span | None]] = _active.set
+leave: Callable[[Token[Span | None]], None] = _active.reset
 
 
 class _Nothing:
