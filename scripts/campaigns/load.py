@@ -10,7 +10,7 @@ import anyio
 import msgspec
 
 from interlock.agents.audit.log.check import LogVerdict, check_log
-from interlock.agents.process import ping_subject
+from interlock.agents.presence import ping_subject
 from interlock.agents.status import GoalStatus, read_status
 from interlock.agents.supervision.house import AGENTS
 from interlock.agents.workspace.keys import load_trust

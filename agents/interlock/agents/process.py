@@ -10,7 +10,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -19,12 +18,12 @@ from typing import Any, NoReturn
 
 import anyio
 import msgspec
-from msgspec import Struct
 
 from interlock.agents.contract.holder import ContractHolder
 from interlock.agents.contract.store import load_contract
 from interlock.agents.errors import UserError, one_line
 from interlock.agents.parts import Parts
+from interlock.agents.presence import CANNOT_START, SAYS, Presence, ping_subject, until_signalled
 from interlock.agents.telemetry.showing import showing
 from interlock.agents.wiring import ROLES, running
 from interlock.agents.workspace.broker import login_of
@@ -32,7 +31,7 @@ from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.held_key import keep_current
 from interlock.agents.workspace.keys import load_key, load_roots, load_trust
 from interlock.agents.workspace.layout import Layout
-from interlock.agents.workspace.settings import Settings, check_directories, load_settings
+from interlock.agents.workspace.settings import MetricsPort, Settings, check_directories, load_settings
 from interlock.agents.workspace.trust_source import TrustHolder
 from interlock.agents.workspace.webhook import webhook_of
 from interlock.bus.child import bind_to_parent
@@ -47,19 +46,12 @@ from interlock.bus.yaml12 import YamlError
 from interlock.envelope.contract_gate import check_in_force
 from interlock.envelope.ids import is_agent_id, role_of
 from interlock.envelope.keys import HeldKey
-from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.verdict import Reason
 from interlock.skills.errors import SkillsError
-
-SAYS = "interlock: "
 
 log = logging.getLogger("interlock.process")
 PUT_OUT_S = 1.0
 YOUNG_OBJECTS = 10_000
-
-
-# Exit status of a supervised role that cannot start until somebody mends something (EX_CONFIG of sysexits.h).
-CANNOT_START = 78
 
 
 class Options(argparse.Namespace):
@@ -71,12 +63,20 @@ class Options(argparse.Namespace):
     grant: list[Path]
     skills: list[Path]
     parent: int
-    metrics_port: int | None
+    metrics_port: MetricsPort | None
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError("bad_usage", message, "interlock agent executor --nats nats://host:4222", 2)
+
+
+def _metrics_port(text: str) -> MetricsPort:
+    if text == "off":
+        return "off"
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is neither a port nor `off`")
+    return int(text)
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
@@ -88,7 +88,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--grant", type=Path, action="append", default=[], help="a directory skills may read")
     parser.add_argument("--skills", type=Path, action="append", default=[])
     parser.add_argument("--parent", type=int, default=0, help="end when this process does")
-    parser.add_argument("--metrics-port", type=int, default=None, help="instead of telemetry.metrics_port")
+    parser.add_argument("--metrics-port", type=_metrics_port, default=None, help="instead of telemetry.metrics_port")
     return parser.parse_args(arguments, namespace=Options())
 
 
@@ -234,14 +234,6 @@ async def serve(options: Options, layout: Layout, settings: Settings, logs: LogT
         await work_while_let_in()
 
 
-class Presence(Struct, frozen=True, rename="camel"):
-    """What a running agent says of itself when it is asked."""
-
-    agent: str
-    key_id: str
-    trust_version: int
-
-
 def emergency(contract: ContractHolder) -> Callable[[], str]:
     """Why the contract in force halts the workspace, empty if it does not (emergencyFlags.halted)."""
 
@@ -250,17 +242,6 @@ def emergency(contract: ContractHolder) -> Callable[[], str]:
         return checked.detail if checked.reason is Reason.HALTED else ""
 
     return why
-
-
-def ping_subject(workspace: str, agent: str) -> str:
-    """Where a running agent answers that it is there."""
-    return workspace_subject(workspace, "request", "ping", *agent.split("."))
-
-
-async def until_signalled() -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            return
 
 
 if __name__ == "__main__":

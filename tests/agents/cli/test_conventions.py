@@ -66,6 +66,8 @@ BAD_USAGES = [
     (["goals", "--dir", "goal.yaml"], 2, "no_directory"),
     (["agent", "executor", "--dir"], 2, "bad_usage"),
     (["agent", "executor", "--bogus"], 2, "bad_usage"),
+    (["agent", "executor", "--metrics-port", "x"], 2, "neither a port nor `off`"),
+    (["agent", "executor", "--metrics-port", "65536"], 2, "bad_usage"),
     (["agent", "executor", "--dir", "/no/such/place"], 2, "no_directory"),
     (["agent", "executor", "--dir=/no/such/place"], 2, "no_directory"),
     (["agent", "executor", "--nats=nats://127.0.0.1:1", "--grant", "/no/such/place"], 2, "no_directory"),

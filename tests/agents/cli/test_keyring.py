@@ -15,7 +15,7 @@ from interlock.agents.cli.keyring import list_keys, new_key, revoke_key, rotate_
 from interlock.agents.cli.session import Session, statuses
 from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
 from interlock.agents.errors import UserError
-from interlock.agents.process import Presence, ping_subject
+from interlock.agents.presence import Presence, ping_subject
 from interlock.agents.supervision.house import House, house
 from interlock.agents.workspace.broker import login_of, secure
 from interlock.agents.workspace.keys import ensure_keys, key_stamps, load_key, load_trust

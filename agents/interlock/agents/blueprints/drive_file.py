@@ -8,7 +8,6 @@ from typing import Any
 from msgspec import Struct
 
 from interlock.agents.errors import UserError
-from interlock.skills.infrastructure.blueprint import quantities
 
 _KEYS = ("blueprints", "world", "last", "every")
 
@@ -26,6 +25,8 @@ def read_drive(value: Any, path: Path) -> Drive:
     """The `drive` of a goal file. Raises UserError."""
     if not isinstance(value, dict) or set(value) - set(_KEYS) or not {"blueprints", "world"} <= set(value):
         raise UserError("bad_goal", f"{path}: drive is a mapping of {', '.join(_KEYS)}", exit_code=2)
+    from interlock.skills.infrastructure.blueprint import quantities
+
     try:
         last_ms = quantities.parse("duration", value.get("last", "1h"))
         every_ms = quantities.parse("duration", value.get("every", "15s"))

@@ -29,7 +29,7 @@ from interlock.agents.cli.blueprint_files import load_services, one_blueprint
 from interlock.agents.cli.session import Session
 from interlock.agents.cli.withdrawing import withdraw_approvals
 from interlock.agents.errors import UserError
-from interlock.agents.process import until_signalled
+from interlock.agents.presence import until_signalled
 from interlock.agents.supervision.house import house
 from interlock.agents.workspace.keys import load_trust
 from interlock.bus.clock import SystemClock

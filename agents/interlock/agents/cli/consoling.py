@@ -14,7 +14,7 @@ from msgspec import Struct
 from interlock.agents.cli.session import Session
 from interlock.agents.console.challenge import sign_answer
 from interlock.agents.errors import UserError
-from interlock.agents.process import until_signalled
+from interlock.agents.presence import until_signalled
 from interlock.agents.workspace.keys import load_key, write_private
 from interlock.bus.transport import Transport
 from interlock.envelope.ids import is_agent_id, role_of

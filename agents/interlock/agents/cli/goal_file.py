@@ -65,7 +65,8 @@ def load_goal(path: Path, replaced: Sequence[str]) -> GoalFile:
 
 def _directory_inputs(goal: dict[str, Any]) -> set[str]:
     """Inputs that name directories: as the playbook's schema says; for own tasks those called `path` or `directory`."""
-    playbook = load_playbooks([config_dir() / "playbooks"]).get(str(goal.get("playbook")))
+    name = goal.get("playbook")
+    playbook = None if name is None else load_playbooks([config_dir() / "playbooks"]).get(str(name))
     if playbook is None:
         return set(PATH_NAMES)
     return {name for name, _ in path_properties(playbook.inputs)}

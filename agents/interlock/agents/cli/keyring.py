@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from interlock.agents.cli.session import Session
 from interlock.agents.errors import UserError
-from interlock.agents.process import Presence, ping_subject
+from interlock.agents.presence import Presence, ping_subject
 from interlock.agents.workspace.broker import reload_server, write_users
 from interlock.agents.workspace.keys import (
     BACKDATED_MS,

@@ -7,21 +7,22 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interlock.agents.blueprints.drive_file import drive_of
-from interlock.agents.cli.approving import Approve, answer_on_the_way
-from interlock.agents.cli.confirming import confirm
 from interlock.agents.cli.goal_file import load_goal
 from interlock.agents.cli.progress import Progress
-from interlock.agents.cli.report import exit_code, fetch_deliverable, report_text, report_value
 from interlock.agents.cli.session import Session
 from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
 from interlock.agents.errors import UserError
-from interlock.agents.process import until_signalled
-from interlock.agents.supervision.house import house
+from interlock.agents.presence import until_signalled
+from interlock.agents.supervision.house import house, without_metrics
 from interlock.agents.workspace.settings import read_yaml
 from interlock.bus.server.cluster import SIZES
 from interlock.bus.tasks import background
+
+if TYPE_CHECKING:
+    from interlock.agents.cli.approving import Approve
 
 
 async def run_goal(
@@ -40,10 +41,15 @@ async def run_goal(
     progress = Progress(sys.stderr if session.json else sys.stdout)
     progress.line(f"starting nats-server and six roles in {session.layout.hidden}")
     async with house(
-        session.layout, session.settings, nats=session.nats, grants=goal.grants, skills=goal.skills
+        session.layout, without_metrics(session.settings), nats=session.nats, grants=goal.grants, skills=goal.skills
     ) as place:
         goal_id = await publish_goal(place.transport, session.workspace, goal.data)
         progress.line(f"goal {goal_id} accepted after {time.monotonic() - began:.1f} s")
+        # What is for later is loaded when there is something to see: until then every processor has roles to start.
+        from interlock.agents.cli.approving import answer_on_the_way
+        from interlock.agents.cli.confirming import confirm
+        from interlock.agents.cli.report import exit_code, fetch_deliverable, report_text, report_value
+
         with progress:
             async with background() as group:
                 group.start_soon(answer_on_the_way, session, place.transport, goal_id, approve, progress.stream)

@@ -16,14 +16,14 @@ from msgspec import Struct
 from interlock.agents.contract.exchange import exchange
 from interlock.agents.contract.generate import ensure_contract
 from interlock.agents.errors import UserError
-from interlock.agents.process import ping_subject
+from interlock.agents.presence import ping_subject
 from interlock.agents.supervision.supervisor import Supervisor, role_program
 from interlock.agents.workspace.broker import login_of, server_include
 from interlock.agents.workspace.config_dir import config_dir
 from interlock.agents.workspace.keys import ensure_keys, load_roots, load_trust, write_private
 from interlock.agents.workspace.layout import Layout, Running, process_began
 from interlock.agents.workspace.policies import policy_bundle
-from interlock.agents.workspace.settings import Settings, check_directories
+from interlock.agents.workspace.settings import MetricsPort, Settings, check_directories
 from interlock.agents.workspace.trust_source import publish_trust
 from interlock.bus.errors import ServerFailed, Unavailable
 from interlock.bus.jetstream.transport import JetStreamTransport
@@ -113,10 +113,17 @@ async def house(
         yield House(url, transport, supervisor)
 
 
-def metrics_ports(settings: Settings, count: int) -> list[int | None]:
+def metrics_ports(settings: Settings, count: int) -> list[MetricsPort]:
     """One for each of so many processes on this machine: in a row from the configured one; any, or none, as it says."""
     first = settings.telemetry.metrics_port
-    return [None if first in (0, "off") else int(first) + index for index in range(count)]
+    return [first if first == "off" or first == 0 else first + index for index in range(count)]
+
+
+def without_metrics(settings: Settings) -> Settings:
+    """For the time of one goal nobody is asked to look at them, unless a port is named: the roles start so much earlier."""
+    telemetry = settings.telemetry
+    port = "off" if telemetry.metrics_port == 0 else telemetry.metrics_port
+    return msgspec.structs.replace(settings, telemetry=msgspec.structs.replace(telemetry, metrics_port=port))
 
 
 def write_running(layout: Layout, url: str, server_pid: int) -> None:

@@ -13,7 +13,8 @@ import anyio
 from msgspec import Struct
 
 from interlock.agents.errors import UserError
-from interlock.agents.process import CANNOT_START, SAYS
+from interlock.agents.presence import CANNOT_START, SAYS
+from interlock.agents.workspace.settings import MetricsPort
 from interlock.bus.child import BoundChild
 from interlock.bus.tasks import background
 
@@ -121,7 +122,12 @@ class Supervisor:
 
 
 def role_program(
-    agent: str, root: Path, url: str, grants: Sequence[Path], skills: Sequence[Path], metrics_port: int | None = None
+    agent: str,
+    root: Path,
+    url: str,
+    grants: Sequence[Path],
+    skills: Sequence[Path],
+    metrics_port: MetricsPort | None = None,
 ) -> Program:
     """The command line of a role's process. metrics_port: its own, None: as the settings say."""
     command = [sys.executable, "-m", "interlock.agents.process", agent, "--dir", str(root), "--nats", url]

@@ -121,13 +121,16 @@ class Approvals(_Part, frozen=True, kw_only=True):
         return ApprovalTerms(needed=self.needed, timeout_ms=self.timeout_ms, age_ms=self.age_ms)
 
 
+MetricsPort = Annotated[int, Meta(ge=0, le=65_500)] | Literal["off"]
+
+
 class TelemetrySettings(_Part, frozen=True, kw_only=True):
-    """metrics_port: where a role's process serves /metrics, /health and /ready; 0: any free port; under `up` each role has
-    the next port after the one before. slow_goal_ms: how old a goal is when its trace is kept whole, 0: never.
+    """metrics_port: where a role's process serves /metrics, /health and /ready; 0: any free port, under `run` none; under `up`
+    each role has the next port after the one before. slow_goal_ms: how old a goal is when its trace is kept whole, 0: never.
     """
 
     metrics_host: str = "127.0.0.1"
-    metrics_port: Annotated[int, Meta(ge=0, le=65_500)] | Literal["off"] = 0
+    metrics_port: MetricsPort = 0
     slow_goal_ms: Annotated[int, Meta(ge=0, le=2**31)] = 30_000
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
