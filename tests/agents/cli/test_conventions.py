@@ -7,39 +7,85 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 
 from interlock.agents.cli import run
+from interlock.agents.cli.app import app
 from interlock.agents.cli.goal_file import load_goal
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import load_settings
 
-VERBS = ["init", "run", "up", "agent", "submit", "goals", "status", "watch", "trace", "doctor", "flags"]
-VERBS += ["halt", "resume", "halts", "dead", "dead_list", "dead_show", "dead_redrive"]
-VERBS += [
-    "audit",
-    "audit_bundle",
-    "audit_verify",
-    "audit_purge",
-    "policy",
-    "policy_check",
-    "policy_test",
-    "policy_explain",
-]
-VERBS += ["keys", "keys_new", "keys_list", "keys_rotate", "keys_revoke"]
-VERBS += ["approvals", "approve", "reject"]
-VERBS += ["blueprint", "blueprint_validate", "blueprint_history", "blueprint_diff"]
-VERBS += ["blueprint_watch", "blueprint_apply", "blueprint_drift", "blueprint_reset"]
-VERBS += ["contract", "contract_show", "contract_propose", "contract_sign", "contract_history", "contract_verify"]
+
+def verbs(within: App = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
+    """Every command there is, groups of them first."""
+    for name in within:
+        if not name.startswith("-"):
+            yield (*path, name), within[name]
+            yield from verbs(within[name], (*path, name))
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*verb.split("_"), "--help"]) == 0
-    assert "Usage" in capsys.readouterr().out
+VERBS = dict(verbs())
+
+
+def test_the_verbs_of_the_specification_are_there() -> None:
+    asked = (
+        "init run up agent submit goals status watch trace approvals approve reject halt resume replay console doctor"
+    )
+    asked_below = (
+        "audit bundle, audit verify, dead list, dead show, dead redrive, keys new, keys list, keys rotate, keys revoke"
+    )
+    assert {(verb,) for verb in asked.split()} | {tuple(verb.split()) for verb in asked_below.split(", ")} <= set(VERBS)
+
+
+@pytest.mark.parametrize("verb", [verb for verb, sub in VERBS.items() if sub.default_command is not None], ids=" ".join)
+def test_every_verb_answers_machines(verb: tuple[str, ...]) -> None:
+    """But for `agent`, whose only output are log lines, which are JSON."""
+    named = {name for argument in VERBS[verb].assemble_argument_collection() for name in argument.names}
+    assert ("--json" in named) == (verb != ("agent",))
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_has_help(verb: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*verb, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert f"Usage: interlock {' '.join(verb)}" in told
+    assert VERBS[verb].help.split(". ")[0][:20] in " ".join(told.split()), "it says what it does"
+
+
+def test_what_is_wrong_is_said_in_the_words_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {
+        ("run",): "`interlock run` wants GOAL (bad_usage). See `interlock run --help`.",
+        ("dead", "show"): "`interlock dead show` wants LETTER (bad_usage). See `interlock dead show --help`.",
+        ("run", "g", "--out"): "-o wants a value (bad_usage). See `interlock run --help`.",
+        (
+            "goals",
+            "x",
+            "y",
+        ): "`interlock goals` takes no more arguments: 'x y' is too much (bad_usage). See `interlock goals --help`.",
+        ("run", "g", "--approve", "x"): (
+            'Invalid value "x" for --approve. Choose from: "ask", "auto", "never" (bad_usage). See `interlock run --help`.'
+        ),
+    }
+    for arguments, line in told.items():
+        assert run(list(arguments)) == 2
+        assert capsys.readouterr().err == f"interlock: {line}\n"
+
+
+def test_a_workspace_is_made_for_machines_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "with space"
+    assert run(["init", str(place), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["directory"], made["contractVersion"], made["kept"]) == (str(place), 1, [])
+    assert all(Path(path).exists() for path in made["written"])
+    assert run(["init", str(place)]) == 0
+    told = capsys.readouterr().out
+    assert f"next: cd '{place}' && interlock run goal.yaml" in told
+    assert "written" not in told
 
 
 BAD_USAGES = [

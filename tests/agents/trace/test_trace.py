@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from interlock.agents.audit.hop_graph import Following
 from interlock.agents.trace.render import lines_of, visible
-from interlock.agents.trace.tree import Branch, tree_of
+from interlock.agents.trace.tree import Branch, Growing, tree_of
 from interlock.bus.transport import Message
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.signing import seal
@@ -119,3 +120,14 @@ def test_every_hop_is_told_once_whatever_is_there(indexes: list[int], most: int)
     assert sorted(branch.number for branch in all_of(roots)) == list(range(1, len(messages) + 1))
     assert len(list(lines_of(roots))) == len(messages)
     assert len(list(lines_of(roots, most))) <= len(messages) + len({branch.kind for branch in all_of(roots)})
+
+
+def test_hops_heard_one_by_one_are_told_as_the_tree_tells_them() -> None:
+    """As `interlock watch` hears them: with their ages, and held to their parents."""
+    following, growing = Following(TRUST), Growing()
+    heard = [growing.add(following.heard(message)) for message in WHOLE.messages]
+    flat = {branch.number: replace(branch, children=[]) for branch in all_of(tree_of(WHOLE.messages, TRUST))}
+    assert heard == [flat[number] for number in sorted(flat)]
+    assert [branch.age_ms for branch in heard[:3]] == [0, 10, 20]
+    without = Following(TRUST)
+    assert not without.heard(WHOLE.messages[1]).verified, "its parent was not heard"

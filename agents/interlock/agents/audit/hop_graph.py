@@ -93,15 +93,26 @@ class Memo:
             self._known.pop((hop.sequence, trust.version), None)
 
 
+class Following:
+    """The hops of one goal, one after another as the stream brings them."""
+
+    def __init__(self, trust: Trust, limits: Limits | None = None, memo: Memo | None = None) -> None:
+        self._trust = trust
+        self._limits = limits or Limits()
+        self._memo = memo
+        self._seen: dict[str, int] = {}
+        self._graph = _Graph()
+
+    def heard(self, message: Message) -> Hop:
+        return self._graph.placed(_once(_known_alone(message, self._trust, self._limits, self._memo), self._seen))
+
+
 def audit_hops(
     messages: Sequence[Message], trust: Trust, limits: Limits | None = None, memo: Memo | None = None
 ) -> HopAudit:
     """messages: all of one goal, in stream order."""
-    bounds = limits or Limits()
-    seen: dict[str, int] = {}
-    alone = [_once(_known_alone(message, trust, bounds, memo), seen) for message in messages]
-    graph = _Graph()
-    return HopAudit([graph.placed(hop) for hop in alone])
+    following = Following(trust, limits, memo)
+    return HopAudit([following.heard(message) for message in messages])
 
 
 def refusal_of(hop: Hop) -> Refusal:

@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from interlock.agents.cli.approval_verbs import approvals, approve, reject
 from interlock.agents.cli.audit_verbs import audit
+from interlock.agents.cli.bad_usage import told_usage
 from interlock.agents.cli.blueprint_verbs import blueprint
 from interlock.agents.cli.console_verbs import console
 from interlock.agents.cli.dead_verbs import dead
@@ -49,8 +50,7 @@ def dispatch(arguments: list[str]) -> int:
     try:
         command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        sys.stderr.write(f"interlock: {first} (bad_usage). See `interlock --help`.\n")
+        sys.stderr.write(f"{told_usage(error)}\n")
         return 2
     result: Any = command(*bound.args, **bound.kwargs)
     return result if isinstance(result, int) else 0
@@ -61,11 +61,12 @@ def init(
     directory: Path = Path(),
     *,
     secure: Annotated[bool, Parameter(negative="", help="One NKey user per role, with minimal permissions.")] = False,
+    json: Json = False,
 ) -> int:
     """Scaffold a workspace: interlock.yaml, keys, an example goal and skill."""
     from interlock.agents.cli.scaffold import scaffold
 
-    return scaffold(directory, secured=secure)
+    return scaffold(directory, secured=secure, json=json)
 
 
 @app.command
@@ -97,11 +98,12 @@ def up(
     nats: Nats = "",
     cluster: Annotated[int, Parameter(help="3: so many nats-servers on this machine, for development.")] = 0,
     console: Annotated[bool, Parameter(negative="", help="Serve the web console too.")] = False,
+    json: Json = False,
 ) -> int:
     """Start the roles as supervised processes and stay until interrupted."""
     from interlock.agents.cli.run import stay_up
 
-    return anyio.run(stay_up, Session(dir, nats, False), cluster, console)
+    return anyio.run(stay_up, Session(dir, nats, json), cluster, console)
 
 
 @app.command

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from interlock.agents.audit.auditor import goal_messages, is_truncated
+from interlock.agents.audit.hop_graph import Following
 from interlock.agents.cli.confirming import MEND, confirm, contradiction
 from interlock.agents.cli.deviating import line as deviation_line
 from interlock.agents.cli.deviating import open_deviations, value_of
@@ -20,7 +21,7 @@ from interlock.agents.cli.submission import goal_hops, publish_goal, wait_for_au
 from interlock.agents.status import read_audit
 from interlock.agents.trace.render import lines_of, visible
 from interlock.agents.trace.render import told as told_branch
-from interlock.agents.trace.tree import tree_of
+from interlock.agents.trace.tree import Growing, tree_of
 from interlock.agents.workspace.keys import load_trust
 
 
@@ -110,14 +111,10 @@ async def watch_goal(session: Session, name: str) -> int:
     trust = load_trust(session.layout)
     async with session.connected(offline=True) as transport:
         status = await find_goal(transport, session.workspace, name)
-        number = 0
+        following, growing = Following(trust, session.settings.hops.limits), Growing()
         async with aclosing(goal_hops(transport, session.workspace, status.goal_id)) as messages:
             async for message in messages:
-                number += 1
-                branch = tree_of([message], trust, session.settings.hops.limits)[0]
-                branch.number = number
-                if branch.reason.startswith("bad_parent"):  # alone, a hop cannot show its parent
-                    branch.verified, branch.reason = True, ""
+                branch = growing.add(following.heard(message))
                 session.say(told_branch(branch), msgspec.to_builtins(branch))
                 if message.subject.endswith(".complete"):
                     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -69,7 +70,10 @@ async def stay_up(session: Session, cluster: int, console: bool = False) -> int:
         detail = "--cluster starts servers, --nats names those that run" if session.nats else f"--cluster {cluster}"
         raise UserError("bad_usage", detail, "interlock up --cluster 3, or interlock up --nats URL", 2)
     async with house(session.layout, session.settings, nats=session.nats, cluster=cluster) as place:
-        session.say(f"Interlock is up: {place.url}, workspace {session.workspace}. Ctrl-C stops it.")
+        session.say(
+            f"Interlock is up: {place.url}, workspace {session.workspace}. Ctrl-C stops it.",
+            {"url": place.url, "workspace": session.workspace, "pid": os.getpid()},
+        )
         async with AsyncExitStack() as stack:
             if console:
                 from interlock.agents.cli.consoling import consoling

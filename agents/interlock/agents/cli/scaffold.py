@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+
+import msgspec
 
 from interlock.agents.contract.generate import ensure_contract
 from interlock.agents.errors import UserError
@@ -49,8 +52,15 @@ def run(task):
 """
 
 
-def scaffold(directory: Path, *, secured: bool = False) -> int:
+def scaffold(directory: Path, *, secured: bool = False, json: bool = False) -> int:
     """Writes what is missing; overwrites nothing. secured: the broker's users too. Raises UserError."""
+    found: dict[str, list[str]] = {"written": [], "kept": []}
+
+    def told(kind: str, *paths: Path, more: str = "") -> None:
+        found[kind] += map(str, paths)
+        if not json:
+            print(f"{kind:7} {', '.join(map(str, paths))}{more}")
+
     files = {
         "interlock.yaml": SETTINGS,
         "goal.yaml": GOAL,
@@ -62,11 +72,11 @@ def scaffold(directory: Path, *, secured: bool = False) -> int:
         for name, text in files.items():
             path = directory / name
             if path.exists():
-                print(f"kept    {path}")
+                told("kept", path)
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-            print(f"written {path}")
+            told("written", path)
     except OSError as error:
         raise UserError("not_writable", f"{directory}: {error.strerror}", "Choose another directory") from error
     layout = Layout(directory.resolve())
@@ -74,12 +84,23 @@ def scaffold(directory: Path, *, secured: bool = False) -> int:
     settings = load_settings(layout.settings)
     ensure_keys(layout, settings.workspace)
     chain = ensure_contract(layout, settings, config_dir())
-    print(f"{'written' if fresh else 'kept   '} {layout.keys}, {layout.trust}")
-    print(
-        f"contract version {chain.head.contract.contract_version}, {chain.head.contract.lifecycle}: {layout.contracts}"
-    )
+    told("written" if fresh else "kept", layout.keys, layout.trust)
+    version = chain.head.contract.contract_version
+    if not json:
+        print(f"contract version {version}, {chain.head.contract.lifecycle}: {layout.contracts}")
     if secured:
         secure(layout)
-        print(f"written {layout.broker}: the broker lets in {len(USER_ROLES)} users, each with its role's permissions")
-    print(f"next: cd {directory} && interlock run goal.yaml")
+        told(
+            "written",
+            layout.broker,
+            more=f": the broker lets in {len(USER_ROLES)} users, each with its role's permissions",
+        )
+    if json:
+        print(msgspec.json.encode({"directory": str(layout.root), "contractVersion": version, **found}).decode())
+    else:
+        print(
+            "next: "
+            + ("" if directory == Path() else f"cd {shlex.quote(str(directory))} && ")
+            + "interlock run goal.yaml"
+        )
     return 0

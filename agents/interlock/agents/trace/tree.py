@@ -48,16 +48,28 @@ def tree_of(messages: Sequence[Message], trust: Trust, limits: Limits | None = N
     return roots
 
 
+class Growing:
+    """Branches of one goal, hop by hop in stream order, each without what it caused."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._began_ms = 0
+        self._stored: dict[str, int] = {}
+
+    def add(self, hop: Hop) -> Branch:
+        self._number += 1
+        if self._number == 1:
+            self._began_ms = hop.stored_ms
+        branch = _branch(self._number, hop, self._began_ms, self._stored.get(_parent_of(hop), hop.stored_ms))
+        if hop.envelope is not None and hop.authentic:
+            self._stored.setdefault(hop.envelope.id, hop.stored_ms)
+        return branch
+
+
 def branches_of(hops: Sequence[Hop]) -> list[Branch]:
     """Every hop by itself, in stream order, without what it caused."""
-    began = hops[0].stored_ms if hops else 0
-    stored: dict[str, int] = {}
-    branches = []
-    for number, hop in enumerate(hops, 1):
-        branches.append(_branch(number, hop, began, stored.get(_parent_of(hop), hop.stored_ms)))
-        if hop.envelope is not None and hop.authentic:
-            stored.setdefault(hop.envelope.id, hop.stored_ms)
-    return branches
+    growing = Growing()
+    return [growing.add(hop) for hop in hops]
 
 
 def _parent_of(hop: Hop) -> str:

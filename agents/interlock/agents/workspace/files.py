@@ -22,5 +22,5 @@ def read_file(path: Path, max_bytes: int, *, exit_code: int = 2) -> bytes:
         told = error.strerror if isinstance(error, OSError) else error
         raise UserError("unreadable", f"{path}: {told}", "Check the path", exit_code) from error
     if len(data) > max_bytes:
-        raise UserError("too_large", f"{path} has more than {max_bytes} bytes", "Check the path", exit_code)
+        raise UserError("too_large", f"{path} is too large", f"It may have {max_bytes} bytes", exit_code)
     return data
