@@ -23,7 +23,7 @@ from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.server.users import User, users_config
 from interlock.bus.streams import BUCKETS, Declarations, declarations
 from interlock.envelope.keys import SigningKey
-from tests.bus.forgeries import ATTEMPTS, ROLES, refusals
+from tests.bus.forgeries import ATTEMPTS, ITS_OWN, ROLES, refusals
 from tests.bus.permission_rows import GOAL, Row, W, tables
 
 pytestmark = [pytest.mark.anyio, pytest.mark.nats]
@@ -41,9 +41,13 @@ Nobody, the control plane included, may delete or purge a stream, delete a messa
 FORGERIES = """\
 ## What a role does with its own key, on its own route
 
-`receiver`: a gate of whoever it comes to refuses it. `auditor`: it is refused with the goal, which then fails gate G5. Gates see one
-hop, not its parent. Who holds more refuses more: the orchestrator what exceeds the intake of its goal (`bad_parent`), the executor a
-task that exceeds what the gateway gave the goal and signed (`token_widened`), the ledger what exceeds its balance (`over_budget`).
+Each on all of its own routes. `receiver`: whoever it comes to refuses it. `auditor`: it is refused with the goal, which then fails
+gate G5. A receiver sees one hop, not its parent: what the gateway gave the goal and signed travels with it (deadline, budget,
+capabilities, contract), and who is sent something wider refuses it: evaluator, auditor and synthesizer (`bad_parent`), the executor
+(`token_widened`), the orchestrator and people's commands, who hold the intake (`bad_parent`); and of a gateway everybody what its
+contract does not allow (`contract_mismatch`). Siblings together are held by the ledger (`over_budget`) and found by the auditor.
+An empty cell is nothing to refuse: a gateway begins goals and says how long they last, at most an hour, and a human decides; of
+whoever handed the goal in, no decision counts ([approvals](approvals.md)).
 """
 SETTINGS = JetStreamSettings(request_timeout_ms=300, publish_timeout_ms=2_000, no_stream_retry_ms=0)
 
@@ -186,8 +190,18 @@ async def test_the_control_plane_declares_and_a_human_can_look(secured: Secured)
 @pytest.mark.parametrize("role", ROLES)
 def test_every_forgery_is_refused_and_nothing_else(role: str) -> None:
     for attempt in ATTEMPTS:
-        assert bool(refusals(role, attempt) - {""}) == (attempt != "nothing but what it should"), attempt
-        assert "" not in refusals(role, attempt) or attempt == "nothing but what it should", attempt
+        found = refusals(role, attempt)
+        if attempt == "nothing but what it should" or (role, attempt) in ITS_OWN:
+            assert found <= {""}, attempt
+        else:
+            assert found, attempt
+            assert "" not in found, attempt
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("what", ["extends the deadline", "widens the budget", "widens the capabilities"])
+def test_what_widens_is_refused_by_whoever_it_comes_to(role: str, what: str) -> None:
+    assert all(found.startswith("receiver: ") for found in refusals(role, what) - {""})
 
 
 async def test_strangers_do_not_get_in(secured: Secured) -> None:

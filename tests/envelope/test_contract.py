@@ -351,6 +351,19 @@ def test_hops_move_under_the_version_they_began_with() -> None:
     assert check_contract(hop(chain, capabilities=["skill:mapping-context"]), chain).ok
 
 
+def test_a_goal_begins_with_no_more_than_its_contract_allows_one() -> None:
+    """Whatever a gateway gone wrong admits."""
+    chain = chain_of()
+    most = chain.head.contract.quotas.per_goal
+    intake = replace(make("intake").envelope, policy_context=hop(chain).policy_context)
+    for more in ({}, {"cost_usd": "1.000001"}, {"actions": 11}, {"wall_ms": 1}):
+        budget = replace(most, **more)
+        begun = replace(intake, budget=budget, thinking_budget=budget.thinking_tokens)
+        assert check_contract(begun, chain).reason is (Reason.CONTRACT_MISMATCH if more else Reason.OK), more
+        overridden = grown(chain, emergency_flags=EmergencyFlags(budget_override=True))
+        assert check_contract(begun, overridden).ok
+
+
 def test_a_version_that_was_superseded_long_ago_starts_nothing_any_more() -> None:
     """A gateway gone wrong could otherwise begin goals under a laxer version for ever."""
     chain = grown(chain_of(), policy_bundle_checksum="c" * 64)

@@ -27,7 +27,9 @@ from interlock.bus.streams import inbox_of
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import Amount
 from interlock.envelope.approval import ApprovalTerms
+from interlock.envelope.capability_token import Proven
 from interlock.envelope.children import ChildRefused, Draft
+from interlock.envelope.goal_grant import needs_grant
 from interlock.envelope.payloads import Escalation
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.verification import Limits
@@ -96,10 +98,12 @@ def receiving(
     """The receiving onion of a worker: gates in their order, policy, rate, then the role's own layers, then its handler.
     task_facts, approval_facts: what policies are to know of a task and its approval. Raises PolicyError.
     """
-    receiver = Receiver(parts.identity.agent, parts.trust, parts.limits, ReplayMemory(), parts.contract, parts.control)
+    agent = parts.identity.agent
+    proven = Proven() if needs_grant(agent) else None
+    receiver = Receiver(agent, parts.trust, parts.limits, ReplayMemory(), parts.contract, parts.control, proven)
     stages = [gates_stage(receiving_gates(receiver))]
     service = policy_service(parts.config / "policies", parts.policies)
-    facts = HopFactsSource(parts.identity.agent, parts.trust, task_facts, approval_facts)
+    facts = HopFactsSource(agent, parts.trust, task_facts, approval_facts)
     stages.append(("policy", policy_layer(service, facts)))
     stages.append(("rate", rate_layer(Buckets(parts.agent_rate), Buckets(parts.workspace_rate))))
     return onion([*stages, *extra], handler)

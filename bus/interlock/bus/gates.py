@@ -17,8 +17,11 @@ from interlock.bus.hop import Disposition, Hop
 from interlock.bus.redriving import check_copy, is_redriven
 from interlock.bus.telemetry.propagation import TRACEPARENT
 from interlock.bus.transport import MESSAGE_ID
+from interlock.envelope.capability_token import Proven
+from interlock.envelope.children import family_problem
 from interlock.envelope.contract_chain import Chain
 from interlock.envelope.contract_gate import check_contract
+from interlock.envelope.goal_grant import check_goal_grant
 from interlock.envelope.ids import span_of
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.trust import Trust
@@ -65,7 +68,8 @@ class ContractSource(Protocol):
 
 class Receiver(Struct, frozen=True):
     """What the gates of one agent look at besides the hop. agent empty: an observer of what is sent to others.
-    contract: None only where there is no workspace, as in tests and benches of the bus: every role has one.
+    contract: None only where there is no workspace, as in tests and benches of the bus: every role has one. proven: for an
+    agent that is sent nothing without the grant of its goal (goal_grant.NEEDING): those whose signature was found good.
     """
 
     agent: str
@@ -74,6 +78,7 @@ class Receiver(Struct, frozen=True):
     memory: ReplayMemory
     contract: ContractSource | None = None
     control: ControlSource = NO_CONTROL
+    proven: Proven | None = None
 
 
 def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
@@ -121,6 +126,8 @@ def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
         ("halt", moving),
         *([] if receiver.contract is None else [("contract", mandated(receiver.contract))]),
         ("authority", permitted),
+        ("parent", descended),
+        *([] if receiver.proven is None else [("grant", granted(receiver.trust, receiver.proven))]),
     ]
 
 
@@ -142,6 +149,21 @@ def traced(hop: Hop) -> Checked:
     if header is not None and not header.startswith(f"00-{envelope.trace_id}-{envelope.span_id}-"):
         return Checked(Reason.TRACE_MISMATCH, "the traceparent header differs from the signed trace")
     return OK
+
+
+def descended(hop: Hop) -> Checked:
+    """Only a gateway's intake begins a goal; everything else names the parent that it was derived from."""
+    problem = family_problem(hop.envelope)
+    return Checked(Reason.BAD_PARENT, problem) if problem else OK
+
+
+def granted(trust: TrustSource, proven: Proven) -> Gate:
+    """The hop stays within what the gateway gave its goal."""
+
+    def gate(hop: Hop) -> Checked:
+        return check_goal_grant(hop.envelope, trust.trust, hop.now_ms, proven)
+
+    return gate
 
 
 def permitted(hop: Hop) -> Checked:

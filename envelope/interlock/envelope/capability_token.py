@@ -2,7 +2,8 @@
 
 A token is a chain of signed grants, carried as attestations: the first by the gateway, each next one by whoever the one
 before was given to. A grant can only narrow what it hangs on; the last one is bound to one envelope. So an orchestrator
-cannot hand an executor what the goal was never given, whatever it signs.
+cannot hand an executor what the goal was never given, whatever it signs. The first grant alone travels with what other
+roles are sent (goal_grant.py).
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from interlock.envelope.amounts import Timestamp, time_ms, timestamp
+from interlock.envelope.amounts import ZERO, Amount, Budget, Timestamp, time_ms, timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.capabilities import exceeding, holds
 from interlock.envelope.ids import AgentId, Digest, Uuid7, role_of, sha256_hex
@@ -34,7 +35,8 @@ Pattern = Annotated[str, Meta(min_length=1, max_length=160)]
 
 class Grant(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
     """given_by, holder: agents or roles. capabilities, resources: patterns that may end in `*`. envelope: the one it is
-    for, null where the holder is to pass it on. parent: SHA-256 of the grant it hangs on, null for the first.
+    for, null where the holder is to pass it on. parent: SHA-256 of the grant it hangs on, null for the first. budget,
+    contract_ref: what the goal may spend and the version it began under; only the first grant says that.
     """
 
     given_by: AgentId
@@ -46,6 +48,8 @@ class Grant(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_
     until: Timestamp
     envelope: Uuid7 | None = None
     parent: Digest | None = None
+    budget: Budget | UnsetType = UNSET
+    contract_ref: str | UnsetType = UNSET
 
 
 class GrantRefused(Exception):
@@ -53,7 +57,16 @@ class GrantRefused(Exception):
 
 
 def first_grant(
-    holder: str, goal_id: str, capabilities: Sequence[str], *, given_by: str, key: SigningKey, now_ms: int, life_ms: int
+    holder: str,
+    goal_id: str,
+    capabilities: Sequence[str],
+    *,
+    given_by: str,
+    key: SigningKey,
+    now_ms: int,
+    life_ms: int,
+    budget: Budget | UnsetType = UNSET,
+    contract_ref: str | UnsetType = UNSET,
 ) -> Attestation:
     """What a goal is given when it enters, for as long as it may live, at most two hours. Raises GrantRefused."""
     grant = Grant(
@@ -64,6 +77,8 @@ def first_grant(
         resources=["*"],
         issued_at=timestamp(now_ms),
         until=timestamp(now_ms + life_ms),
+        budget=budget,
+        contract_ref=contract_ref,
     )
     if not 0 < life_ms <= MAX_LIFE_MS:
         raise GrantRefused(f"a grant lives up to {MAX_LIFE_MS} ms, not {life_ms}")
@@ -104,8 +119,8 @@ def narrowed(
 
 
 class Use(Struct, frozen=True, kw_only=True):
-    """What somebody wants to do with a token, and when (ms since 1970 UTC). deadline_ms, held: the deadline and the
-    capabilities of the goal, as the envelope with the token has them.
+    """What somebody wants to do with a token, and when (ms since 1970 UTC). deadline_ms, held, budget, contract_ref: of
+    the goal, as the envelope with the token has them.
     """
 
     agent: str
@@ -116,6 +131,8 @@ class Use(Struct, frozen=True, kw_only=True):
     now_ms: int
     deadline_ms: int = 0
     held: Sequence[str] = ()
+    budget: Amount = ZERO
+    contract_ref: str = ""
 
 
 class Proven:
@@ -156,24 +173,37 @@ def check_token(attestations: Sequence[Attestation], use: Use, trust: Trust, pro
             return deny("token_malformed", "a grant that cannot be read", rule="GOV-03")
         if not known.has_signed(link):
             return deny("token_forged", f"not signed by {link.key_id}, or changed afterwards", rule="GOV-03")
-        code, detail = _problem(link, grant, above, use.now_ms, trust)
+        code, detail = link_problem(link, grant, above, use.now_ms, trust)
         if code:
             return deny(code, detail, rule="GOV-03")
         above = (link, grant)
     first = read_grant(links[0])
     if first is None or above is None:
         return deny("token_malformed", "a grant that cannot be read", rule="GOV-03")
-    beyond = exceeding(first.capabilities, use.held)
-    if beyond:
-        return deny("token_widened", f"the goal was never given {', '.join(beyond)[:300]}", rule="GOV-03")
-    if use.deadline_ms > time_ms(first.until) + SKEW_MS:
-        return deny("token_widened", f"the goal ends at {first.until}, and this later", rule="GOV-03")
+    wider = beyond(first, held=use.held, deadline_ms=use.deadline_ms, budget=use.budget, contract_ref=use.contract_ref)
+    if wider:
+        return deny("token_widened", wider, rule="GOV-03")
     return _for_this(above[1], use)
 
 
-def _problem(
+def beyond(first: Grant, *, held: Sequence[str], deadline_ms: int, budget: Amount, contract_ref: str) -> str:
+    """In what an envelope goes beyond the first grant of its goal; empty if in nothing."""
+    wider = exceeding(first.capabilities, held)
+    if wider:
+        return f"the goal was never given {', '.join(wider)[:300]}"
+    if deadline_ms > time_ms(first.until):
+        return f"the goal ends at {first.until}, and this later"
+    if first.budget is not UNSET and not budget.within(first.budget.amount):
+        return "it holds more budget than the goal was given"
+    if first.contract_ref is not UNSET and contract_ref != first.contract_ref:
+        return f"the goal began under contract {first.contract_ref or 'none'}, not {contract_ref or 'none'}"
+    return ""
+
+
+def link_problem(
     link: Attestation, grant: Grant, above: tuple[Attestation, Grant] | None, now_ms: int, trust: Trust
 ) -> tuple[str, str]:
+    """(code, detail) of what is wrong with a grant that was signed, as it hangs on the one above; empty if nothing."""
     issued_ms, until_ms = time_ms(grant.issued_at), time_ms(grant.until)
     reason = trust.judge_key(link.key_id, grant.given_by, issued_ms, now_ms)
     if reason is Reason.KEY_EXPIRED:  # since it signed: what a rotated key has granted ends by itself

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from interlock.envelope.amounts import ZERO, Amount, time_ms, timestamp
 from interlock.envelope.capabilities import exceeding
-from interlock.envelope.ids import derived_id, is_agent_id, role_of, span_of
+from interlock.envelope.ids import derived_id, id_time_ms, is_agent_id, role_of, span_of
 from interlock.envelope.model import (
     Attestation,
     CostEstimate,
@@ -23,8 +23,10 @@ from interlock.envelope.model import (
     PolicyContext,
     confidence,
 )
-from interlock.envelope.payloads import AnyPayload, RiskTier
+from interlock.envelope.payloads import AnyPayload, Intake, RiskTier
 from interlock.envelope.subjects import role_subject
+
+ROOT_STEP = "intake"
 
 
 class ChildRefused(Exception):
@@ -81,6 +83,23 @@ def origin_of(envelope: Envelope, digest: str) -> Origin:
     )
 
 
+def family_problem(envelope: Envelope) -> str:
+    """What is wrong with how an envelope names its parent, as far as that shows without the parent; empty if nothing: a
+    child's id holds its parent's time, a root's follows from the goal.
+    """
+    if envelope.parent_id is not UNSET:
+        if envelope.parent_digest is UNSET:
+            return "it names a parent, but no parentDigest"
+        same = id_time_ms(envelope.id) == id_time_ms(envelope.parent_id)
+        return "" if same else "its id is not derived from its parent's"
+    if role_of(envelope.sender) != "gateway" or not isinstance(envelope.payload, Intake):
+        return "it has no parent, and only a gateway's intake may have none"
+    if envelope.parent_digest is not UNSET:
+        return "it names a parent's digest, but no parent"
+    derived = derived_id(envelope.workspace, envelope.goal_id, envelope.sender, ROOT_STEP)
+    return "" if envelope.id == derived else "its id is not derived from its goal's"
+
+
 def exceeds(child: Origin, above: Origin) -> str:
     """In what an envelope goes beyond one that it comes from, however many are between them; empty if in nothing. For
     receivers that hold the upper one (envelope.md, Children).
@@ -89,6 +108,8 @@ def exceeds(child: Origin, above: Origin) -> str:
         return f"its deadline is {child.deadline_ms - above.deadline_ms} ms after that of the goal"
     if not child.budget.within(above.budget):
         return "it holds more budget than the goal"
+    if child.policy_context.contract_ref != above.policy_context.contract_ref:
+        return "it names another contract than the goal began under"
     wider = exceeding(above.policy_context.capabilities, child.policy_context.capabilities)
     return f"the goal does not hold {', '.join(wider)[:300]}" if wider else ""
 

@@ -7,6 +7,7 @@ from interlock.envelope.capabilities import exceeding
 from interlock.envelope.contract_chain import Chain, Version
 from interlock.envelope.ids import role_of
 from interlock.envelope.model import Envelope
+from interlock.envelope.payloads import Intake
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import OK, Checked
 
@@ -33,7 +34,8 @@ def check_contract(envelope: Envelope, chain: Chain) -> Checked:
     if ended_ms is not None and time_ms(envelope.created_at) > ended_ms + LINGERING_MS:
         detail = f"version {version.contract.contract_version} was superseded before any goal that still lives began"
         return Checked(Reason.CONTRACT_MISMATCH, detail)
-    detail = context_problem(envelope, version)
+    overridden = chain.head.contract.emergency_flags.budget_override
+    detail = context_problem(envelope, version) or ("" if overridden else quota_problem(envelope, version))
     return Checked(Reason.CONTRACT_MISMATCH, detail) if detail else OK
 
 
@@ -47,6 +49,14 @@ def check_in_force(chain: Chain) -> Checked:
             Reason.CONTRACT_MISMATCH, f"contract version {contract.contract_version} is {contract.lifecycle}"
         )
     return Checked(Reason.OK)
+
+
+def quota_problem(envelope: Envelope, version: Version) -> str:
+    """Empty, or that a goal begins with more than its version allows one; what follows from it is held by its grant."""
+    contract = version.contract
+    if not isinstance(envelope.payload, Intake) or envelope.budget.amount.within(contract.quotas.per_goal.amount):
+        return ""
+    return f"more budget than contract version {contract.contract_version} allows a goal"
 
 
 def context_problem(envelope: Envelope, version: Version) -> str:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from interlock.agents.approvals.evidence import ApprovalCheck
 from interlock.agents.goal.state import Send
-from interlock.agents.orchestration.granting import with_token
+from interlock.agents.orchestration.granting import with_grants
 from interlock.agents.wiring import running
 from interlock.bus.sender import Sender
 from interlock.envelope.amounts import Amount, clock_ms
@@ -115,7 +115,7 @@ class Hijacked:
             **more,
         )
         identity, now_ms = self.house.identity("orchestrator"), self.house.transport.clock.now_ms()
-        send = with_token(Send(self.origin, draft), self.state, identity, now_ms)
+        send = with_grants(Send(self.origin, draft), self.state, identity, now_ms)
         (sealed,) = await Sender(self.house.transport, identity).send(self.origin, [send.draft], now_ms=now_ms)
         with anyio.fail_after(10):
             while True:

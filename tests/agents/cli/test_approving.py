@@ -78,7 +78,7 @@ def asked(**more: Any) -> Asked:
 
 def test_what_is_shown_is_what_is_signed() -> None:
     good = asked()
-    assert judge_request(good).allowed
+    assert judge_request(good, good.origin).allowed
     lines = "\n".join(shown_lines(good))
     for shown in ("May this plan start?", "task       a: s", "it is risky", good.request.action_digest):
         assert shown in lines
@@ -102,8 +102,18 @@ def test_a_request_that_hides_what_it_asks_is_not_signed(cheat: dict[str, Any]) 
     if "request" in cheat:
         request: ApprovalRequest = replace(good.request, **cheat["request"])
         change = {"request": request}
-    verdict = judge_request(replace(good, **change))
+    verdict = judge_request(replace(good, **change), good.origin)
     assert [ground.code for ground in verdict.grounds] == ["approval_mismatch"]
+
+
+def test_a_request_beyond_its_goal_is_not_signed() -> None:
+    good = asked()
+    context = replace(good.origin.policy_context, capabilities=["*"])
+    shorter = replace(good.origin, deadline_ms=good.origin.deadline_ms - 1)
+    narrower = replace(good.origin, policy_context=replace(context, capabilities=[]))
+    elsewhere = replace(good.origin, policy_context=replace(good.origin.policy_context, contract_ref="0" * 64))
+    for begun in (shorter, narrower, elsewhere, None):
+        assert [ground.code for ground in judge_request(good, begun).grounds] == ["bad_parent"]
 
 
 @pytest.fixture

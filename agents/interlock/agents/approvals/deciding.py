@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from interlock.agents.errors import UserError
 from interlock.agents.goal.approving import plan_arguments
@@ -13,12 +13,12 @@ from interlock.bus.sender import Sender
 from interlock.bus.streams import HOPS
 from interlock.bus.transport import Message, Transport
 from interlock.envelope.approval import PLAN_START, action_of
-from interlock.envelope.children import ChildRefused, Draft, Origin, origin_of
+from interlock.envelope.children import ChildRefused, Draft, Origin, exceeds, origin_of
 from interlock.envelope.model import Envelope
-from interlock.envelope.payloads import ApprovalRequest, HumanDecision, PlanDraft
+from interlock.envelope.payloads import ApprovalRequest, HumanDecision, Intake, PlanDraft
 from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.trust import Trust
-from interlock.envelope.verdict import ALLOW, Verdict, deny
+from interlock.envelope.verdict import ALLOW, Reason, Verdict, deny
 from interlock.envelope.verification import Limits, check_route, check_signature, decode
 
 
@@ -38,27 +38,35 @@ async def find_request(
     """
     asked: Asked | None = None
     plan: PlanDraft | None = None
+    begun: Origin | None = None
     subject = workspace_subject(workspace, "role", "*", goal_id, "*")
     async with aclosing(transport.read(HOPS.name, [subject])) as messages:
         async for message in messages:
             envelope, digest = _verified(message, trust, limits)
             payload = envelope.payload if envelope is not None else None
+            if envelope is not None and isinstance(payload, Intake) and envelope.parent_id is UNSET:
+                begun = origin_of(envelope, digest)
             if isinstance(payload, PlanDraft):
                 plan = payload
             if envelope is not None and isinstance(payload, ApprovalRequest) and payload.approval_id == approval_id:
                 asked = Asked(origin_of(envelope, digest), payload, plan)
     if asked is None:
         raise UserError("unknown_approval", f"no request {approval_id} was signed here", "`interlock approvals`", 2)
-    verdict = judge_request(asked)
+    verdict = judge_request(asked, begun)
     if not verdict.allowed:
         ground = verdict.grounds[0]
         raise UserError(ground.code, ground.message, "Do not approve it; look at it with `interlock trace`", 2)
     return asked
 
 
-def judge_request(asked: Asked) -> Verdict:
-    """Whether the digest that a human would sign is that of what the human is shown. Pure."""
+def judge_request(asked: Asked, begun: Origin | None) -> Verdict:
+    """Whether the digest that a human would sign is that of what the human is shown, and the request is one of the goal that
+    the gateway began. Pure.
+    """
     request, origin = asked.request, asked.origin
+    wider = exceeds(origin, begun) if begun is not None else "no gateway signed its goal"
+    if wider:
+        return deny(Reason.BAD_PARENT, f"the request goes beyond its goal: {wider}", rule="ENV-06")
     action = action_of(request.operation, request.target, request.arguments, origin.policy_context)
     if action.digest != request.action_digest:
         return deny("approval_mismatch", "the request's digest is not that of the action it shows", rule="GOV-06")

@@ -13,18 +13,17 @@ from collections.abc import Sequence
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from interlock.bus.authority import judge, payload_type
+from interlock.bus.authority import judge
 from interlock.bus.redriving import REDRIVE, check_copy, is_redriven
 from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.amounts import ZERO, Amount, time_ms, timestamp
-from interlock.envelope.ids import derived_id, id_time_ms, role_of, span_of
+from interlock.envelope.children import family_problem
+from interlock.envelope.ids import span_of
 from interlock.envelope.model import Envelope
 from interlock.envelope.payloads import Refusal
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Limits, check_freshness, check_route, check_signature, decode
-
-ROOT_STEP = "intake"  # as the gateway derives it
 
 
 class Hop(Struct, frozen=True, kw_only=True):
@@ -216,8 +215,9 @@ class _Graph:
         return replace(hop, verified=False, reason=Reason.BAD_PARENT, detail=detail) if detail else hop
 
     def _problem(self, child: Envelope) -> str:
-        if child.parent_id is UNSET:
-            return _root_problem(child)
+        problem = family_problem(child)
+        if problem or child.parent_id is UNSET:
+            return problem
         parent = self._parents.get(child.parent_id)
         if parent is None or parent.envelope is None:
             return f"its parent {child.parent_id} is not among the verified hops before it"
@@ -228,8 +228,6 @@ class _Graph:
             return "goal, workspace or trace differ from its parent's"
         if child.policy_context != above.policy_context:
             return "its policyContext differs from its parent's"
-        if id_time_ms(child.id) != id_time_ms(above.id):
-            return "its id is not derived from its parent's"
         if time_ms(child.created_at) + child.ttl_ms > time_ms(above.created_at) + above.ttl_ms:
             return "it outlives its parent"
         total = self._granted.get(above.id, ZERO) + child.budget.amount
@@ -237,15 +235,6 @@ class _Graph:
             return "the budgets of its parent's children exceed their parent's"
         self._granted[above.id] = total
         return ""
-
-
-def _root_problem(hop: Envelope) -> str:
-    if role_of(hop.sender) != "gateway" or payload_type(hop) != "intake":
-        return "it has no parent, and only a gateway's intake may have none"
-    if hop.parent_digest is not UNSET:
-        return "it names a parent's digest, but no parent"
-    derived = derived_id(hop.workspace, hop.goal_id, hop.sender, ROOT_STEP)
-    return "" if hop.id == derived else "its id is not derived from its goal's"
 
 
 def _from_inside(hop: Hop) -> bool:

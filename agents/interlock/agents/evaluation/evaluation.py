@@ -16,6 +16,7 @@ from interlock.agents.goal.risk import assess, load_rules
 from interlock.bus.gates import ContractSource
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.children import Draft
+from interlock.envelope.goal_grant import without_grants
 from interlock.envelope.model import Envelope
 from interlock.envelope.payloads import PlanDraft, TaskResult
 
@@ -73,7 +74,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
             step="verification",
             confidence=verification.confidence,
             cost=envelope.cost_estimate,
-            attestations=envelope.attestations,
+            attestations=without_grants(envelope.attestations),
         )
 
     def _facts(self, envelope: Envelope, draft: PlanDraft) -> PlanFacts:

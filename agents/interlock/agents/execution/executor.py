@@ -29,7 +29,8 @@ from interlock.agents.execution.effects import EffectJournal, Intent, Settled, U
 from interlock.agents.execution.halting import Begin, HaltedRun, run_unless_halted
 from interlock.agents.execution.results import Ran, answer_of, refused, result_of, signed_anew
 from interlock.agents.execution.sealing import BUNDLE, seal_deliverable
-from interlock.agents.goal.resources import task_resources
+from interlock.agents.execution.token_use import use_of
+from interlock.agents.parts import UNDELIVERABLE
 from interlock.agents.telemetry.skills import SkillsShown
 from interlock.agents.telemetry.telemetry import OFF, Telemetry
 from interlock.bus.control.halts import Doing, doing_of
@@ -42,11 +43,12 @@ from interlock.bus.sender import Sender
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import Amount, micro_usd
 from interlock.envelope.capabilities import holds
-from interlock.envelope.capability_token import Proven, Use, check_token
+from interlock.envelope.capability_token import Proven, check_token
 from interlock.envelope.children import Draft
+from interlock.envelope.goal_grant import goal_grant_of
 from interlock.envelope.payloads import ArtefactRef, Escalation, Task, TaskResult
 from interlock.envelope.signing import attest
-from interlock.envelope.verdict import Reason, Verdict
+from interlock.envelope.verdict import Reason
 
 if TYPE_CHECKING:
     from interlock.skills.cost import Prices
@@ -135,7 +137,8 @@ class ExecutorRole:
         if not holds(held, skill.manifest.capability):
             detail = f"{task.skill} needs {skill.manifest.capability}; the goal holds {', '.join(held)}"
             return await self._settle(hop, refused(task, "capability_missing", detail), revision)
-        token = self._check_token(hop, task, skill.manifest.capability)
+        use = use_of(hop, task, self._sender.identity.agent, skill.manifest.capability)
+        token = check_token(hop.envelope.attestations, use, self._trust.trust, self._proven)
         if not token.allowed:
             ground = token.grounds[0]
             return await self._settle(hop, refused(task, ground.code, ground.message), revision)
@@ -164,20 +167,6 @@ class ExecutorRole:
                 raise
         failpoint("effect_done")
         return await self._settle(hop, ran.result, revision, ran)
-
-    def _check_token(self, hop: Hop, task: Task, capability: str) -> Verdict:
-        envelope = hop.envelope
-        use = Use(
-            agent=self._sender.identity.agent,
-            capability=capability,
-            resources=task_resources(task),
-            goal_id=envelope.goal_id,
-            envelope=envelope.id,
-            now_ms=hop.now_ms,
-            deadline_ms=hop.origin.deadline_ms,
-            held=envelope.policy_context.capabilities,
-        )
-        return check_token(envelope.attestations, use, self._trust.trust, self._proven)
 
     async def _unapproved(self, hop: Hop, task: Task, skill: Skill) -> TaskResult | None:
         """The refusal of a task that lacks the approvals it needs; its own is used up from here on."""
@@ -313,17 +302,24 @@ class ExecutorRole:
 
     async def _answer(self, hop: Hop, settled: Settled) -> None:
         now_ms = self._transport.clock.now_ms()
+        grant = goal_grant_of(hop.envelope.attestations)
+        if grant is None:  # no evaluator would take the result: who sent the task is told
+            told = f"{settled.result.outcome}: {settled.result.detail}"
+            escalation = Escalation(code=UNDELIVERABLE, question=told[:2000], task_id=settled.result.task_id)
+            draft = Draft(to="orchestrator", intent="escalate", payload=escalation, step="ungranted")
+            await self._sender.send(hop.origin, [draft], now_ms=now_ms)
+            return
         identity, trust = self._sender.identity, self._trust.trust
         ours = signed_anew(settled.attestations, identity.agent, identity.key, trust, now_ms)
         settled = msgspec.structs.replace(settled, attestations=ours)
         try:
-            await self._sender.send(hop.origin, [answer_of(settled)], now_ms=now_ms)
+            await self._sender.send(hop.origin, [answer_of(settled, grant)], now_ms=now_ms)
         except BusError as error:
             if error.reason != "broker_refused":
                 raise
             # Too large for an envelope: the goal must hear that rather than wait.
             small = refused_like(settled.result, str(error))
-            await self._sender.send(hop.origin, [answer_of(Settled(small, [], settled.at_ms))], now_ms=now_ms)
+            await self._sender.send(hop.origin, [answer_of(Settled(small, [], settled.at_ms), grant)], now_ms=now_ms)
 
 
 def refused_like(result: TaskResult, detail: str) -> TaskResult:

@@ -97,8 +97,8 @@ def refused(task: Task, code: str, detail: str) -> TaskResult:
     )
 
 
-def answer_of(settled: Settled) -> Draft:
-    """The hop to the evaluator."""
+def answer_of(settled: Settled, grant: Attestation) -> Draft:
+    """The hop to the evaluator. grant: what the goal was given, as the task carried it."""
     result = settled.result
     cost = CostEstimate(
         tokens=result.usage.tokens, estimated_cost_usd=result.cost_usd, carbon_grams_co2=result.carbon_grams
@@ -110,7 +110,7 @@ def answer_of(settled: Settled) -> Draft:
         step="result",
         confidence=1000 if result.outcome == "done" else 0,
         cost=cost,
-        attestations=settled.attestations,
+        attestations=[*settled.attestations, grant],
     )
 
 

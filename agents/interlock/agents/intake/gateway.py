@@ -43,7 +43,7 @@ from interlock.bus.streams import GOALS, HOPS, consumers_of
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, Transport
 from interlock.envelope.amounts import time_ms
 from interlock.envelope.capability_token import first_grant
-from interlock.envelope.children import Draft, root
+from interlock.envelope.children import ROOT_STEP, Draft, root
 from interlock.envelope.ids import trace_of
 from interlock.envelope.model import Envelope, PolicyContext
 from interlock.envelope.payloads import Intake
@@ -309,12 +309,14 @@ class GatewayRole:
             key=identity.key,
             now_ms=began_ms,
             life_ms=ttl_ms,
+            budget=intake.budget_limits,
+            contract_ref=context.contract_ref,
         )
         draft = Draft(
             to="orchestrator",
             intent="plan",
             payload=intake,
-            step="intake",
+            step=ROOT_STEP,
             budget=intake.budget_limits.amount,
             attestations=[grant],
         )

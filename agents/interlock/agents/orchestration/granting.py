@@ -1,32 +1,41 @@
-"""Tasks are sent with a capability token: the goal's grant, narrowed to one skill, its files and one envelope (GOV-03)."""
+"""What the gateway gave a goal travels with what the orchestrator sends: whole to those who plan, audit and learn, and with it
+a capability token, narrowed to one skill, its files and one envelope, to who runs a task (GOV-03).
+"""
 
 from __future__ import annotations
 
 import logging
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from interlock.agents.goal.resources import task_resources
 from interlock.agents.goal.state import GoalState, Send
 from interlock.bus.sender import Identity
 from interlock.envelope.capability_token import GrantRefused, narrowed, read_grant
+from interlock.envelope.children import Draft
+from interlock.envelope.goal_grant import needs_grant
 from interlock.envelope.ids import derived_id
+from interlock.envelope.model import Attestation
 from interlock.envelope.payloads import Task
 
 log = logging.getLogger("interlock.orchestrator")
 
 
-def with_token(send: Send, state: GoalState, identity: Identity, at_ms: int) -> Send:
-    """The same send, its draft carrying the token if it is a task. Where the goal has no grant to narrow it goes without,
-    and the executor refuses it.
+def with_grants(send: Send, state: GoalState, identity: Identity, at_ms: int) -> Send:
+    """The same send, its draft carrying what its receiver wants to see. Where the goal has no grant it goes without, and the
+    receiver refuses it.
     """
     draft, began = send.draft, state.began
-    if not isinstance(draft.payload, Task) or began is None:
+    if began is None or not (isinstance(draft.payload, Task) or needs_grant(draft.to)):
         return send
     above = next((one for one in began.grants if read_grant(one) is not None), None)
     grant = None if above is None else read_grant(above)
     if above is None or grant is None:
         return send
+    if not isinstance(draft.payload, Task):
+        # Goals of a time when grants said nothing of budgets sent theirs to nobody: they replay as they went.
+        return send if grant.budget is UNSET else replace(send, draft=_and(draft, above))
     try:
         token = narrowed(
             above,
@@ -42,4 +51,8 @@ def with_token(send: Send, state: GoalState, identity: Identity, at_ms: int) -> 
     except GrantRefused as error:
         log.warning("task of goal %s goes without a token: %s", grant.goal_id, error)
         return send
-    return replace(send, draft=replace(draft, attestations=[*draft.attestations, above, token]))
+    return replace(send, draft=_and(draft, above, token))
+
+
+def _and(draft: Draft, *grants: Attestation) -> Draft:
+    return replace(draft, attestations=[*draft.attestations, *grants])

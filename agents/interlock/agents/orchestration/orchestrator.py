@@ -41,7 +41,7 @@ from interlock.agents.orchestration.asking import (
     set_reminders,
     tell_approvals,
 )
-from interlock.agents.orchestration.granting import with_token
+from interlock.agents.orchestration.granting import with_grants
 from interlock.agents.orchestration.permitting import Permit
 from interlock.agents.orchestration.telling import status_of
 from interlock.agents.status import BUCKET, GoalStatus, decoded, write_status
@@ -252,7 +252,7 @@ class OrchestratorRole:
                 goal.unsent[event.cause] = (sends, at_ms)
             failpoint("event_recorded")
             going, withheld = await self._permit.sorted_out(sends, at_ms)
-            await self._send([with_token(send, goal.state, self._sender.identity, at_ms) for send in going], at_ms)
+            await self._send([with_grants(send, goal.state, self._sender.identity, at_ms) for send in going], at_ms)
             goal.unsent.pop(event.cause, None)
             failpoint("event_sent")
             await self._tell(goal, goal_id)

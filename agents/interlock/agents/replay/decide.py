@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from interlock.agents.goal.events import Planned, event_of
 from interlock.agents.goal.state import AnyEvent, ApprovalTimedOut, Began, DeadlinePassed, GoalState, Send, Withheld
 from interlock.agents.orchestration.asking import decision_event
-from interlock.agents.orchestration.granting import with_token
+from interlock.agents.orchestration.granting import with_grants
 from interlock.agents.replay.code import Code, InForce, chain_at
 from interlock.agents.replay.compare import (
     Divergence,
@@ -34,7 +34,9 @@ from interlock.bus.sender import Identity
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import ZERO, Amount, time_ms
 from interlock.envelope.approval import ApprovalTerms
+from interlock.envelope.capability_token import Proven, read_grant
 from interlock.envelope.children import ChildRefused, Draft, Origin, derive, origin_of
+from interlock.envelope.goal_grant import needs_grant
 from interlock.envelope.ids import derived_id, role_of
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import Envelope
@@ -42,6 +44,7 @@ from interlock.envelope.payloads import AnyPayload, Escalation, HaltNotice, Huma
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
+from interlock.envelope.verification import decode
 
 # Nobody receives through gates what is sent to people, and nothing is sent to a gateway.
 _UNJUDGED = ("human", "gateway", "")
@@ -92,6 +95,7 @@ class _Replay:
         self._explained: set[str] = set()
         self._orchestrators = ["orchestrator"]
         self._evaluators = ["evaluator"]
+        self._grants_travel = _grants_travel(recording)
         # Tokens are compared without their signatures, so any key does to make them again.
         self._key = SigningKey.generate()
 
@@ -143,7 +147,8 @@ class _Replay:
     def _first_reason(self, hop: Hop, role: str, memory: ReplayMemory) -> tuple[Reason, str]:
         recording = self._recording
         contract = None if recording.chain is None else InForce(chain_at(recording.chain, hop.now_ms))
-        receiver = Receiver(role, _Trusted(recording.trust), recording.limits, memory, contract)
+        proven = Proven() if self._grants_travel and needs_grant(role) else None
+        receiver = Receiver(role, _Trusted(recording.trust), recording.limits, memory, contract, proven=proven)
         for _, gate in receiving_gates(receiver):
             checked = gate(hop)
             if not checked.ok:
@@ -244,7 +249,7 @@ class _Replay:
             sends = self._code.decider.apply(state, event)
             identity = Identity(self._orchestrators[0], self._key)
             last = number == len(events)
-            for send in (with_token(one, state, identity, event.at_ms) for one in sends):
+            for send in (with_grants(one, state, identity, event.at_ms) for one in sends):
                 if send.draft.step in kept:
                     continue  # policies, which are not asked again, did not let it go out
                 self._send(cause, send, event.at_ms, may_lack=last and not self._recording.ended)
@@ -321,6 +326,16 @@ class _Replay:
                 now=now,
             )
         )
+
+
+def _grants_travel(recording: Recording) -> bool:
+    """Whether the goal is of a time when its grant went to all who have to see it: they say what it may spend since."""
+    decoded = (decode(message.data, recording.limits).envelope for message in recording.hops)
+    links = [
+        link for one in decoded if one is not None and isinstance(one.payload, Intake) for link in one.attestations
+    ]
+    grants = [grant for link in links if (grant := read_grant(link)) is not None]
+    return any(grant.budget is not UNSET for grant in grants)
 
 
 def _agree(reason: Reason, told: str) -> bool:
