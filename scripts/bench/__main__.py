@@ -21,6 +21,7 @@ import peers
 import policies
 import replays
 import telemetry
+import watching
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {
@@ -40,6 +41,8 @@ TARGETS = {
     "replay_decide_hops_per_s": ">= 3000",
     "decision_cpu_p95_ms": "<= 50",
     "decisions_200_rss_mb": "<= 300",
+    "watch_200_decision_cpu_worst_round_ms": "<= 50",
+    "watch_200_rss_mb": "<= 300",
 }
 
 
@@ -48,7 +51,7 @@ def main() -> int:
     parser.add_argument("--peers", action="store_true", help="the same work on other libraries (needs the bench extra)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hops", type=int, default=10_000)
-    only = ["hops", "goals", "peers", "policies", "replays", "decisions", "telemetry"]
+    only = ["hops", "goals", "peers", "policies", "replays", "decisions", "watch", "telemetry"]
     parser.add_argument("--only", choices=only, default="")
     options = parser.parse_args()
     figures: dict[str, list[float]] = {}
@@ -66,6 +69,8 @@ def main() -> int:
             collect(figures, replays.measure())
         if options.only in ("", "decisions"):
             collect(figures, decisions.alone())
+        if options.only in ("", "watch"):
+            collect(figures, watching.measure())
         if options.peers or options.only == "peers":
             collect(figures, peers.measure(options.hops))
     report = {
@@ -75,10 +80,10 @@ def main() -> int:
     out = ROOT / "build" / "bench.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"\n{'figure':<34}{'min':>12}{'median':>12}{'max':>12}  target")
+    print(f"\n{'figure':<40}{'min':>12}{'median':>12}{'max':>12}  target")
     for name, row in report.items():
         numbers = "".join(f"{row[key]:>12.2f}" for key in ("min", "median", "max"))
-        print(f"{name:<34}{numbers}  {TARGETS.get(name, '')}")
+        print(f"{name:<40}{numbers}  {TARGETS.get(name, '')}")
     print(f"written: {out.relative_to(ROOT)}")
     return 0
 
