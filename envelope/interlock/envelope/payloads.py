@@ -198,7 +198,9 @@ class Usage(Part, frozen=True, kw_only=True):
 
 
 class TaskResult(Payload, tag="task_result", frozen=True, kw_only=True):
-    """What came of one attempt. `outcome` is `done` or a reason code; `retryable` says whether to try again."""
+    """What came of one attempt. `outcome` is `done` or a reason code; `retryable` says whether to try again. domain: that
+    of the skill's manifest, to which its cost is put down; left out where no skill was loaded.
+    """
 
     task_id: Line
     attempt: Count
@@ -214,6 +216,7 @@ class TaskResult(Payload, tag="task_result", frozen=True, kw_only=True):
     cost_usd: Decimal6 = field(name="costUSD", default="0")
     carbon_grams: Decimal6 = field(name="carbonGramsCO2", default="0")
     deliverable: ArtefactRef | None = None
+    domain: Token | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         check_plain(self.output, "$.output")

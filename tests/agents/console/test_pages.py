@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from interlock.agents.audit.bundle import make_bundle
 from interlock.agents.blueprints.decision_log import DecisionLog
+from interlock.agents.blueprints.decision_places import MOST_PLACES, note_place, noted_places
 from interlock.agents.console.app import application
 from interlock.agents.console.decision_pages import MOST_RECORDS, TAIL_BYTES, read_decisions
 from interlock.agents.costs.attribution import DIMENSIONS
@@ -21,6 +23,7 @@ from interlock.agents.costs.charges import read_account
 from interlock.agents.deviations.fold import Detection
 from interlock.agents.deviations.watch import DeviationWatch
 from interlock.agents.wiring import running
+from interlock.agents.workspace.layout import Layout
 from interlock.bus.control.giving import halts_of
 from interlock.bus.kv import kv_put
 from interlock.bus.records import Seals
@@ -266,7 +269,7 @@ async def test_every_table_of_costs_adds_up_to_what_the_ledger_used(counter: Cou
     assert [table[1 : table.index('"', 1)] for table in tables] == list(DIMENSIONS)
     for table in tables:
         assert sum(map(int, re.findall(r'data-micro="(\d+)"', table))) == used
-    assert all(name in page for name in ("doing-nothing", "echoing-input", "executor", "no model", "tasks"))
+    assert all(name in page for name in ("doing-nothing", "echoing-input", "executor", "no model", "general"))
     told_cost = micro_usd((await house.ended(ids[2])).cost_usd)
     assert f'data-micro="{told_cost}"' in tables[-1]
 
@@ -368,6 +371,37 @@ async def test_decisions_are_read_from_their_logs(quiet_counter: Counter) -> Non
     page = (await browser.get("/decisions")).text
     assert "3 lines of the decision logs are no decisions" in page
     assert page.count("data-row") == 1
+
+
+async def test_decisions_are_found_wherever_a_drive_or_a_watcher_wrote_them(
+    quiet_counter: Counter, tmp_path: Path
+) -> None:
+    browser, layout = await quiet_counter.browser(), quiet_counter.desk.session.layout
+    elsewhere = tmp_path / "given by -o" / "logs" / "agent-decisions"
+    DecisionLog(elsewhere).write(record())
+    note_place(layout, elsewhere)
+    assert (await browser.get("/decisions")).text.count("data-row") == 1
+    ordinary = layout.root / "logs" / "agent-decisions"
+    ordinary.mkdir(parents=True)
+    note_place(layout, ordinary)
+    note_place(layout, ordinary)
+    assert (await browser.get("/decisions")).text.count("data-row") == 1, "a place that is set and noted is read once"
+
+
+def test_notes_of_places_are_bounded_and_what_is_gone_or_no_path_is_passed_over(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert noted_places(layout) == []
+    places = [tmp_path / f"p{number}" for number in range(MOST_PLACES + 3)]
+    for at, place in enumerate(places):
+        place.mkdir()
+        note_place(layout, place)
+        newest = max(layout.decision_places.iterdir(), key=lambda note: note.stat().st_ctime_ns)
+        os.utime(newest, ns=(at, at))
+    assert noted_places(layout) == places[: -MOST_PLACES - 1 : -1]
+    places[-1].rmdir()
+    (layout.decision_places / "bad").write_bytes(b"\xff\x00")
+    (layout.decision_places / "relative").write_text("p3")
+    assert noted_places(layout) == places[-2 : -MOST_PLACES - 1 : -1]
 
 
 def test_of_many_decisions_the_newest_are_read(tmp_path: Path) -> None:

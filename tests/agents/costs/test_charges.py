@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
+from interlock.agents.audit.hop_graph import Hop
 from interlock.agents.costs.attribution import DIMENSIONS, UNKNOWN, items_of, totals
-from interlock.agents.costs.charges import account_of
+from interlock.agents.costs.charges import Account, Charge, account_of
 from interlock.bus.ledger.balance import KEPT_CLOSED, Balance, Reservation, reserve, settle
-from interlock.envelope.amounts import Amount
+from interlock.envelope.amounts import Amount, timestamp
+from interlock.envelope.ids import new_id
+from interlock.envelope.payloads import Payload, Task, TaskResult
+from interlock.envelope.verdict import Reason
+from tests.envelope.samples import ENVELOPES
 
 LIMIT = Amount(10**9, 10**9, 10**9, 10**9)
 
@@ -45,6 +54,30 @@ def test_what_no_balance_remembers_is_one_charge_without_a_name() -> None:
     assert [charge.amount.usd_micro for charge in account.charges if not charge.key] == [60]
     assert sum(charge.amount.usd_micro for charge in account.charges) == 3 * count
     assert {item.skill for item in items_of(account, [])} == {UNKNOWN}
+
+
+def test_a_charge_is_put_down_to_the_domain_of_its_skill_not_to_the_playbook() -> None:
+    """By hops of one goal: two skills of one domain, one of another, one whose result names none."""
+    told = [("release", 5), ("security", 7), ("release", 11), (UNSET, 13)]
+    hops, charges = [], []
+    for number, (domain, cost) in enumerate(told):
+        task = Task(task_id=f"t{number}", attempt=1, skill=f"s{number}", input={}, now=timestamp(0))
+        sent = new_id(number + 1)
+        result = TaskResult(
+            task_id=task.task_id, attempt=1, skill=task.skill, skill_digest="d", outcome="done", domain=domain
+        )
+        hops += [hop(task, id=sent), hop(result, id=new_id(number + 1), parent_id=sent, sender="executor")]
+        charges.append(Charge(sent, 0, Amount(0, cost, 0, 1)))
+    account = Account(goal_id="g", charges=charges, limit=LIMIT, used=Amount(0, 36, 0, 4), ended=True)
+    found = {total.name: total.usd_micro for total in totals(items_of(account, hops), "domain")}
+    assert found == {"release": 16, UNKNOWN: 13, "security": 7}
+    assert sum(found.values()) == account.used.usd_micro
+
+
+def hop(payload: Payload, **more: Any) -> Hop:
+    envelope = msgspec.structs.replace(ENVELOPES["task"].envelope, payload=payload, **more)
+    seen: dict[str, Any] = {"sequence": 1, "subject": envelope.subject, "stored_ms": 0, "digest": "", "size": 1}
+    return Hop(**seen, verified=True, authentic=True, reason=Reason.OK, detail="", envelope=envelope)
 
 
 def test_there_is_no_account_without_balances() -> None:

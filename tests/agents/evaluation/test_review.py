@@ -195,6 +195,8 @@ COVERS = statement(output=sha256_hex(canonical(OUTPUT)), file="f" * 64)
         ),
         ({"output": {"n": "one"}}, [attest(COVERS, KEY)], True, "output_invalid"),
         ({"skill_digest": "other"}, [attest(COVERS, KEY)], True, "skill_differs"),
+        ({"domain": "s-domain"}, [attest(COVERS, KEY)], True, ""),
+        ({"domain": "other"}, [attest(COVERS, KEY)], True, "skill_differs"),
         ({}, [attest(COVERS, KEY)], False, "unknown_skill"),
     ],
 )
@@ -210,7 +212,7 @@ def test_results_are_believed_only_as_far_as_they_prove(
         "output": OUTPUT,
         "files": [FILE],
     }
-    facts = SkillFacts("d", {"type": "object", "properties": {"n": {"type": "integer"}}}, deterministic=True)
+    facts = SkillFacts("d", {"type": "object", "properties": {"n": {"type": "integer"}}}, True, "s-domain")
     verification = verify_result(
         TaskResult(**fields | change),  # type: ignore[arg-type]
         result_id="r",

@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from interlock.agents.blueprints.bus_goals import BusGoals
 from interlock.agents.blueprints.decision_log import DecisionLog
+from interlock.agents.blueprints.decision_places import note_place
 from interlock.agents.blueprints.drawing import Looks, write_drawings
 from interlock.agents.blueprints.drive_file import Drive
 from interlock.agents.blueprints.eyes import simulated_eyes
@@ -56,6 +57,7 @@ async def drive(session: Session, drive: Drive, out: Path | None, approve: Appro
                 refuse = partial(withdraw_approvals, session, home.transport)
                 goals = BusGoals(home.transport, session.workspace, partial(load_trust, session.layout), refuse, answer)
                 log = DecisionLog(logs)
+                note_place(session.layout, logs)
                 watched = [Watched(service.path, keep) for service in load_services(drive.blueprints)]
 
                 def tell(told: Told) -> None:

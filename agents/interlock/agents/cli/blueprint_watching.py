@@ -16,6 +16,7 @@ import msgspec
 from interlock.agents.blueprints.access import put_access
 from interlock.agents.blueprints.bus_goals import BusGoals
 from interlock.agents.blueprints.decision_log import DecisionLog
+from interlock.agents.blueprints.decision_places import note_place
 from interlock.agents.blueprints.eyes import Eyes, real_eyes
 from interlock.agents.blueprints.fleet import Fleet
 from interlock.agents.blueprints.loop import Loop, Mode
@@ -158,7 +159,9 @@ async def _ready(
     keep = place / ("shadow" if mode == "shadow" else "state")
     access = put_access(kubeconfig, place / "access").parent
     destination = services[0].blueprint.governance.log_destination if services[0].blueprint else "logs"
-    log = DecisionLog(session.layout.root / destination)
+    logs = session.layout.root / destination
+    log = DecisionLog(logs)
+    note_place(session.layout, logs)
     for service in services:
         if service.blueprint is not None:
             log.prune(service.blueprint, SystemClock().now_ms())

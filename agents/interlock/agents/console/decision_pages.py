@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
+from interlock.agents.blueprints.decision_places import noted_places
 from interlock.agents.console.desk import Desk
 from interlock.agents.console.pages import render, shown
 from interlock.agents.console.sessions import Visit
@@ -62,7 +63,7 @@ def _last_lines(path: Path) -> list[bytes]:
 
 async def _decisions(desk: Desk, visit: Visit, request: Request) -> Response:
     found = await _read(desk)
-    return render("decisions.html", desk, visit, found=found, places=desk.settings.decisions, most=MOST_RECORDS)
+    return render("decisions.html", desk, visit, found=found, places=_places(desk), most=MOST_RECORDS)
 
 
 async def _decision(desk: Desk, visit: Visit, request: Request) -> Response:
@@ -75,9 +76,14 @@ async def _decision(desk: Desk, visit: Visit, request: Request) -> Response:
 
 
 async def _read(desk: Desk) -> Decisions:
-    root = desk.session.layout.root
-    places = [root / place for place in desk.settings.decisions]
-    return await anyio.to_thread.run_sync(read_decisions, places)
+    return await anyio.to_thread.run_sync(read_decisions, _places(desk))
+
+
+def _places(desk: Desk) -> list[Path]:
+    """As set, and wherever this workspace's watchers and drives have written; each once."""
+    layout = desk.session.layout
+    given = [layout.root / place for place in desk.settings.decisions]
+    return list({place.resolve(): None for place in [*given, *noted_places(layout)]})
 
 
 decisions, decision = shown(_decisions), shown(_decision)

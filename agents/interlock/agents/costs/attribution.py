@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct
 
 from interlock.agents.audit.hop_graph import Hop
 from interlock.agents.costs.charges import Account
-from interlock.envelope.payloads import PlanDraft, Task, TaskResult
+from interlock.envelope.payloads import Task, TaskResult
 
 UNKNOWN = "unknown"
 NO_MODEL = "no model"
@@ -22,8 +22,8 @@ UNTAGGED = "untagged"
 
 
 class Item(Struct, frozen=True, kw_only=True):
-    """One charge with what it is put down to. domain: the goal's playbook, else what drafted its plan. tag: the
-    compliance tags of the goal's envelopes, sorted and joined by commas.
+    """One charge with what it is put down to. domain: of the skill's manifest, as the executor signed it with the result.
+    tag: the compliance tags of the goal's envelopes, sorted and joined by commas.
     """
 
     goal: str
@@ -48,7 +48,7 @@ class Total(Struct, frozen=True, kw_only=True):
 
 def items_of(account: Account, hops: Iterable[Hop]) -> list[Item]:
     """hops: of the account's goal; what does not verify says nothing."""
-    domain, tag = UNKNOWN, UNTAGGED
+    tag = UNTAGGED
     tasks: dict[str, Task] = {}
     results: dict[str, tuple[str, TaskResult]] = {}
     for hop in hops:
@@ -56,8 +56,6 @@ def items_of(account: Account, hops: Iterable[Hop]) -> list[Item]:
         if envelope is not None and tag == UNTAGGED:
             tag = ", ".join(sorted(envelope.compliance_tags)) or UNTAGGED
         match envelope.payload if envelope is not None else None:
-            case PlanDraft() as draft:
-                domain = draft.playbook or draft.source
             case Task() as ran if envelope is not None:
                 tasks[envelope.id] = ran
             case TaskResult() as told if envelope is not None and envelope.parent_id is not UNSET:
@@ -69,7 +67,7 @@ def items_of(account: Account, hops: Iterable[Hop]) -> list[Item]:
         items.append(
             Item(
                 goal=account.goal_id,
-                domain=domain,
+                domain=UNKNOWN if result is None or result.domain is UNSET else result.domain,
                 agent=agent,
                 skill=UNKNOWN if task is None else task.skill,
                 model=_model(result),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from interlock.agents.evaluation.injection import Checker
 from interlock.envelope.canonical import canonical
@@ -32,12 +32,16 @@ class SkillFacts(Struct, frozen=True):
     digest: str
     output_schema: Any
     deterministic: bool
+    domain: str = "general"
 
 
 def skill_facts(registry: Registry, name: str) -> SkillFacts | None:
     """Of a skill of these; None for one that is not there."""
     skill = registry.find(name)
-    return None if skill is None else SkillFacts(skill.digest, skill.manifest.output, skill.manifest.deterministic)
+    if skill is None:
+        return None
+    manifest = skill.manifest
+    return SkillFacts(skill.digest, manifest.output, manifest.deterministic, manifest.domain)
 
 
 def verify_result(
@@ -78,6 +82,9 @@ def _grounds(
     grounds = []
     if skill.digest != result.skill_digest:
         grounds.append(Ground(code="skill_differs", message=f"{result.skill} ran as {result.skill_digest}", rule="G4"))
+    if result.domain not in (UNSET, skill.domain):
+        message = f"{result.skill} is of {skill.domain}, its cost was put down to {result.domain}"
+        grounds.append(Ground(code="skill_differs", message=message, rule="G4"))
     for path, message in check_schema(result.output, skill.output_schema)[:10]:
         grounds.append(Ground(code="output_invalid", message=f"{path}: {message}"[:2000], rule="G4"))
     problem = attestation_problem(result, key_id, attestations)

@@ -67,6 +67,7 @@ def result_of(task: Task, skill: Skill, answer: RunResult, prices: Prices) -> Ra
         attempt=task.attempt,
         skill=task.skill,
         skill_digest=skill.digest,
+        domain=skill.manifest.domain,
         outcome=answer.outcome,
         detail=answer.detail[:2000],
         retryable=answer.outcome in RETRYABLE,

@@ -107,6 +107,11 @@ class Layout(Struct, frozen=True):
         return self.root / "reports"
 
     @property
+    def decision_places(self) -> Path:
+        """Notes of where decision logs are (blueprints.decision_places)."""
+        return self.hidden / "blueprints" / "decision-logs"
+
+    @property
     def run(self) -> Path:
         return self.hidden / "run"
 
