@@ -17,6 +17,7 @@ def _problem(error: CycloptsError, chain: str) -> str:
             return f"`{chain}` wants {argument.name.lstrip('-').upper()}"
         return f"{argument.name} wants a value"
     if isinstance(error, UnusedCliTokensError):
-        return f"`{chain}` takes no more arguments: {' '.join(error.unused_tokens)[:200]!r} is too much"
+        extra = " ".join(error.unused_tokens or ())[:200]
+        return f"`{chain}` takes no more arguments: {extra!r} is too much"
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
