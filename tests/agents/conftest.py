@@ -128,7 +128,7 @@ class InProcess:
         """Until the broker has forgotten the ids of goals published before this call. It tells nobody when: a mark is
         published until it is stored a second time.
         """
-        subject, mark = f"interlock.{self.workspace}.goal.mark", {MESSAGE_ID: new_id(clock_ms())}
+        subject, mark = f"interlock.{self.workspace}-mark.goal.submit", {MESSAGE_ID: new_id(clock_ms())}
         held = await self.transport.count("GOALS", subject)
         with anyio.fail_after(10):
             while await self.transport.count("GOALS", subject) < held + 2:

@@ -89,7 +89,7 @@ ACCESS: dict[str, Access] = {
     "gateway": Access(
         writes=("ledger.>", "$KV.persons.{workspace}.*"),
         reads=(LEDGER.name, *_kv("persons")),
-        hears=("goal.submit", "request.ledger", "role.human.*.complete"),
+        hears=("goal.>", "request.ledger", "role.human.*.complete"),
         answers=("human", "executor"),
     ),
     "orchestrator": Access(

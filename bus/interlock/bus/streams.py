@@ -137,9 +137,9 @@ WORKER_ROLES = ("orchestrator", "evaluator", "executor", "auditor", "synthesizer
 
 
 def consumers_of(workspace: str) -> tuple[ConsumerSpec, ...]:
-    """The durables of a workspace: one inbox per role; the gateway hears goal.submit; the orchestrator hears reminders
-    that have come due, and hands on what is asked of humans; the auditor hears what the broker says of these, and hands
-    on what went wrong.
+    """The durables of a workspace: one inbox per role; the gateway hears goals and whatever lies beside them; the
+    orchestrator hears reminders that have come due, and hands on what is asked of humans; the auditor hears what the
+    broker says of these, and hands on what went wrong.
     """
     return (*_working(workspace), warnings_of(workspace), advisories_of(workspace))
 
@@ -148,7 +148,7 @@ def _working(workspace: str) -> tuple[ConsumerSpec, ...]:
     intake = ConsumerSpec(
         stream=GOALS.name,
         name=f"gateway-{workspace}",
-        subjects=(f"{PREFIX}.{workspace}.goal.submit",),
+        subjects=(f"{PREFIX}.{workspace}.goal.>",),
         max_deliver=512,  # a gateway that dies gives no answer: its successor does, after so many attempts
         attempts=8,
     )

@@ -89,6 +89,29 @@ async def test_answers_never_go_where_strangers_may_not_publish(gateway: InProce
     assert "goalId" in await gateway.submit(gateway.goal(TASKS))
 
 
+@pytest.mark.parametrize("name", ["other", "submit.more", "SUBMIT"])
+async def test_what_lies_beside_goals_is_answered_and_taken_for_no_goal(gateway: InProcess, name: str) -> None:
+    """Such as a subject misspelt: the stream takes whatever is below `goal.`."""
+    subject, data = f"interlock.{gateway.workspace}.goal.{name}", msgspec.json.encode(gateway.goal(TASKS))
+    goal_id = new_id(clock_ms())
+    answer = await gateway.transport.request(subject, data, timeout_ms=10_000, headers={MESSAGE_ID: goal_id})
+    (error,) = msgspec.json.decode(answer.data)["errors"]
+    assert (error["path"], subject in error["message"]) == ("$", True)
+    assert f"a goal goes to interlock.{gateway.workspace}.goal.submit" in error["message"]
+    (letter,) = await letters(gateway, 1)
+    assert (letter.reason, letter.subject, letter.original) == ("invalid_intake", subject, data)
+    assert await roots(gateway) == []
+    await gateway.past_dedupe()
+    assert (await gateway.submit(gateway.goal(TASKS), goal_id))["goalId"] == goal_id
+
+
+async def test_a_stray_never_has_the_gateway_write_where_strangers_may_not(gateway: InProcess) -> None:
+    subject = f"interlock.{gateway.workspace}.goal.other"
+    await gateway.transport.send(subject, b"x", reply=f"interlock.{gateway.workspace}.ledger.day.2026-11-21")
+    assert (await letters(gateway, 1))[0].original == b"x"
+    assert await gateway.messages("LEDGER", ">") == []
+
+
 def test_replies_that_may_be_answered() -> None:
     assert all(map(may_answer, ("_INBOX.abc", "_INBOX_human.x.1", "my.answers", "interlockx.a")))
     refused = ("", "interlock", "interlock.a", "$SYS.x", "a..b", "a.*.b", "a.>", "a b", "a\n", ".", "x" * 257)

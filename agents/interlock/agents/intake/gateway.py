@@ -20,10 +20,11 @@ from msgspec.structs import replace
 from interlock.agents.contract.admission import Admission
 from interlock.agents.goal.plan import Problem
 from interlock.agents.goal.tags import compliance_tags
-from interlock.agents.intake.handed_in import goal_id_of, relay_problem, stored_bytes
+from interlock.agents.intake.handed_in import INVALID, goal_id_of, relay_problem, stored_bytes
 from interlock.agents.intake.persons import Persons
 from interlock.agents.intake.reading import problem
 from interlock.agents.intake.replies import Replies
+from interlock.agents.intake.strays import bury_stray, tell_stray
 from interlock.agents.intake.validate import HEADROOM, Rejected, read_intake
 from interlock.agents.planning.catalogue import Catalogue
 from interlock.agents.telemetry.goals import IntakesShown
@@ -58,7 +59,6 @@ CLOSING_MS = 60_000
 LATE_MS = 60_000
 SHOWN_BYTES = 4_096
 LISTEN_MS, LISTEN_TURNS = 20, 20
-INVALID = "invalid_intake"
 HALTED = "halted"
 NEVER_ANSWERED = "every gateway that had this goal ended before it could answer"
 REFUSED_BEFORE = "what was handed in under this message id was refused; a new try needs a new id"
@@ -91,6 +91,7 @@ class GatewayRole:
         self._shown = IntakesShown(telemetry)
         self._transport = transport
         self._workspace = workspace
+        self._subject = workspace_subject(workspace, "goal", "submit")
         self._sender = sender
         self._catalogue = catalogue
         self._ledger = ledger
@@ -104,14 +105,16 @@ class GatewayRole:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        subject = workspace_subject(self._workspace, "goal", "submit")
-        listening = self._transport.subscribe(subject, self._on_plain)
+        listening = self._transport.subscribe(self._consumer.subjects[0], self._on_plain)
         async with listening, self._transport.consume(self._consumer, self._on_goal, concurrency=32):
             yield
 
     async def _on_plain(self, message: Message) -> None:
         """Every gateway hears this; only who may want an answer is of interest, and what the stream will not take."""
         try:
+            if message.subject != self._subject:
+                await tell_stray(self._transport, message, self._subject)
+                return
             given = self._replies.ask(message, self._now_ms())
             if given is not None:
                 await self._transport.send(message.reply, given)
@@ -130,6 +133,9 @@ class GatewayRole:
     async def _on_goal(self, incoming: Incoming) -> None:
         message = incoming.message
         try:
+            if message.subject != self._subject:
+                await bury_stray(self._transport, self._workspace, incoming, self._subject)
+                return
             if not await self._let_in(incoming):
                 await incoming.ack()
                 return

@@ -8,6 +8,8 @@ from interlock.bus.relays import RELAYED
 from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.ids import is_uuid7, new_id
 
+INVALID = "invalid_intake"  # the reason of its dead letter
+
 
 def goal_id_of(message: Message) -> str:
     """The submitter's own choice, if the message id is a UUIDv7; else derived from where the message is stored."""
