@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import nats.errors
-import nats.js.errors
 from msgspec import Struct
 
 from interlock.bus.errors import (
@@ -62,8 +61,6 @@ def api_error(error: ApiError, what: str) -> BusError:
 
 def client_error(error: Exception, what: str) -> BusError:
     """nats-py's exception as one of ours."""
-    if isinstance(error, nats.js.errors.APIError):
-        return api_error(ApiError(error.code or 0, error.err_code or 0, error.description or ""), what)
     if isinstance(error, nats.errors.MaxPayloadError):
         return Refused(f"{what}: larger than the broker's max_payload", "Put large content into an artefact")
     if isinstance(error, nats.errors.BadSubjectError):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import nats.errors
-from nats.aio.client import Client
+from nats.aio.client import Client, _validate_subject
 from nats.aio.msg import Msg
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OnRaw = Callable[[Msg], None]
 
+NO_RESPONDERS = "503"
 _HEAD = b"NATS/1.0\r\n"
 _PLAIN_LINES = rb"(?:[!-9;-~]+: [!-~](?:[ -~]*[!-~])?\r\n)"
 _PLAIN_BLOCK = re.compile(rb"NATS/1\.0\r\n%b+\r\n" % _PLAIN_LINES)
@@ -57,6 +58,24 @@ class HopClient(Client):
         future = self._resp_map.get(message.subject.rpartition(".")[2])
         if future is not None and not future.done():
             future.set_result(message)
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,
+        old_style: bool = False,
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        """As nats-py's, which names nats.js for one word (lean.py)."""
+        if old_style:
+            return await super().request(subject, payload, timeout, old_style, headers)
+        if not self._skip_subject_validation:
+            _validate_subject(subject)
+        answer = await self._request_new_style(subject, payload, timeout=timeout, headers=headers)
+        if answer.headers and answer.headers.get("Status") == NO_RESPONDERS:
+            raise nats.errors.NoRespondersError
+        return answer
 
     async def _request_new_style(
         self, subject: str, payload: bytes, timeout: float = 1, headers: dict[str, Any] | None = None

@@ -20,6 +20,7 @@ from msgspec import Struct
 from interlock.bus.errors import NoMessage, NoStream, Refused, Unavailable
 from interlock.bus.jetstream.broker_errors import ApiError
 from interlock.bus.jetstream.connection import Connection
+from interlock.bus.jetstream.hop_client import NO_RESPONDERS
 from interlock.bus.jetstream.wake import waking
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import time_ms, timestamp
@@ -35,7 +36,6 @@ _SEQUENCE = "Nats-Sequence"  # every stored message comes with it; a status of t
 _BATCH = 512
 _BATCH_BYTES = 8 << 20
 _LOST_PAUSE_S = 0.25
-NO_RESPONDERS = "503"
 # A follower looks by itself so often, should a wake-up have been lost with the connection.
 FOLLOW_POLL_S = 2.0
 # One question costs as much as several messages: those that follow each other closely are asked for together.
