@@ -2,7 +2,7 @@
 
 The wire, the checks and the errors are nats-py's own; what is left out is a queue, a task switch and a coroutine per
 message, and the general header code: about 6 us of CPU of a hop. What it leans on inside nats-py is held by
-tests/bus/test_hop_client.py.
+tests/bus/jetstream/test_hop_client.py.
 """
 
 from __future__ import annotations
