@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from interlock.agents.approvals.evidence import ApprovalCheck
 from interlock.agents.cli import policies, run
 from interlock.agents.cli.explaining import explain, lines_of, refusals
 from interlock.agents.errors import UserError
@@ -17,7 +18,10 @@ from interlock.agents.workspace.policies import policy_bundle
 from interlock.agents.workspace.settings import Settings
 from interlock.bus.policy.bundle import policy_bundle_digest
 from interlock.bus.policy.service import policy_service
+from interlock.envelope.approval import ApprovalTerms
+from interlock.envelope.verification import Limits
 from interlock.skills.registry import Registry
+from tests.agents.approvals.humans import asked, decide
 
 CONFIG = Path(__file__).parents[3] / "config"
 HERE = Path(__file__).parents[1]
@@ -128,6 +132,28 @@ def test_opa_is_asked_only_where_it_is(
         assert run(["policy", "test", "--opa"]) == code
 
 
+def approvals_of(house: Any) -> ApprovalCheck:
+    return ApprovalCheck(house.keys, ApprovalTerms(), Limits())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("house", ["memory"], indirect=True)
+async def test_a_task_that_went_on_with_an_approval_is_explained_with_it(house: Any) -> None:
+    hints = {"employment_decisions": True, "human_oversight": True, "transparency": True}
+    goal = house.goal([{"id": "a", "skill": "doing-nothing"}], risk_hints=hints)
+    pending = await asked(house, (await house.submit(goal))["goalId"])
+    await decide(house, pending)
+    assert (await house.ended(pending.goal_id)).outcome == "released"
+    messages = await house.messages("HOPS", "role", "*", pending.goal_id, ">")
+    service = policy_service(CONFIG / "policies")
+    registry = Registry.load([HERE / "skills"])
+    explained = await explain(messages, house.keys.trust, service, registry, {}, approvals_of(house))
+    service.close()
+    (task,) = (hop for hop in explained if hop.payload == "task")
+    assert task.decision == "allow", task.grounds
+    assert "task: allow (main.allow: authz allows it and no policy objects)" in "\n".join(lines_of(explained))
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("quiet_house", ["memory"], indirect=True)
 async def test_a_workspaces_policy_stops_a_task_and_explain_says_so(quiet_house: Any, place: Path) -> None:
@@ -147,7 +173,7 @@ async def test_a_workspaces_policy_stops_a_task_and_explain_says_so(quiet_house:
     service = policy_service(CONFIG / "policies", [place / "own"])
     registry = Registry.load([HERE / "skills"])
     recorded = await refusals(house.transport, house.workspace, messages)
-    explained = await explain(messages, house.keys.trust, service, registry, recorded)
+    explained = await explain(messages, house.keys.trust, service, registry, recorded, approvals_of(house))
     (task,) = (hop for hop in explained if hop.payload == "task")
     assert (task.decision, task.grounds[0].code) == ("deny", "no_echo")
     assert "policy_denied: deny: no_echo (house.echo)" in task.recorded

@@ -1,7 +1,7 @@
 """`interlock policy explain GOAL`: what the policies here say of every hop of a goal, and what would be allowed instead.
 
-Each hop is judged again from what is stored: its envelope, the trust store, the skills here. Rates count as none, and an
-approval is not looked up: a hop that went on with one is shown as needing it.
+Each hop is judged again from what is stored, with what its receiver knew: its envelope and the approvals in it, the trust
+store, the skills here. Rates count as none.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct, field
 
+from interlock.agents.approvals.evidence import ApprovalCheck
 from interlock.agents.audit.auditor import goal_messages
 from interlock.agents.audit.hop_graph import audit_hops
 from interlock.agents.cli.session import Session, find_goal
@@ -28,13 +29,19 @@ from interlock.bus.transport import Message, Transport
 from interlock.envelope.payloads import PlanVerdict
 from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.trust import Trust
-from interlock.envelope.verdict import Ground
+from interlock.envelope.verdict import Decision, Ground
 
 if TYPE_CHECKING:
     from interlock.skills.registry import Registry
 
 # Nobody judges what is sent to people, and nothing is sent to a gateway.
 _UNJUDGED = ("human", "gateway")
+# What decided where nothing objects.
+ALLOWING = "main.allow: authz allows it and no policy objects"
+
+
+class _Trusted(Struct, frozen=True):
+    trust: Trust
 
 
 class Explained(Struct, frozen=True):
@@ -55,13 +62,15 @@ async def explain_goal(session: Session, name: str) -> int:
 
     trust = load_trust(session.layout)
     service = PolicyService(policy_bundle(session.layout, session.settings))
+    settings = session.settings
+    approvals = ApprovalCheck(_Trusted(trust), settings.approvals.terms, settings.hops.limits)
     registry = Registry.load([session.layout.root / path for path in session.settings.skills])
     try:
         async with session.connected(offline=True) as transport:
             status = await find_goal(transport, session.workspace, name)
             messages = await goal_messages(transport, session.workspace, status.goal_id)
             recorded = await refusals(transport, session.workspace, messages)
-        explained = await explain(messages, trust, service, registry, recorded)
+        explained = await explain(messages, trust, service, registry, recorded, approvals)
     finally:
         service.close()
     for line in lines_of(explained):
@@ -84,7 +93,12 @@ async def refusals(transport: Transport, workspace: str, messages: Sequence[Mess
 
 
 async def explain(
-    messages: Sequence[Message], trust: Trust, service: PolicyService, registry: Registry, recorded: dict[int, str]
+    messages: Sequence[Message],
+    trust: Trust,
+    service: PolicyService,
+    registry: Registry,
+    recorded: dict[int, str],
+    approvals: ApprovalCheck,
 ) -> list[Explained]:
     """In the order of the stream. Hops that nobody trusted has signed are left out: no policy ever saw them."""
     stored = {message.sequence: message for message in messages}
@@ -100,7 +114,13 @@ async def explain(
         receiver = next((to for to in envelope.recipients if to.partition(".")[0] not in _UNJUDGED), None)
         if receiver is not None:
             sender = sender_facts(trust, envelope.key_id, hop.now_ms)
-            facts = facts_of(hop, sender, performer_facts(trust, receiver), task=task_facts(hop, registry.find))
+            facts = facts_of(
+                hop,
+                sender,
+                performer_facts(trust, receiver),
+                task=task_facts(hop, registry.find),
+                approval=approvals.facts(hop),
+            )
             verdict = await service.judge(facts)
             decision, grounds = str(verdict.decision), list(verdict.grounds)
         plan = envelope.payload.grounds if isinstance(envelope.payload, PlanVerdict) else []
@@ -123,7 +143,8 @@ def lines_of(explained: Sequence[Explained]) -> list[str]:
     """For people: one line a hop, and one for each ground and what would be allowed."""
     lines = []
     for hop in explained:
-        lines.append(f"{hop.number:>3}  {hop.sender} → {', '.join(hop.to)}  {hop.payload}: {hop.decision}")
+        by = f" ({ALLOWING})" if hop.decision == Decision.ALLOW else ""
+        lines.append(f"{hop.number:>3}  {hop.sender} → {', '.join(hop.to)}  {hop.payload}: {hop.decision}{by}")
         for kind, grounds in (("", hop.grounds), ("plan ", hop.plan)):
             for ground in grounds:
                 lines.append(f"       {kind}{ground.code} ({ground.rule}): {ground.message}")

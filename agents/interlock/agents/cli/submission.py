@@ -42,7 +42,9 @@ async def publish_goal(transport: Transport, workspace: str, data: bytes, goal_i
         reply = await transport.request(subject, data, timeout_ms=ANSWER_MS, headers={MESSAGE_ID: goal_id})
     except Unavailable as error:
         raise UserError(
-            "no_gateway", "no gateway answered", "Is `interlock up` running? See `interlock doctor`"
+            "no_gateway",
+            f"no gateway answered; if the broker has it, it is goal {goal_id}, and begins when a gateway runs",
+            f"Is `interlock up` running? See `interlock doctor`, then `interlock status {goal_id}`",
         ) from error
     answer = msgspec.json.decode(reply.data, type=_Answer)
     if answer.errors:
