@@ -127,6 +127,13 @@ def workspace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     return tmp_path
 
 
+def test_a_halt_of_a_role_that_there_is_not_is_refused(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["halt", "role:executr", "--why", "now", "--dir", str(workspace)]) == 2
+    told = capsys.readouterr().err
+    assert "bad_scope" in told
+    assert "there is no role executr, only orchestrator" in told
+
+
 def test_only_humans_with_a_key_and_the_right_decide(workspace: Path) -> None:
     session = Session(workspace, "", False)
     for agent, reason in (("executor", "not_human"), ("../x", "not_human")):

@@ -14,6 +14,7 @@ from interlock.bus.control.orders import (
     SKEW_MS,
     check_order,
     may_give,
+    nobody_in,
     read_order,
     scope_key,
     scope_problem,
@@ -149,6 +150,17 @@ def test_what_is_no_scope(scope: str) -> None:
     assert scope_problem(scope)
     with pytest.raises(ValueError, match=r"scope|does not name"):
         order(scope=scope)
+
+
+@pytest.mark.parametrize("scope", ["role:executr", "agent:executr", "agent:nobody.2"])
+def test_a_halt_that_would_stop_nobody_is_told(scope: str) -> None:
+    assert scope_problem(scope) == "", "what was once halted so can still be resumed"
+    assert "there is no role" in nobody_in(scope)
+
+
+@pytest.mark.parametrize("scope", [*SCOPES, "agent:gateway", "role:synthesizer", "skill:not-here-yet", "target:x"])
+def test_a_halt_that_may_stop_somebody_is_not(scope: str) -> None:
+    assert nobody_in(scope) == ""
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

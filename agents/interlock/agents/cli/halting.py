@@ -11,7 +11,7 @@ from interlock.agents.errors import UserError
 from interlock.agents.trace.render import visible
 from interlock.agents.workspace.keys import load_key, load_trust
 from interlock.bus.control.giving import give_order, halts_of
-from interlock.bus.control.orders import SCOPES, ControlOrder, Verb, may_give, scope_problem
+from interlock.bus.control.orders import SCOPES, ControlOrder, Verb, may_give, nobody_in, scope_problem
 from interlock.bus.errors import Unavailable
 from interlock.bus.sender import Identity
 from interlock.bus.transport import Transport
@@ -59,7 +59,10 @@ async def order(session: Session, transport: Transport, verb: Verb, scope: str, 
 
 
 def _check(session: Session, verb: Verb, scope: str, by: str) -> tuple[Trust, Identity]:
-    """Raises UserError where every receiver would refuse the order."""
+    """Raises UserError where every receiver would refuse the order, and for a halt that would stop nobody."""
+    problem = nobody_in(scope) if verb == "halt" else ""
+    if problem:
+        raise UserError("bad_scope", visible(problem), f"Scopes: {SCOPES}", 2)
     if not is_agent_id(by):
         raise UserError("bad_usage", f"{by[:80]!r} is no agent", "Give human, or human.NAME", 2)
     trust = load_trust(session.layout)

@@ -140,7 +140,7 @@ async def revoke_key(session: Session, key_id: str, why: str) -> int:
 
 
 async def _signed_by(session: Session, key_id: str) -> list[tuple[str, int]]:
-    """Goals with the number of their hops that bear the key, the oldest first; nothing where there is no store."""
+    """Goals with the number of their hops that the key signed, the oldest first; nothing where there is no store."""
     found: Counter[str] = Counter()
     mark = f'"keyId":"{key_id}"'.encode()
     try:
@@ -148,11 +148,23 @@ async def _signed_by(session: Session, key_id: str) -> list[tuple[str, int]]:
             hops = transport.read(HOPS.name, [workspace_subject(session.workspace, "role", ">")])
             async with aclosing(hops) as messages:
                 async for message in messages:
-                    if mark in message.data:
+                    if mark in message.data and _signer(message.data) == key_id:
                         found[message.subject.split(".")[4]] += 1
     except (UserError, NotFound):
         return []
     return list(found.items())
+
+
+class _Signed(Struct, rename="camel"):
+    key_id: str
+
+
+def _signer(wire: bytes) -> str:
+    """By its own word; an envelope may also carry what other keys attest."""
+    try:
+        return msgspec.json.decode(wire, type=_Signed).key_id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def _rotate_admin(session: Session) -> int:

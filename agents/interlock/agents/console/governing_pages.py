@@ -14,7 +14,7 @@ from interlock.agents.console.sessions import Visit
 from interlock.agents.deviations.fold import Deviation
 from interlock.agents.errors import UserError
 from interlock.bus.control.giving import halts_of
-from interlock.bus.control.orders import EVERYTHING, KINDS, SCOPES, WORKSPACE, ControlOrder, scope_problem
+from interlock.bus.control.orders import EVERYTHING, KINDS, SCOPES, WORKSPACE, ControlOrder, nobody_in, scope_problem
 from interlock.bus.sender import Identity
 from interlock.envelope.keys import SigningKey
 
@@ -62,10 +62,10 @@ async def _confirm(desk: Desk, visit: Visit, request: Request) -> Response:
     query = request.query_params
     kind, name = query.get("kind", ""), query.get("name", "").strip()
     scope = query.get("scope", "") or (f"{kind}:{name}" if kind in KINDS else kind)
-    problem = scope_problem(scope)
+    verb = "resume" if query.get("verb") == "resume" else "halt"
+    problem = scope_problem(scope) or (nobody_in(scope) if verb == "halt" else "")
     if problem:
         raise UserError("bad_scope", problem, f"Scopes: {SCOPES}", 2)
-    verb = "resume" if query.get("verb") == "resume" else "halt"
     in_force = {one.scope: one for one in await halts_in_force(desk)}
     return render(
         "halt_confirm.html",

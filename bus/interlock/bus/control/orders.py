@@ -20,6 +20,7 @@ from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import KeyId, Signature
 from interlock.envelope.signed_document import is_signed_document, sign_document
 from interlock.envelope.signing import CONTROL_DOMAIN
+from interlock.envelope.subjects import ROLES
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Checked
@@ -72,6 +73,14 @@ def scope_problem(scope: str) -> str:
     if colon and kind in known:
         return f"{name[:80]!r} does not name a {kind}"
     return f"{scope[:80]!r} is no scope"
+
+
+def nobody_in(scope: str) -> str:
+    """Why a halt of this scope would stop nobody, empty if it may stop somebody: who mistypes in haste has to hear of it."""
+    kind, _, name = scope.partition(":")
+    if kind not in ("role", "agent") or role_of(name) in ROLES:
+        return ""
+    return f"there is no role {role_of(name)[:80]}, only {', '.join(ROLES)}"
 
 
 def scope_key(workspace: str, scope: str) -> str:
