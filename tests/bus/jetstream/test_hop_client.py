@@ -101,6 +101,11 @@ async def test_a_raw_subscription_gets_messages_in_order_and_ends(tmp_path: Any)
             await transport.client.publish("a.b", b"%d" % number, headers={"N": "v v" if number else "v"})
         await flushed(transport.client)
         assert got == [(b"0", {"N": "v"}), (b"1", {"N": "v v"}), (b"2", {"N": "v v"})]
+        heard: list[tuple[bytes, Any]] = []
+        await transport.client.subscribe_raw("c", lambda raw: heard.append((raw.data, raw.headers)), headers=False)
+        await transport.client.publish("c", b"x", headers={"N": "v"})
+        await flushed(transport.client)
+        assert heard == [(b"x", None)]
         await subscription.unsubscribe()
         await transport.client.publish("a.b", b"late")
         await flushed(transport.client)

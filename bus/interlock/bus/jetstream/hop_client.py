@@ -25,6 +25,7 @@ OnRaw = Callable[[Msg], None]
 NO_RESPONDERS = "503"
 _HEAD = b"NATS/1.0\r\n"
 _PLAIN_LINES = rb"(?:[!-9;-~]+: [!-~](?:[ -~]*[!-~])?\r\n)"
+_PLAIN_LINE = re.compile(r"([^:]+): ([^\r]*)\r\n")
 _PLAIN_BLOCK = re.compile(rb"NATS/1\.0\r\n%b+\r\n" % _PLAIN_LINES)
 # What the broker says by itself: a number, some words, and perhaps headers of the plain form.
 _STATUS_BLOCK = re.compile(rb"NATS/1\.0 (\d{3})(?: ([ -~]*))?\r\n(%b*)\r\n" % _PLAIN_LINES)
@@ -39,14 +40,17 @@ class HopClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._raw: dict[int, OnRaw] = {}
+        self._headless: set[int] = set()
         self._questions = itertools.count(1)
 
-    async def subscribe_raw(self, subject: str, on_raw: OnRaw) -> Subscription:
+    async def subscribe_raw(self, subject: str, on_raw: OnRaw, *, headers: bool = True) -> Subscription:
         """A subscription whose messages are handed over while they are read, in order. on_raw is called from the
-        reader: it must not raise, and hands on what takes time.
+        reader: it must not raise, and hands on what takes time. headers: whether it looks at them.
         """
         subscription = await self.subscribe(subject, cb=_unheard, pending_msgs_limit=0, pending_bytes_limit=0)
         self._raw[subscription._id] = on_raw
+        if not headers:
+            self._headless.add(subscription._id)
         return subscription
 
     async def _init_request_sub(self) -> None:
@@ -98,6 +102,7 @@ class HopClient(Client):
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._raw.pop(sid, None)
+        self._headless.discard(sid)
         super()._remove_sub(sid, max_msgs)
 
     async def _process_pong(self) -> None:
@@ -114,7 +119,7 @@ class HopClient(Client):
         self.stats["in_msgs"] += 1
         self.stats["in_bytes"] += len(data)
         found = None
-        if headers:
+        if headers and sid not in self._headless:
             found = plain_headers(headers) or status_headers(headers) or await self._process_headers(headers)
         on_raw(Msg(self, subject.decode(), reply.decode(), data, found, _sid=sid))
 
@@ -142,8 +147,7 @@ def plain_headers(block: bytes) -> dict[str, str] | None:
     """The headers of a block in the plain form that header_block writes; None for any other, a status line included."""
     if _PLAIN_BLOCK.fullmatch(block) is None:
         return None
-    lines = block[len(_HEAD) : -4].decode().split("\r\n")
-    return dict(line.split(": ", 1) for line in lines)  # two each: the pattern says so
+    return dict(_PLAIN_LINE.findall(block[len(_HEAD) : -2].decode()))
 
 
 def status_headers(block: bytes) -> dict[str, str] | None:

@@ -92,7 +92,7 @@ async def after(transport: Connection, stream: str, subject: str, sequence: int)
         return None
     head = base64.b64decode(found.hdrs).decode("utf-8", "surrogateescape").split("\r\n")[1:]
     headers = {name: value.strip() for name, colon, value in (line.partition(":") for line in head) if colon}
-    return Message(found.subject, base64.b64decode(found.data), headers, found.seq, _stamp_ms(found.time))
+    return Message(found.subject, base64.b64decode(found.data), headers, found.seq, stamp_ms(found.time))
 
 
 async def purge(transport: Connection, stream: str, subject: str, before: int) -> int:
@@ -306,11 +306,11 @@ def _message(raw: Msg) -> Message:
         data=raw.data,
         headers={name: value for name, value in headers.items() if name not in _DIRECT_GET_HEADERS},
         sequence=int(headers["Nats-Sequence"]),
-        stored_ms=_stamp_ms(headers["Nats-Time-Stamp"]),
+        stored_ms=stamp_ms(headers["Nats-Time-Stamp"]),
     )
 
 
-def _stamp_ms(text: str) -> int:
-    # NATS writes nanoseconds; the part beyond microseconds is cut for fromisoformat.
-    head, _, fraction = text.rstrip("Z").partition(".")
-    return time_ms(f"{head}.{fraction[:6].ljust(6, '0')}+00:00")
+def stamp_ms(text: str) -> int:
+    """The broker's time of a message, in ms."""
+    # NATS writes RFC 3339 in UTC with as many digits of a second as are not zero, at most nine.
+    return time_ms(f"{text[:19]}Z") + int(text[20:-1].ljust(3, "0")[:3])

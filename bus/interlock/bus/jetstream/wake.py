@@ -68,7 +68,7 @@ async def waking(transport: Connection, subjects: tuple[str, ...]) -> AsyncItera
     async with AsyncExitStack() as stack:
         for subject in subjects:
             try:
-                subscription = await transport.client.subscribe_raw(subject, wake.hear)
+                subscription = await transport.client.subscribe_raw(subject, wake.hear, headers=False)
             except nats.errors.Error as error:
                 raise Unavailable(f"the broker does not take the subscription to {subject}") from error
             stack.push_async_callback(unsubscribe, subscription)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import anyio
@@ -152,8 +152,9 @@ class Recorder:
             raise
 
     def _take_over(self, receive: MemoryObjectReceiveStream[Seen], heard: list[Seen]) -> None:
-        while len(heard) < self._settings.batch and receive.statistics().current_buffer_used:
-            heard.append(receive.receive_nowait())
+        with suppress(anyio.WouldBlock):
+            while len(heard) < self._settings.batch:
+                heard.append(receive.receive_nowait())
 
     async def _write(self, batch: list[Seen], last: bool) -> None:
         verdicts = await self._verdicts(batch)
