@@ -9,7 +9,7 @@ import anyio
 import msgspec
 import pytest
 
-from interlock.agents.intake.gateway import REFUSED_BEFORE
+from interlock.agents.intake.handed_in import REFUSED_BEFORE
 from interlock.agents.wiring import running
 from interlock.bus.clock import SystemClock
 from interlock.bus.control.halts import Doing

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,7 @@ from interlock.agents.audit.auditor import goal_messages
 from interlock.agents.audit.hop_graph import HopAudit, audit_hops
 from interlock.agents.dead.letters import PUT_BACK, Entry, Note
 from interlock.agents.errors import UserError
+from interlock.agents.intake.handed_in import REFUSED_BEFORE
 from interlock.agents.status import read_status
 from interlock.bus.errors import Unavailable
 from interlock.bus.redriving import REDRIVE
@@ -32,6 +34,8 @@ from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Limits, check_freshness
 
 ANSWER_MS = 10_000
+# How often a goal may be refused by a halt and put back again.
+MOST_TRIES = 16
 SUBMIT_AGAIN = "Submit the goal again"
 NEWER = "If it died again, put back the newer letter"
 
@@ -141,25 +145,27 @@ class Redriver:
     async def _goal(self, entry: Entry) -> PutBack:
         if entry.letter is None or entry.letter.sequence == 0 or not entry.original:
             raise _refused("incomplete", entry, "the letter holds the goal's beginning at most", SUBMIT_AGAIN)
-        order = self._order(GOALS.name, entry.letter.sequence, sha256_hex(entry.original), 1)
-        # The same letter is the same goal, whoever puts it back.
-        random = hashlib.sha256(f"redrive:{self._workspace}:{entry.id}:{order.digest}".encode()).digest()[:10]
-        goal_id = new_id(entry.stored_ms, random)
+        told = ""
+        for number in range(1, MOST_TRIES + 1):
+            order = self._order(GOALS.name, entry.letter.sequence, sha256_hex(entry.original), number)
+            goal_id = _goal_of(entry, order)
+            answer = await self._handed_in(entry.original, goal_id)
+            if "goalId" in answer:
+                return PutBack(order, goal_id)
+            told = "; ".join(f"{one.get('path')}: {one.get('message')}" for one in answer.get("errors", []))[:1_000]
+            if REFUSED_BEFORE not in told:
+                break
+        raise _refused("invalid_goal", entry, f"the gateway refuses it again: {told}", "Mend the goal and submit it")
+
+    async def _handed_in(self, data: bytes, goal_id: str) -> dict[str, Any]:
+        """The gateway's answer. Raises UserError."""
         subject = workspace_subject(self._workspace, "goal", "submit")
         try:
-            reply = await self._transport.request(
-                subject, entry.original, timeout_ms=ANSWER_MS, headers={MESSAGE_ID: goal_id}
-            )
+            reply = await self._transport.request(subject, data, timeout_ms=ANSWER_MS, headers={MESSAGE_ID: goal_id})
         except Unavailable as error:
             raise UserError("no_gateway", "no gateway answered", "Is `interlock up` running?") from error
         answer = msgspec.json.decode(reply.data)
-        if not isinstance(answer, dict) or "goalId" not in answer:
-            problems = answer.get("errors", []) if isinstance(answer, dict) else []
-            told = "; ".join(f"{one.get('path')}: {one.get('message')}" for one in problems)[:1_000]
-            raise _refused(
-                "invalid_goal", entry, f"the gateway refuses it again: {told}", "Mend the goal and submit it"
-            )
-        return PutBack(order, goal_id)
+        return answer if isinstance(answer, dict) else {}
 
     def _order(self, stream: str, sequence: int, digest: str, number: int) -> RedriveOrder:
         return sign_redrive(
@@ -173,6 +179,13 @@ class Redriver:
             by=self._identity.agent,
             at_ms=self._transport.clock.now_ms(),
         )
+
+
+def _goal_of(entry: Entry, order: RedriveOrder) -> str:
+    """The same letter is the same goal, whoever puts it back; the next one only if that was refused for good (a halt)."""
+    again = f":{order.number}" if order.number > 1 else ""
+    random = hashlib.sha256(f"redrive:{order.workspace}:{entry.id}:{order.digest}{again}".encode()).digest()[:10]
+    return new_id(entry.stored_ms, random)
 
 
 def _begun(copies: Sequence[Message], sequence: int) -> PutBack | None:

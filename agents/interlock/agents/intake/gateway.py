@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from interlock.agents.contract.admission import Admission
 from interlock.agents.goal.plan import Problem
 from interlock.agents.goal.tags import compliance_tags
-from interlock.agents.intake.handed_in import INVALID, goal_id_of, relay_problem, stored_bytes
+from interlock.agents.intake.handed_in import INVALID, REFUSED_BEFORE, goal_id_of, relay_problem, stored_bytes
 from interlock.agents.intake.persons import Persons
 from interlock.agents.intake.reading import problem
 from interlock.agents.intake.replies import Replies
@@ -61,7 +61,6 @@ SHOWN_BYTES = 4_096
 LISTEN_MS, LISTEN_TURNS = 20, 20
 HALTED = "halted"
 NEVER_ANSWERED = "every gateway that had this goal ended before it could answer"
-REFUSED_BEFORE = "what was handed in under this message id was refused; a new try needs a new id"
 REFUSE_AFTER_MS = 1_000
 # A busy gateway may hear of who wants an answer long after it has taken the goal in.
 ACCEPTED_MS = 30_000

@@ -9,6 +9,7 @@ from interlock.bus.transport import MESSAGE_ID, Message
 from interlock.envelope.ids import is_uuid7, new_id
 
 INVALID = "invalid_intake"  # the reason of its dead letter
+REFUSED_BEFORE = "what was handed in under this message id was refused; a new try needs a new id"
 
 
 def goal_id_of(message: Message) -> str:
