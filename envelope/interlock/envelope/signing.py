@@ -25,6 +25,7 @@ CONTROL_DOMAIN = b"\xffinterlock-control-v1"
 DEVIATION_DOMAIN = b"\xffinterlock-deviation-v1"
 REDRIVE_DOMAIN = b"\xffinterlock-redrive-v1"
 LOGIN_DOMAIN = b"\xffinterlock-login-v1"
+RESET_DOMAIN = b"\xffinterlock-reset-v1"
 
 
 class Sealed(msgspec.Struct, frozen=True):

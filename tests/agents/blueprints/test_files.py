@@ -12,10 +12,14 @@ import pytest
 
 from interlock.agents.blueprints.access import put_access
 from interlock.agents.blueprints.drive_file import drive_of
+from interlock.agents.blueprints.resetting import Resets
 from interlock.agents.blueprints.world import running_world
 from interlock.agents.cli import run
 from interlock.agents.errors import UserError
+from interlock.agents.workspace.keys import load_trust
+from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import read_yaml
+from interlock.bus.clock import SystemClock
 from interlock.skills.errors import SkillsError
 
 EXAMPLE = Path(__file__).parents[3] / "examples/03-blueprint"
@@ -157,10 +161,21 @@ def test_verbs_that_cannot_be_done_say_why(
     assert f"({reason})" in capsys.readouterr().err
 
 
-def test_a_reset_is_left_for_the_watcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reset_is_signed_and_left_for_the_watcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "interlock.yaml").write_text("{}\n")
+    assert run(["init"]) == 0
+    layout = Layout(tmp_path)
+    backend = str(EXAMPLE / "blueprints/backend")
     place = tmp_path / ".interlock/blueprints/state"
     place.mkdir(parents=True)
-    assert run(["blueprint", "reset", str(EXAMPLE / "blueprints/backend"), "--as", "ada"]) == 0
-    assert (place / "todo-backend.reset").read_text() == "ada"
+    for by in ("executor", "ada", "human.ada/x"):
+        assert run(["blueprint", "reset", backend, "--as", by]) == 2
+    assert "(not_human)" in capsys.readouterr().err
+    assert list(place.iterdir()) == []
+    assert run(["blueprint", "reset", backend, "--why", "the node is back", "--as", "human"]) == 0
+    (file,) = place.iterdir()
+    assert file.name == "todo-backend.reset"
+    order, checked = Resets(lambda: load_trust(layout), SystemClock()).judge(file.read_bytes(), "todo-backend", 0)
+    assert checked.ok and order is not None and order.why == "the node is back"

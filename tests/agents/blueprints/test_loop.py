@@ -17,10 +17,13 @@ import pytest
 from interlock.agents.blueprints.decision_log import DecisionLog, chained
 from interlock.agents.blueprints.fleet import Fleet
 from interlock.agents.blueprints.loop import Loop, Mode
+from interlock.agents.blueprints.resetting import Resets, sign_reset
 from interlock.agents.blueprints.told import Told
 from interlock.agents.blueprints.watched import Watched
+from interlock.bus.clock import SystemClock
 from interlock.skills.infrastructure.decision.record import encode_record
 from tests.agents.blueprints.toy import ToyCluster, ToyGoals
+from tests.agents.conftest import Keys
 
 pytestmark = pytest.mark.anyio
 TEXT = """apiVersion: infra.spec-driven.io/v1
@@ -47,6 +50,7 @@ class Place:
         self.cluster = ToyCluster(root / "access")
         self.goals = ToyGoals(self.cluster, root / "runs")
         self.told: list[Told] = []
+        self.keys = Keys("w")
         for name in names:
             self.write(name, TEXT)
         self.names = names
@@ -62,6 +66,7 @@ class Place:
             self.log,
             fleet,
             self.cluster.clock,
+            resets=Resets(lambda: self.keys.trust, SystemClock()),
             tell=self.told.append,
             mode=self.mode,
             change_look_s=0.01,
@@ -71,6 +76,14 @@ class Place:
     def write(self, name: str, text: str) -> None:
         (self.root / name).mkdir(exist_ok=True)
         (self.root / name / "blueprint.yaml").write_text(text.replace("NAME", name))
+
+    def order(self, service: str = "web", by: str = "human", why: str = "", ago_ms: int = 0) -> bytes:
+        """What a human signs to close a breaker."""
+        at_ms = SystemClock().now_ms() - ago_ms
+        return sign_reset(self.keys.agents[by], workspace="w", service=service, why=why, by=by, at_ms=at_ms)
+
+    def leave(self, order: bytes) -> None:
+        (self.root / "keep" / "web.reset").write_bytes(order)
 
     async def look(self, times: int = 1, every_ms: int = 15_000) -> None:
         for _ in range(times):
@@ -146,11 +159,27 @@ async def test_three_failures_open_the_breaker_and_only_a_human_closes_it(make: 
     place.restart()
     await place.look(20)
     assert len(place.goals.ran) == goals
-    (place.root / "keep" / "web.reset").write_text("ada")
+    for order in (b"ada", place.order(service="api"), place.order(by="executor"), place.order(ago_ms=-120_000)):
+        place.leave(order)
+        await place.look()
+        assert place.watched[0].memory.history.breaker.open
+    assert [told.text.split(": ")[1] for told in place.told if "stays as it is" in told.text] == [
+        "malformed",
+        "policy_denied",
+        "policy_denied",
+        "from_future",
+    ]
+    assert len(place.goals.ran) == goals
+    order = place.order(why="a quota was full")
+    place.leave(order)
     place.cluster.ready.clear()
     await place.look(3)
     assert len(place.goals.ran) == goals + 1
-    assert any(told.kind == "breaker" and "closed by ada" in told.text for told in place.told)
+    assert any(told.kind == "breaker" and "closed by human: a quota was full" in told.text for told in place.told)
+    assert (place.root / "log/orders.jsonl").read_bytes() == order + b"\n"
+    place.leave(order)
+    await place.look()
+    assert any("replayed" in told.text for told in place.told)
 
 
 async def test_failures_of_several_services_stop_all_of_them(make: Callable[..., Place]) -> None:

@@ -22,6 +22,7 @@ from interlock.agents.blueprints.decision_log import DecisionLog
 from interlock.agents.blueprints.eyes import SimulatedEyes, simulated_eyes
 from interlock.agents.blueprints.fleet import Fleet
 from interlock.agents.blueprints.loop import Loop
+from interlock.agents.blueprints.resetting import Resets
 from interlock.agents.blueprints.told import Told
 from interlock.agents.blueprints.watched import Watched
 from interlock.agents.blueprints.world import World, running_world
@@ -47,7 +48,8 @@ class Stage:
         self.log = DecisionLog(root / "log")
         goals = BusGoals(house.transport, house.workspace, lambda: house.keys.trust, self._refuse, self._answer)
         clock = house.transport.clock
-        self.loop = Loop(eyes, goals, self.log, Fleet(root / "keep"), clock, tell=self.told.append)
+        resets = Resets(lambda: house.keys.trust, clock)
+        self.loop = Loop(eyes, goals, self.log, Fleet(root / "keep"), clock, resets=resets, tell=self.told.append)
         shutil.copytree(EXAMPLE / "blueprints", root / "blueprints")
         self.blueprint = root / "blueprints/frontend/blueprint.yaml"
         self.frontend = Watched(self.blueprint, root / "keep")

@@ -12,9 +12,14 @@ from pathlib import Path
 from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.decision.record import DecisionRecord, encode_record, read_records, timestamp
 
+ORDERS = "orders.jsonl"
+
 
 class DecisionLog:
-    """Lines of one watcher. head: SHA-256 over the head before and the line, in hex; count: how many lines."""
+    """Lines of one watcher, and in `orders.jsonl` what humans ordered between them; both are in the chain.
+
+    head: SHA-256 over the head before and the line, in hex; count: how many lines.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -30,9 +35,14 @@ class DecisionLog:
 
     def write(self, record: DecisionRecord) -> None:
         """Appends a line."""
-        line = encode_record(record) + b"\n"
-        path = self._directory / f"{record.blueprint.name}-{record.timestamp[:10]}.jsonl"
-        with path.open("ab") as file:
+        self._append(f"{record.blueprint.name}-{record.timestamp[:10]}.jsonl", encode_record(record) + b"\n")
+
+    def keep_order(self, data: bytes) -> None:
+        """Appends the signed order by which a human closed a breaker."""
+        self._append(ORDERS, data + b"\n")
+
+    def _append(self, name: str, line: bytes) -> None:
+        with (self._directory / name).open("ab") as file:
             file.write(line)
         self.head = chained(self.head, line)
         self.count += 1
@@ -54,7 +64,7 @@ class DecisionLog:
 
     def records(self) -> list[DecisionRecord]:
         """Everything that was written, by time."""
-        found = [record for path in sorted(self._directory.glob("*.jsonl")) for record in read_records(path)]
+        found = [record for path in sorted(self._directory.glob("*-????-??-??.jsonl")) for record in read_records(path)]
         return sorted(found, key=lambda record: record.timestamp)
 
 

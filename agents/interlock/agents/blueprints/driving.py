@@ -19,6 +19,7 @@ from interlock.agents.blueprints.drive_file import Drive
 from interlock.agents.blueprints.eyes import simulated_eyes
 from interlock.agents.blueprints.fleet import Fleet
 from interlock.agents.blueprints.loop import Loop
+from interlock.agents.blueprints.resetting import Resets, sign_reset
 from interlock.agents.blueprints.telling import Teller
 from interlock.agents.blueprints.told import Told
 from interlock.agents.blueprints.watched import Watched
@@ -29,7 +30,7 @@ from interlock.agents.cli.session import Session
 from interlock.agents.cli.withdrawing import withdraw_approvals
 from interlock.agents.errors import UserError
 from interlock.agents.supervision.house import house
-from interlock.agents.workspace.keys import load_trust
+from interlock.agents.workspace.keys import load_key, load_trust
 from interlock.bus.clock import SystemClock
 
 
@@ -64,12 +65,13 @@ async def drive(session: Session, drive: Drive, out: Path | None, approve: Appro
                     looks.add(told)
                     teller.told(told)
 
-                loop = Loop(eyes, goals, log, Fleet(keep), SystemClock(), tell=tell)
+                resets = Resets(partial(load_trust, session.layout), SystemClock())
+                loop = Loop(eyes, goals, log, Fleet(keep), SystemClock(), resets=resets, tell=tell)
                 teller.line(f"ready after {time.monotonic() - began:.1f} s; {drive.last_ms // 60_000} minutes begin")
                 for _ in range(drive.last_ms // drive.every_ms):
                     await eyes.pass_time(drive.every_ms)
                     for service in watched if eyes.reset_asked() else ():
-                        loop.reset(service, "a human")
+                        loop.reset(service, _order(session, service.name))
                     for service in watched:
                         await loop.look(service)
                 drawings = await anyio.to_thread.run_sync(
@@ -77,6 +79,18 @@ async def drive(session: Session, drive: Drive, out: Path | None, approve: Appro
                 )
     teller.summary(log.records(), place, drawings, time.monotonic() - began, log)
     return 0
+
+
+def _order(session: Session, service: str) -> bytes:
+    """What the simulated human signs, with the key of the human of this workspace."""
+    return sign_reset(
+        load_key(session.layout, "human"),
+        workspace=session.workspace,
+        service=service,
+        why="the simulated world says so",
+        by="human",
+        at_ms=SystemClock().now_ms(),
+    )
 
 
 async def _answer(session: Session, transport: Any, approve: Approve, teller: Any, goal_id: str) -> None:

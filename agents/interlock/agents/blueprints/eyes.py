@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 
 from interlock.agents.blueprints.world import Event, World
+from interlock.agents.errors import UserError
+from interlock.agents.workspace.files import read_file
 from interlock.bus.clock import Clock, SystemClock
+from interlock.skills.errors import SkillsError
+from interlock.skills.infrastructure.blueprint.directory import Service
 from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.cluster.client import Cluster, open_cluster
 from interlock.skills.infrastructure.cluster.observing import observe
 from interlock.skills.infrastructure.cluster.prometheus import Prometheus
+from interlock.skills.infrastructure.cluster.traced import Traced
 from interlock.skills.infrastructure.executing import KUBECONFIG
 from interlock.skills.infrastructure.observed import ObservedState, Sample
+from interlock.skills.infrastructure.trace import MAX_BYTES, read_trace
 
 
 class Eyes:
-    """A ports.Cluster. prometheus: where service metrics are asked instead of where the blueprint says."""
+    """A ports.Cluster. prometheus: where service metrics are asked instead of where the blueprint says. places: the
+    directory of each blueprint by its name, which the trace it names counts from; without one nothing is measured by it.
+    """
 
-    def __init__(self, cluster: Cluster, access: Path, clock: Clock, prometheus: Prometheus | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        access: Path,
+        clock: Clock,
+        prometheus: Prometheus | None = None,
+        places: Mapping[str, Path] | None = None,
+    ) -> None:
         self._cluster = cluster
+        self._places = places or {}
+        self._traces: dict[Path, Traced] = {}
         self._access = access
         self._clock = clock
         self._prometheus = prometheus
@@ -42,11 +59,23 @@ class Eyes:
 
     async def _service_metrics(self, blueprint: Blueprint) -> list[Sample]:
         metrics = blueprint.metrics
+        if metrics.source == "trace" and blueprint.name in self._places:
+            return await self._traced(self._places[blueprint.name] / metrics.trace)(blueprint)
         if metrics.source != "prometheus" or not metrics.queries:
             return []
         server = self._prometheus or Prometheus(metrics.url)
         answers = await server.ask(blueprint, metrics.queries)
         return [answer.sample for answer in answers if answer.sample is not None]
+
+    def _traced(self, path: Path) -> Traced:
+        """A trace begins when it is first asked for. Raises SkillsError."""
+        if path not in self._traces:
+            try:
+                data = read_file(path, MAX_BYTES)
+            except UserError as error:
+                raise SkillsError(error.reason, str(error)) from error
+            self._traces[path] = Traced(read_trace(data, source=str(path)), self.now_ms(), self._clock)
+        return self._traces[path]
 
 
 class _WorldClock:
@@ -100,7 +129,10 @@ async def simulated_eyes(
 
 
 @asynccontextmanager
-async def real_eyes(kubeconfig: Path | None, access: Path) -> AsyncIterator[Eyes]:
-    """kubeconfig: None for the usual places. access: what skills are given. Raises SkillsError."""
+async def real_eyes(kubeconfig: Path | None, access: Path, services: Sequence[Service] = ()) -> AsyncIterator[Eyes]:
+    """kubeconfig: None for the usual places. access: what skills are given. services: those that are looked at. Raises
+    SkillsError.
+    """
+    places = {service.blueprint.name: service.path.parent for service in services if service.blueprint is not None}
     async with open_cluster(kubeconfig) as cluster:
-        yield Eyes(cluster, access, SystemClock())
+        yield Eyes(cluster, access, SystemClock(), places=places)

@@ -19,11 +19,14 @@ from interlock.agents.blueprints.decision_log import DecisionLog
 from interlock.agents.blueprints.fleet import Fleet
 from interlock.agents.blueprints.outcomes import checked, executed, governance_check
 from interlock.agents.blueprints.ports import Cluster, Goals
+from interlock.agents.blueprints.resetting import Resets
+from interlock.agents.blueprints.settling import is_under_way, still_verifying
 from interlock.agents.blueprints.told import Fate, Told
 from interlock.agents.blueprints.wanting import BLUEPRINT_CHANGED, CHANGE_LOOK_S, ended_or_withdrawn
 from interlock.agents.blueprints.watched import Acting, Pending, Watched, blueprint_of
 from interlock.agents.errors import UserError
 from interlock.bus.clock import Clock
+from interlock.envelope.amounts import time_ms
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import new_id
 from interlock.envelope.verdict import Decision as Verdicts
@@ -32,7 +35,7 @@ from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.decision import remembering
 from interlock.skills.infrastructure.decision.decide import decide
 from interlock.skills.infrastructure.decision.model import Decision
-from interlock.skills.infrastructure.decision.reasons import Reason, Why, seconds
+from interlock.skills.infrastructure.decision.reasons import Reason
 from interlock.skills.infrastructure.decision.record import (
     ExecutionPart,
     Final,
@@ -57,7 +60,9 @@ _FAILURES: dict[Final, Outcome] = {"success": "done", "rolled_back": "rolled_bac
 
 
 class Loop:
-    """agent_id: who decides, for the log. change_look_s: how often the files are looked at while a goal runs."""
+    """resets: which orders close a breaker. agent_id: who decides, for the log. change_look_s: how often the files are looked
+    at while a goal runs.
+    """
 
     def __init__(
         self,
@@ -67,6 +72,7 @@ class Loop:
         fleet: Fleet,
         clock: Clock,
         *,
+        resets: Resets,
         tell: Callable[[Told], None],
         mode: Mode = "act",
         agent_id: str = "decision-engine",
@@ -77,6 +83,7 @@ class Loop:
         self._log = log
         self._fleet = fleet
         self._clock = clock
+        self._resets = resets
         self._tell = tell
         self._mode = mode
         self._agent_id = agent_id
@@ -120,18 +127,26 @@ class Loop:
         elif not is_under_way(under, pending, state, now_ms):
             await self._verify(watched, under, pending, state)
 
-    def reset(self, watched: Watched, by: str) -> None:
-        """A human has looked: the breaker of the service, and that of all, is closed."""
+    def reset(self, watched: Watched, data: bytes) -> None:
+        """A human has looked: the breaker of the service, and that of all, is closed, if these bytes are an order that
+        counts. Raises UserError without a trust store.
+        """
+        order, checked = self._resets.judge(data, watched.name, watched.memory.reset_ms)
+        if order is None or not checked.ok:
+            self._say(watched, "problem", f"the breaker stays as it is: {checked.reason}: {checked.detail}")
+            return
+        watched.memory.reset_ms = time_ms(order.at)
         watched.memory.history = remembering.reset(watched.memory.history)
         watched.save()
         self._fleet.reset()
-        self._say(watched, "breaker", f"closed by {by}")
+        self._log.keep_order(data)
+        self._say(watched, "breaker", f"closed by {order.by}{f': {order.why}' if order.why else ''}")
 
     def _read_again(self, watched: Watched) -> bool:
         """Whether there is a new blueprint, or its files are wrong since now."""
-        by = watched.reset_asked()
-        if by:
-            self.reset(watched, by)
+        order = watched.reset_asked()
+        if order is not None:
+            self.reset(watched, order)
         problems = watched.look()
         if problems is None:
             return False
@@ -365,23 +380,6 @@ class Loop:
 
     def _say(self, watched: Watched, kind: str, text: str) -> None:
         self._tell(Told(at_ms=self._cluster.now_ms(), service=watched.name, kind=kind, text=text))
-
-
-def is_under_way(blueprint: Blueprint, pending: Pending, state: ObservedState, now_ms: int) -> bool:
-    """Whether pods are still being replaced, one after the other, each within the time that it may take."""
-    rollout = state.rollout
-    if rollout is None or rollout.complete or rollout.failing:
-        return False
-    return now_ms < pending.due_ms + blueprint.reliability.health_check_timeout_ms * max(1, state.replicas)
-
-
-def still_verifying(pending: Pending, now_ms: int) -> Reason:
-    """Why nothing else is done yet."""
-    return Reason(
-        code=Why.VERIFYING,
-        text=f"what was done last is verified in {seconds(max(0, pending.due_ms - now_ms))}; nothing else is done before",
-        reference="spec.reliability.verification_wait",
-    )
 
 
 def action_key(operation: Operation) -> str:

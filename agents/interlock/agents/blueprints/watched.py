@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from interlock.agents.blueprints.resetting import MAX_BYTES as MAX_ORDER_BYTES
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.files import read_file
 from interlock.skills.infrastructure.blueprint.directory import Service, read_service
@@ -19,6 +20,8 @@ from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.model import Decision
 from interlock.skills.infrastructure.decision.record import ExecutionPart, GovernanceCheck
 from interlock.skills.infrastructure.observed import ObservedState
+
+RESET = ".reset"
 
 
 class Pending(Struct, frozen=True, kw_only=True):
@@ -51,12 +54,15 @@ class Acting(Struct, frozen=True, kw_only=True):
 
 
 class Memory(Struct, kw_only=True):
-    """What is kept of a service. declined: action → until when it is not asked for again (UTC ms)."""
+    """What is kept of a service. declined: action → until when it is not asked for again (UTC ms); reset_ms: when the last
+    order to close the breaker was signed.
+    """
 
     history: History = field(default_factory=History)
     acting: Acting | None = None
     pending: Pending | None = None
     declined: dict[str, int] = field(default_factory=dict)
+    reset_ms: int = 0
 
 
 def blueprint_of(handed_in: dict[str, str]) -> Blueprint:
@@ -118,14 +124,14 @@ class Watched:
             os.fsync(file.fileno())
         partial.replace(path)
 
-    def reset_asked(self) -> str:
-        """Who asked for the breaker to be closed since the last look, empty if nobody."""
-        path = self._keep / f"{self.name}.reset"
+    def reset_asked(self) -> bytes | None:
+        """The order to close the breaker that was left since the last look, None if there is none. It is taken away."""
+        path = self._keep / f"{self.name}{RESET}"
         if not path.is_file():
-            return ""
-        by = path.read_text(errors="replace").strip()[:200] or "somebody"
+            return None
+        data = path.read_bytes()[: MAX_ORDER_BYTES + 1]
         path.unlink()
-        return by
+        return data
 
     def _remembered(self) -> Memory:
         path = self._file()

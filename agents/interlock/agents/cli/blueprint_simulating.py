@@ -70,7 +70,7 @@ async def plan_from_cluster(path: Path, kubeconfig: Path, json: bool) -> int:
     blueprint = service.blueprint
     assert blueprint is not None
     read_file(kubeconfig, MAX_BYTES)
-    async with real_eyes(kubeconfig, Path()) as eyes:
+    async with real_eyes(kubeconfig, Path(), [service]) as eyes:
         state = await eyes.observe(blueprint)
         decision = decide(blueprint, state, History(), eyes.now_ms())
     return _planned(decision, fate_of(blueprint, decision, state, False, service.policies), json)

@@ -143,14 +143,17 @@ def drift(path: Path, *, kubeconfig: Kubeconfig = None, json: Json = False) -> i
 def reset(
     path: Path,
     *,
-    by: Annotated[str, Parameter(name="--as", help="Who has looked, for the log.")] = "human",
+    why: Annotated[str, Parameter(help="What was found, for the log.")] = "",
+    by: Annotated[str, Parameter(name="--as", help="Whose key signs it: human, or human.NAME.")] = "human",
     dir: Dir = None,
     json: Json = False,
 ) -> int:
-    """Close the breaker of a service, and that of all, when a human has looked at what failed."""
+    """Close the breaker of a service, and that of all, when a human has looked at what failed: an order signed with a
+    human's key, which the watcher obeys at its next look, once.
+    """
     from interlock.agents.cli import blueprint_watching
 
-    return blueprint_watching.reset(Session(dir, "", json), path, by)
+    return blueprint_watching.reset(Session(dir, "", json), path, why, by)
 
 
 @blueprint.command

@@ -21,10 +21,11 @@ from interlock.agents.blueprints.eyes import Eyes, real_eyes
 from interlock.agents.blueprints.fleet import Fleet
 from interlock.agents.blueprints.loop import Loop, Mode
 from interlock.agents.blueprints.ports import Ended, Goals
+from interlock.agents.blueprints.resetting import Resets, sign_reset
 from interlock.agents.blueprints.telling import Teller
 from interlock.agents.blueprints.told import Told
 from interlock.agents.blueprints.wanting import CHANGE_LOOK_S
-from interlock.agents.blueprints.watched import Watched
+from interlock.agents.blueprints.watched import RESET, Watched
 from interlock.agents.cli.approving import Approve, answer_on_the_way
 from interlock.agents.cli.blueprint_files import load_services, one_blueprint
 from interlock.agents.cli.session import Session
@@ -32,11 +33,12 @@ from interlock.agents.cli.withdrawing import withdraw_approvals
 from interlock.agents.errors import UserError
 from interlock.agents.presence import until_signalled
 from interlock.agents.supervision.house import house
-from interlock.agents.workspace.keys import load_trust
+from interlock.agents.workspace.keys import load_key, load_trust, write_private
 from interlock.bus.clock import SystemClock
 from interlock.bus.errors import BusError
 from interlock.bus.tasks import background
 from interlock.bus.transport import Transport
+from interlock.envelope.ids import is_agent_id, role_of
 from interlock.skills.errors import SkillsError
 from interlock.skills.infrastructure.cluster.drift import drift
 from interlock.skills.infrastructure.executing import KUBECONFIG
@@ -108,8 +110,9 @@ async def show_drift(path: Path, kubeconfig: Path | None, json: bool) -> int:
     found: list[dict[str, Any]] = []
     if kubeconfig is not None and not kubeconfig.is_file():
         raise UserError("unreadable", f"{kubeconfig} is no file", "Check --kubeconfig", 2)
-    async with real_eyes(kubeconfig, Path()) as eyes:
-        for service in load_services(path):
+    services = load_services(path)
+    async with real_eyes(kubeconfig, Path(), services) as eyes:
+        for service in services:
             blueprint = service.blueprint
             if blueprint is None:
                 continue
@@ -132,13 +135,26 @@ async def show_drift(path: Path, kubeconfig: Path | None, json: bool) -> int:
     return 1 if any(entry["drift"] for entry in found) else 0
 
 
-def reset(session: Session, path: Path, by: str) -> int:
-    """Asks the watcher to close the breaker of a service at its next look."""
+def reset(session: Session, path: Path, why: str, by: str) -> int:
+    """Signs the order to close the breaker of a service, for the watcher's next look. Raises UserError where no watcher would
+    obey it.
+    """
     service = one_blueprint(path)
     place = session.layout.hidden / _PLACE / "state"
     if not place.is_dir():
         raise UserError("never_watched", f"nothing was watched in {session.layout.root}", "Check --dir", 2)
-    (place / f"{service.name}.reset").write_text(by)
+    if not is_agent_id(by) or role_of(by) != "human":
+        raise UserError("not_human", f"{by[:80]!r} is no human", "Give --as human or --as human.NAME", 2)
+    clock, key = SystemClock(), load_key(session.layout, by)
+    order = sign_reset(key, workspace=session.workspace, service=service.name, why=why, by=by, at_ms=clock.now_ms())
+    _, checked = Resets(partial(load_trust, session.layout), clock).judge(order, service.name, 0)
+    if not checked.ok:
+        raise UserError(
+            "not_allowed", f"{checked.reason}: {checked.detail}", "Closing a breaker needs a human's key", 2
+        )
+    partial_file = place / f".{service.name}.order"
+    write_private(partial_file, order)
+    partial_file.replace(place / f"{service.name}{RESET}")
     session.say(f"the breaker of {service.name} closes at the next look", {"service": service.name, "by": by})
     return 0
 
@@ -168,10 +184,11 @@ async def _ready(
     keep.mkdir(parents=True, exist_ok=True)
     with _alone(keep):
         async with (
-            real_eyes(access / KUBECONFIG, access) as eyes,
+            real_eyes(access / KUBECONFIG, access, services) as eyes,
             _goals(session, mode, approve, access, teller) as goals,
         ):
-            loop = Loop(eyes, goals, log, Fleet(keep), SystemClock(), tell=tell, mode=mode)
+            resets = Resets(partial(load_trust, session.layout), SystemClock())
+            loop = Loop(eyes, goals, log, Fleet(keep), SystemClock(), resets=resets, tell=tell, mode=mode)
             yield loop, [Watched(service.path, keep) for service in services], eyes
 
 

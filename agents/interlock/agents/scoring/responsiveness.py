@@ -18,11 +18,13 @@ from interlock.agents.blueprints.decision_log import DecisionLog
 from interlock.agents.blueprints.fleet import Fleet
 from interlock.agents.blueprints.loop import Loop
 from interlock.agents.blueprints.ports import Ended
+from interlock.agents.blueprints.resetting import Resets
 from interlock.agents.blueprints.told import Told
 from interlock.agents.blueprints.watched import Watched
 from interlock.agents.scoring.accuracy import Case, state_of
 from interlock.agents.scoring.model import Score, Subject, share
 from interlock.bus.clock import SystemClock
+from interlock.envelope.trust import Trust
 from interlock.skills.infrastructure.blueprint.directory import FILE
 from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.blueprint.writing import yaml_text
@@ -93,7 +95,9 @@ def responsiveness(subjects: Sequence[Subject]) -> Score:
 async def _changes(blueprints: Sequence[Blueprint], directory: Path) -> list[Change]:
     told: list[Told] = []
     log = DecisionLog(directory / "logs")
-    loop = Loop(Seen(), NoGoals(), log, Fleet(directory), SystemClock(), tell=told.append, mode="shadow")
+    clock = SystemClock()
+    resets = Resets(_no_trust, clock)
+    loop = Loop(Seen(), NoGoals(), log, Fleet(directory), clock, resets=resets, tell=told.append, mode="shadow")
     found = []
     for blueprint in blueprints:
         path = directory / "blueprints" / blueprint.name / FILE
@@ -110,6 +114,10 @@ async def _changes(blueprints: Sequence[Blueprint], directory: Path) -> list[Cha
         by_new = (before, _decided_by(told)) == (blueprint.digest, changed.digest)
         found.append(Change(name=blueprint.name, by_new=by_new, took_s=took_s))
     return found
+
+
+def _no_trust() -> Trust:
+    raise ValueError("nobody resets the breaker of a shadow")
 
 
 def _changed(blueprint: Blueprint) -> Blueprint:
