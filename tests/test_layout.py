@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PORTIONS = ("envelope", "bus", "skills", "agents")
-MAX_LINES = 420
+MAX_LINES = 400
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -51,7 +51,7 @@ def test_packages_only_hand_names_on() -> None:
 
 
 def test_modules_stay_small_and_say_what_they_are() -> None:
-    modules = tracked("envelope/*.py", "bus/*.py", "skills/*.py", "agents/*.py")
+    modules = tracked("envelope/*.py", "bus/*.py", "skills/*.py", "agents/*.py", "scripts/*.py")
     assert len(modules) > 100
     long = {str(path.relative_to(ROOT)): n for path in modules if (n := len(path.read_text().splitlines())) > MAX_LINES}
     assert long == {}

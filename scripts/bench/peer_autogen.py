@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-import hops
+import mandates
 from autogen_core import AgentId, MessageContext, RoutedAgent, message_handler
 from autogen_core._serialization import try_get_known_serializers_for_type
 from autogen_ext.runtimes.grpc import GrpcWorkerAgentRuntime, GrpcWorkerAgentRuntimeHost
@@ -29,7 +29,7 @@ async def autogen(_: str, count: int) -> float:
     await runtime.start()
     runtime.add_message_serializer(try_get_known_serializers_for_type(Text))
     await Sink.register(runtime, "sink", lambda: Sink("sink"))
-    done, data = asyncio.Event(), Text("x" * hops.BYTES)
+    done, data = asyncio.Event(), Text("x" * mandates.BYTES)
     done.set()
     try:
         return await pump(count, lambda _number: runtime.send_message(data, AgentId("sink", "default")), done)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hops
+import mandates
 import uvloop
 from pump import pump
 
@@ -38,7 +39,7 @@ async def governed(url: str, count: int) -> float:
                 done.set()
             return DONE
 
-        source = hops.Source()
+        source = mandates.Source()
         receiver = Receiver("executor", source, Limits(), ReplayMemory(), source)
         stages = [gates_stage(receiving_gates(receiver))]
         inbox = inbox_of("default", "executor")
@@ -50,10 +51,12 @@ async def governed(url: str, count: int) -> float:
             handler=onion(stages, handler),
             settings=ActorSettings(concurrency=64),
         )
-        sender = Sender(transport, Identity("orchestrator", hops.KEYS["orchestrator"]))
-        parent = hops.mandate(new_id(clock_ms()), Amount(10**6, 10**9, 10**9, 10**9))
+        sender = Sender(transport, Identity("orchestrator", mandates.KEYS["orchestrator"]))
+        parent = mandates.mandate(new_id(clock_ms()), Amount(10**6, 10**9, 10**9, 10**9))
         async with actor.running():
-            return await pump(count, lambda number: sender.send(parent, [hops.draft(number)], now_ms=clock_ms()), done)
+            return await pump(
+                count, lambda number: sender.send(parent, [mandates.draft(number)], now_ms=clock_ms()), done
+            )
 
 
 async def nats_py(url: str, count: int) -> float:
@@ -72,7 +75,7 @@ async def nats_py(url: str, count: int) -> float:
     await context.add_stream(name="PEER", subjects=["peer.raw"])
     await context.subscribe("peer.raw", cb=on_message, manual_ack=True, pending_msgs_limit=0, pending_bytes_limit=0)
     try:
-        return await pump(count, lambda _number: context.publish("peer.raw", b"x" * hops.BYTES), done)
+        return await pump(count, lambda _number: context.publish("peer.raw", b"x" * mandates.BYTES), done)
     finally:
         await client.close()
 
@@ -92,7 +95,7 @@ async def faststream(url: str, count: int) -> float:
 
     async with broker:
         await broker.start()
-        data = b"x" * hops.BYTES
+        data = b"x" * mandates.BYTES
         return await pump(count, lambda _number: broker.publish(data, "peer.fast", stream="FAST"), done)
 
 

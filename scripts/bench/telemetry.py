@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import hops
+import mandates
 from msgspec.structs import replace
 
 from interlock.agents.telemetry.keeping import Keeping
@@ -122,8 +123,8 @@ async def receive(url: str, count: int, options: Any) -> dict[str, float]:
 
 async def send(url: str, count: int, options: Any) -> dict[str, float]:
     goal_id, _, endpoint = options
-    identity = Identity("orchestrator", hops.KEYS["orchestrator"])
-    parent = hops.mandate(goal_id, Amount(10**6, 10**9, 10**9, 10**9))
+    identity = Identity("orchestrator", mandates.KEYS["orchestrator"])
+    parent = mandates.mandate(goal_id, Amount(10**6, 10**9, 10**9, 10**9))
     # As many traces as goals would be, so that a share of them can be taken.
     parents = [replace(parent, trace_id=sha256_hex(str(number).encode())[:32]) for number in range(100)]
     with telemetry(endpoint, "orchestrator") as (tracer, _watch):
@@ -132,7 +133,7 @@ async def send(url: str, count: int, options: Any) -> dict[str, float]:
 
             async def worker(sender: Sender, numbers: range) -> None:
                 for number in numbers:
-                    await sender.send(parents[number % 100], [hops.draft(number)], now_ms=clock_ms())
+                    await sender.send(parents[number % 100], [mandates.draft(number)], now_ms=clock_ms())
 
             turns, began = Turns(), time.perf_counter()
             for first in range(0, count, TURN):

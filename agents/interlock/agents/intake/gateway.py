@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from interlock.agents.contract.admission import Admission
 from interlock.agents.goal.plan import Problem
-from interlock.agents.goal.tags import compliance_tags
+from interlock.agents.intake.first_envelope import first_envelope
 from interlock.agents.intake.handed_in import INVALID, REFUSED_BEFORE, goal_id_of, relay_problem, stored_bytes
 from interlock.agents.intake.persons import Persons
 from interlock.agents.intake.reading import problem
@@ -43,11 +43,7 @@ from interlock.bus.sender import Sender
 from interlock.bus.streams import GOALS, HOPS, consumers_of
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, Transport
 from interlock.envelope.amounts import time_ms
-from interlock.envelope.capability_token import first_grant
-from interlock.envelope.children import ROOT_STEP, Draft, root
-from interlock.envelope.ids import trace_of
-from interlock.envelope.model import Envelope, PolicyContext
-from interlock.envelope.payloads import Intake
+from interlock.envelope.model import Envelope
 from interlock.envelope.subjects import role_subject, workspace_subject
 from interlock.envelope.verdict import Ground
 from interlock.envelope.verification import Limits, decode
@@ -286,7 +282,10 @@ class GatewayRole:
         if not opened.granted:
             return [problem(["budget_limits"], f"{opened.reason}: {opened.detail}")]
         failpoint("goal_opened")
-        await self._publish(intake, goal_id, began_ms, ttl_ms, context)
+        first = first_envelope(
+            intake, goal_id, self._workspace, self._sender.identity, context, began_ms=began_ms, ttl_ms=ttl_ms
+        )
+        await self._sender.publish(self._sender.sealed(first))
         return answer
 
     def _accepted(self, message: Message) -> dict[str, Any]:
@@ -303,41 +302,6 @@ class GatewayRole:
         stored = await self._transport.last(HOPS.name, subject)
         found = None if stored is None else decode(stored.data, self._limits).envelope
         return found if found is not None and found.key_id == self._sender.identity.key.key_id else None
-
-    async def _publish(self, intake: Intake, goal_id: str, began_ms: int, ttl_ms: int, context: PolicyContext) -> None:
-        identity = self._sender.identity
-        grant = first_grant(
-            "orchestrator",
-            goal_id,
-            context.capabilities,
-            given_by=identity.agent,
-            key=identity.key,
-            now_ms=began_ms,
-            life_ms=ttl_ms,
-            budget=intake.budget_limits,
-            contract_ref=context.contract_ref,
-        )
-        draft = Draft(
-            to="orchestrator",
-            intent="plan",
-            payload=intake,
-            step=ROOT_STEP,
-            budget=intake.budget_limits.amount,
-            attestations=[grant],
-        )
-        envelope = root(
-            draft,
-            goal_id=goal_id,
-            workspace=self._workspace,
-            trace_id=trace_of(goal_id),
-            sender=self._sender.identity.agent,
-            key_id=self._sender.identity.key.key_id,
-            now_ms=began_ms,
-            ttl_ms=ttl_ms,
-            policy_context=context,
-            compliance_tags=compliance_tags(intake),
-        )
-        await self._sender.publish(self._sender.sealed(envelope))
 
     async def _tell(
         self,
