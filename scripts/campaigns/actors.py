@@ -9,7 +9,8 @@ from pathlib import Path
 import anyio
 import msgspec
 from crew import crew
-from load import SKILLS, WORKSPACE, Load, all_answer, audited, prepared
+from lines import SKILLS
+from load import WORKSPACE, Load, all_answer, audited, prepared
 from msgspec.structs import replace
 from result import Result
 

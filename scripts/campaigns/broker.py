@@ -10,7 +10,8 @@ from pathlib import Path
 
 import anyio
 from crew import crew
-from load import SKILLS, WORKSPACE, Load, all_answer, audited, prepared
+from lines import SKILLS
+from load import WORKSPACE, Load, all_answer, audited, prepared
 from result import Result
 
 from interlock.agents.contract.exchange import exchange

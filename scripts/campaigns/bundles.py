@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 from crew import crew
-from load import SKILLS, WORKSPACE, Load, all_answer, prepared
+from lines import SKILLS
+from load import WORKSPACE, Load, all_answer, prepared
 from result import Result
 
 from interlock.agents.audit.bundle import make_bundle

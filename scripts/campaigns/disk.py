@@ -8,7 +8,8 @@ from pathlib import Path
 
 import anyio
 from crew import crew
-from load import SKILLS, WORKSPACE, Load, all_answer, audited, prepared
+from lines import SKILLS, goal_of_lines
+from load import TASKS, WORKSPACE, Load, all_answer, audited, prepared
 from result import Result
 
 from interlock.agents.contract.exchange import exchange
@@ -113,11 +114,9 @@ async def until_refused(transport: Transport) -> tuple[float, str]:
 
 async def admitted(transport: Transport, load: Load, name: str) -> bool:
     """Whether a goal is taken in now."""
-    from load import goal
-
     try:
         answer = await transport.request(
-            f"interlock.{WORKSPACE}.goal.submit", goal(load.place / "nowhere", name), timeout_ms=3_000
+            f"interlock.{WORKSPACE}.goal.submit", goal_of_lines(load.place / "nowhere", name, TASKS), timeout_ms=3_000
         )
     except BusError:
         return False

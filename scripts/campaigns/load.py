@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 import msgspec
+from lines import SKILLS, goal_of_lines
 
 from interlock.agents.audit.log.check import LogVerdict, check_log
 from interlock.agents.presence import ping_subject
@@ -21,32 +22,9 @@ from interlock.bus.transport import MESSAGE_ID, Transport
 from interlock.envelope.ids import new_id
 
 WORKSPACE = "default"
-SKILLS = Path(__file__).resolve().parents[2] / "tests" / "agents" / "skills"
 TASKS = 4
+BUDGET = {"costUSD": "0.01", "wallMs": 10_000_000, "actions": 1_000}
 TRIES = 200
-
-
-def goal(place: Path, name: str, tasks: int = TASKS, pause_ms: int = 0) -> bytes:
-    """Each task leaves one line outside; every other one waits for the one before."""
-    listed = [
-        {
-            "id": f"t{n}",
-            "skill": "appending-line",
-            "after": [f"t{n - 2}"] if n > 1 else [],
-            "input": {"place": str(place), "line": f"{name}-{n}", "pause_ms": pause_ms},
-        }
-        for n in range(tasks)
-    ]
-    return msgspec.json.encode(
-        {
-            "goal": "leave one line a task",
-            "constraints": [],
-            "stakeholders": ["nobody"],
-            "success_metrics": ["no line twice"],
-            "budget_limits": {"costUSD": "0.01", "wallMs": 10_000_000, "actions": 1_000},
-            "tasks": listed,
-        }
-    )
 
 
 class Load:
@@ -66,7 +44,7 @@ class Load:
         name = f"g{self._number}"
         self._number += 1
         goal_id = new_id(self.transport.clock.now_ms())
-        data = goal(self.place, name, pause_ms=pause_ms)
+        data = goal_of_lines(self.place, name, TASKS, pause_ms=pause_ms, budget_limits=BUDGET)
         for _ in range(TRIES):
             try:
                 answer = await self.transport.request(

@@ -11,7 +11,8 @@ from typing import Any
 import anyio
 import msgspec
 from crew import crew
-from load import SKILLS, WORKSPACE, Load, all_answer, prepared
+from lines import SKILLS
+from load import WORKSPACE, Load, all_answer, prepared
 from msgspec.structs import replace
 from result import Result
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import anyio
 from crew import crew
-from load import SKILLS, WORKSPACE, Load, all_answer, audited, prepared
+from lines import SKILLS
+from load import WORKSPACE, Load, all_answer, audited, prepared
 from result import Result
 
 from interlock.agents.audit.log.check import LogVerdict, auditors, check_log

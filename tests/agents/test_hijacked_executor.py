@@ -31,36 +31,18 @@ from interlock.bus.transport import Message
 from interlock.envelope.amounts import clock_ms, timestamp
 from interlock.envelope.payloads import AuditReport
 from interlock.envelope.verification import decode
+from scripts.campaigns.lines import SKILLS, goal_of_lines
 from tests.agents.hijacker import Hijacker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
-SKILLS = Path(__file__).parent / "skills"
 IMPATIENT = JetStreamSettings(request_timeout_ms=300, publish_timeout_ms=2_000, no_stream_retry_ms=0)
 TASKS = 4
 LIFE_MS = 900_000  # so that more time than the goal has is still less than any envelope may have
 
 
 def goal(place: Path, name: str, pause_ms: int) -> bytes:
-    tasks = [
-        {
-            "id": f"t{n}",
-            "skill": "appending-line",
-            "after": [f"t{n - 1}"] if n else [],
-            "input": {"place": str(place), "line": f"{name}-{n}", "pause_ms": pause_ms},
-        }
-        for n in range(TASKS)
-    ]
-    return msgspec.json.encode(
-        {
-            "goal": "leave one line a task",
-            "constraints": [],
-            "stakeholders": ["Ada"],
-            "success_metrics": ["no line that nobody asked for"],
-            "budget_limits": {"costUSD": "1", "wallMs": 10_000_000, "actions": 1000},
-            "tasks": tasks,
-            "deadline": timestamp(clock_ms() + LIFE_MS),
-        }
-    )
+    deadline = timestamp(clock_ms() + LIFE_MS)
+    return goal_of_lines(place, name, TASKS, behind=1, pause_ms=pause_ms, deadline=deadline)
 
 
 async def first_task(place: House, goal_id: str) -> Message:

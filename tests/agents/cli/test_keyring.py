@@ -23,30 +23,9 @@ from interlock.agents.workspace.layout import Layout
 from interlock.bus.errors import LoginRefused, Unavailable
 from interlock.bus.jetstream.login import Login
 from interlock.bus.jetstream.transport import JetStreamTransport
+from scripts.campaigns.lines import SKILLS, goal_of_lines
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
-SKILLS = Path(__file__).parents[1] / "skills"
-
-
-def goal(place: Path, name: str) -> bytes:
-    tasks = [
-        {
-            "id": f"t{n}",
-            "skill": "appending-line",
-            "input": {"place": str(place), "line": f"{name}-{n}", "pause_ms": 50},
-        }
-        for n in range(6)
-    ]
-    return msgspec.json.encode(
-        {
-            "goal": "leave one line a task",
-            "constraints": [],
-            "stakeholders": ["Ada"],
-            "success_metrics": ["no line twice"],
-            "budget_limits": {"costUSD": "1", "wallMs": 10_000_000, "actions": 1000},
-            "tasks": tasks,
-        }
-    )
 
 
 def secured(place: Path) -> Session:
@@ -78,7 +57,7 @@ async def test_rotated_under_load_revoked_and_given_anew(tmp_path: Path, capsys:
     async with house(layout, session.settings, skills=[SKILLS]) as place:
 
         async def one(name: str) -> None:
-            ends.append(await run_goal(place, goal(tmp_path, name)))
+            ends.append(await run_goal(place, goal_of_lines(tmp_path, name, 6, behind=0, pause_ms=50)))
 
         await one("before")
         async with anyio.create_task_group() as group:
@@ -119,7 +98,7 @@ async def test_rotated_under_load_revoked_and_given_anew(tmp_path: Path, capsys:
                     break
                 except Unavailable:
                     continue
-        assert await run_goal(place, goal(tmp_path, "again")) == ("released", [])
+        assert await run_goal(place, goal_of_lines(tmp_path, "again", 6, behind=0, pause_ms=50)) == ("released", [])
         assert place.supervisor.deaths["executor"] == 0
 
 

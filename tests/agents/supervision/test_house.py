@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
-import msgspec
 import pytest
 
 from interlock.agents.cli.submission import publish_goal
@@ -24,32 +23,9 @@ from interlock.agents.workspace.broker import secure
 from interlock.agents.workspace.keys import ensure_keys
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings, load_settings
+from scripts.campaigns.lines import SKILLS, goal_of_lines
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
-SKILLS = Path(__file__).parents[1] / "skills"
-
-
-def goal(place: Path, name: str, tasks: int, pause_ms: int) -> bytes:
-    """Tasks that each leave one line outside, two at a time waiting for the one before."""
-    listed = [
-        {
-            "id": f"t{n}",
-            "skill": "appending-line",
-            "after": [f"t{n - 2}"] if n > 1 else [],
-            "input": {"place": str(place), "line": f"{name}-{n}", "pause_ms": pause_ms},
-        }
-        for n in range(tasks)
-    ]
-    return msgspec.json.encode(
-        {
-            "goal": "leave one line a task",
-            "constraints": [],
-            "stakeholders": ["Ada"],
-            "success_metrics": ["no line twice"],
-            "budget_limits": {"costUSD": "1", "wallMs": 10_000_000, "actions": 1000},
-            "tasks": listed,
-        }
-    )
 
 
 async def ended(place: House, goal_id: str, within_s: float = 60) -> GoalStatus:
@@ -71,7 +47,7 @@ async def test_every_role_killed_while_a_goal_runs(tmp_path: Path) -> None:
         pids = {agent: place.supervisor.pid(agent) for agent in AGENTS}
         assert len(set(pids.values())) == len(AGENTS)
         for agent in AGENTS:
-            goal_id = await publish_goal(place.transport, "default", goal(tmp_path, agent, 6, 60))
+            goal_id = await publish_goal(place.transport, "default", goal_of_lines(tmp_path, agent, 6, pause_ms=60))
             with anyio.fail_after(20):
                 while not (status := await read_status(place.transport, "default", goal_id)) or not status.tasks_total:
                     await anyio.sleep(0.005)
@@ -122,7 +98,7 @@ async def test_what_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 
 def test_killing_the_command_line_leaves_nobody_behind(tmp_path: Path) -> None:
-    (tmp_path / "goal.json").write_bytes(goal(tmp_path, "x", 4, 2_000))
+    (tmp_path / "goal.json").write_bytes(goal_of_lines(tmp_path, "x", 4, pause_ms=2_000))
     (tmp_path / "interlock.yaml").write_text(f"write_roots: ['{tmp_path}']\nskills: ['{SKILLS}']\n")
     command = [sys.executable, "-m", "interlock.agents", "run", "goal.json", "--dir", str(tmp_path)]
     child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)

@@ -19,7 +19,8 @@ from interlock.agents.errors import UserError
 from interlock.agents.supervision.house import house
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import load_settings
-from tests.agents.supervision.test_house import SKILLS, alive, descendants, goal, wait_for
+from scripts.campaigns.lines import SKILLS, goal_of_lines
+from tests.agents.supervision.test_house import alive, descendants, wait_for
 
 pytestmark = [pytest.mark.process]
 Break = Callable[[Path], object]
@@ -75,7 +76,7 @@ async def test_a_broker_that_is_killed_comes_back_and_the_goal_ends(tmp_path: Pa
     (tmp_path / "interlock.yaml").write_text(f"write_roots: ['{tmp_path}']\n")
     settings = load_settings(tmp_path / "interlock.yaml")
     async with house(Layout(tmp_path), settings, skills=[SKILLS]) as place:
-        goal_id = await publish_goal(place.transport, "default", goal(tmp_path, "x", 6, 200))
+        goal_id = await publish_goal(place.transport, "default", goal_of_lines(tmp_path, "x", 6, pause_ms=200))
         with anyio.fail_after(20):
             while not (tmp_path / "lines.txt").exists():
                 await anyio.sleep(0.005)
@@ -113,7 +114,7 @@ ENDINGS = [
 def test_what_is_interrupted_leaves_nobody_behind(
     arguments: list[str], number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    (tmp_path / "goal.json").write_bytes(goal(tmp_path, "x", 4, 3_000))
+    (tmp_path / "goal.json").write_bytes(goal_of_lines(tmp_path, "x", 4, pause_ms=3_000))
     (tmp_path / "interlock.yaml").write_text(f"write_roots: ['{tmp_path}']\nskills: ['{SKILLS}']\n")
     command = [sys.executable, "-m", "interlock.agents"]
     children: list[subprocess.Popen[bytes]] = []
