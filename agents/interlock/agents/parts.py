@@ -43,7 +43,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day.
     approvals: what is asked of them; webhook: where people are told of them. model_planner: a model that drafts plans of
     free-text goals, if any. log_memory: where the auditor remembers its last checkpoint, outside the broker. reports:
-    where it lays out its reports by date. pseudonyms: whether goals name people by salted hashes. secured: the broker
+    where it lays out its reports by date. pseudonyms: whether goals name people by salted hashes. token_key: the URI of the
+    key that signs goals' capability tokens, if not the gateway's own. secured: the broker
     knows its users. control: which halts are in force. halt_grace_ms: how long a running skill may go on after a halt.
     telemetry: what the role shows itself by.
     """
@@ -72,6 +73,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     webhook: Webhook | None = None
     model_planner: ModelPlanner | None = None
     pseudonyms: bool = False
+    token_key: str = ""
     secured: bool = False
     log_memory: Path | None = None
     reports: Path | None = None

@@ -189,6 +189,7 @@ async def serve(options: Options, layout: Layout, settings: Settings, logs: LogT
             approvals=settings.approvals.terms,
             webhook=webhook_of(layout, settings) if role in ("orchestrator", "auditor") else None,
             model_planner=settings.model,
+            token_key=settings.token_key,
             pseudonyms=settings.personal_data == "pseudonymous",
             secured=layout.is_secure,
             log_memory=layout.checkpoint,

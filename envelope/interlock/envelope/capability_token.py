@@ -1,9 +1,10 @@
 """Capability tokens: who may do which operation, on what, until when, for which envelope (GOV-03). Pure.
 
 A token is a chain of signed grants, carried as attestations: the first by the gateway, each next one by whoever the one
-before was given to. A grant can only narrow what it hangs on; the last one is bound to one envelope. So an orchestrator
-cannot hand an executor what the goal was never given, whatever it signs. The first grant alone travels with what other
-roles are sent (goal_grant.py).
+before was given to. Where the trust store knows an issuer of its own (ISSUER_AGENT), whose key may be in a key store, the
+first is by that one, and a gateway cannot make one. A grant can only narrow what it hangs on; the last one is bound to one
+envelope. So an orchestrator cannot hand an executor what the goal was never given, whatever it signs. The first grant alone
+travels with what other roles are sent (goal_grant.py).
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from interlock.envelope.capabilities import exceeding, holds
 from interlock.envelope.ids import AgentId, Digest, Uuid7, role_of, sha256_hex
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import Attestation
-from interlock.envelope.signing import attest, is_valid_attestation
+from interlock.envelope.signing import Signing, attest, is_valid_attestation
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import ALLOW, Reason, Verdict, deny
 
 PREDICATE = "https://interlock.dev/capability-grant/v1"
 STATEMENT = "https://in-toto.io/Statement/v1"
 ISSUER = "gateway"
+ISSUER_AGENT = "gateway.issuer"
 MAX_LIFE_MS = 2 * 3_600_000
 MAX_GRANTS = 8
 SKEW_MS = 5_000
@@ -62,7 +64,7 @@ def first_grant(
     capabilities: Sequence[str],
     *,
     given_by: str,
-    key: SigningKey,
+    key: Signing,
     now_ms: int,
     life_ms: int,
     budget: Budget | UnsetType = UNSET,
@@ -213,6 +215,9 @@ def link_problem(
     if above is None:
         if role_of(grant.given_by) != ISSUER or grant.parent is not None:
             return "token_untrusted", f"the first grant is by {grant.given_by}, not by a {ISSUER}"
+        signer = trust.find(link.key_id)
+        if (signer is None or signer.agent != ISSUER_AGENT) and trust.has_key_for(ISSUER_AGENT, issued_ms, now_ms):
+            return "token_untrusted", f"grants are issued by {ISSUER_AGENT} here, and this one is by {grant.given_by}"
     elif grant.parent != _digest(above[0]):
         return "token_broken", "a grant does not hang on the one before it"
     elif grant.given_by != above[1].holder and role_of(grant.given_by) != above[1].holder:
@@ -256,7 +261,7 @@ def _for_this(grant: Grant, use: Use) -> Verdict:
     return ALLOW
 
 
-def _signed(grant: Grant, key: SigningKey) -> Attestation:
+def _signed(grant: Grant, key: Signing) -> Attestation:
     statement: dict[str, Any] = {
         "_type": STATEMENT,
         "subject": [{"name": f"goal:{grant.goal_id}", "digest": {"sha256": sha256_hex(grant.goal_id.encode())}}],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import msgspec
 from msgspec import UNSET
 
@@ -81,7 +84,17 @@ def has_valid_signature(envelope: Envelope) -> bool:
     return is_signed_by(envelope.key_id, signed_part(envelope), signature)
 
 
-def attest(statement: dict[str, object], key: SigningKey) -> Attestation:
+class Signing(Protocol):
+    """Whatever signs with Ed25519 under an NKey's name: a key that is held here, or one in a key store."""
+
+    @property
+    def key_id(self) -> str: ...
+
+    @property
+    def sign(self) -> Callable[[bytes], bytes]: ...
+
+
+def attest(statement: dict[str, object], key: Signing) -> Attestation:
     """Signs an in-toto Statement."""
     signature = base64url(key.sign(pre_auth(STATEMENT_DOMAIN, canonical(statement))))
     return Attestation(statement=statement, key_id=key.key_id, signature=signature)

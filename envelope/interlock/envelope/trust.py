@@ -104,6 +104,15 @@ class Trust:
     def find(self, key_id: str) -> Enrolled | None:
         return self._keys.get(key_id)
 
+    def has_key_for(self, agent: str, at_ms: int, seen_ms: int) -> bool:
+        """Whether exactly this agent had a key then that is not revoked now."""
+        return any(
+            key.agent == agent
+            and key.not_before_ms <= at_ms < key.not_after_ms
+            and (key.revoked_at_ms is None or seen_ms < key.revoked_at_ms)
+            for key in self._keys.values()
+        )
+
     def judge_key(self, key_id: str, sender: str, created_ms: int, seen_ms: int) -> Reason:
         """OK, or why this key may not sign for this agent. created_ms: what the envelope claims; seen_ms: when it was
         received or stored, which is what a revocation counts from, since a thief can date an envelope back.

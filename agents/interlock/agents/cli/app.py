@@ -357,6 +357,9 @@ def keys_new(
     agent: str,
     *,
     capability: Annotated[tuple[str, ...], Parameter(negative="", help="What it may; default: its role's.")] = (),
+    key: Annotated[
+        str, Parameter(help="Of gateway.issuer: its key in Vault or OpenBao, such as hashivault:NAME.")
+    ] = "",
     dir: Dir = None,
     nats: Nats = "",
     json: Json = False,
@@ -364,7 +367,7 @@ def keys_new(
     """Enrol an agent that has no good key: human.ada, executor.gpu, or a role whose keys were revoked."""
     from interlock.agents.cli.keyring import new_key
 
-    return anyio.run(new_key, Session(dir, nats, json), agent, capability)
+    return anyio.run(new_key, Session(dir, nats, json), agent, capability, key)
 
 
 @keys.command(name="rotate")

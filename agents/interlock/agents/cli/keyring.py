@@ -38,6 +38,7 @@ from interlock.bus.permissions import ADMIN, RUNNING_ROLES, USER_ROLES
 from interlock.bus.streams import HOPS
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import clock_ms, time_ms
+from interlock.envelope.capability_token import ISSUER_AGENT
 from interlock.envelope.ids import is_agent_id, role_of
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.subjects import workspace_subject
@@ -47,6 +48,7 @@ from interlock.envelope.trust_changes import UnknownKey, ended, enrolled, good_k
 SPREAD_S = 60.0
 ASK_MS = 500
 MAX_WHY = 500
+ISSUING = f"`interlock keys new {ISSUER_AGENT} --key hashivault:NAME`"
 
 
 class Listed(Struct, frozen=True, rename="camel"):
@@ -83,14 +85,27 @@ def state_of(key: KeyRecord, now_ms: int) -> str:
     return "not_yet" if now_ms < time_ms(key.not_before) else "good"
 
 
-async def new_key(session: Session, agent: str, capabilities: Sequence[str]) -> int:
+async def new_key(session: Session, agent: str, capabilities: Sequence[str], uri: str = "") -> int:
+    """uri: of a key in a key store, for the issuer of tokens; everybody else's is made and kept here."""
     _check_agent(agent)
+    if (agent == ISSUER_AGENT) != bool(uri):
+        raise UserError("bad_usage", f"{ISSUER_AGENT}, and nobody else, has its key in a key store", ISSUING, 2)
     now_ms = clock_ms()
     store = load_trust(session.layout).store
     if good_keys(store, agent, now_ms):
         raise UserError("already_enrolled", f"{agent} has a good key", f"`interlock keys rotate {agent}`", 2)
+    if uri:
+        from interlock.agents.intake.issuing import issuer_key
+
+        stored = issuer_key(uri)
+        await _publish(session, _with_new(session, store, agent, stored.key_id, capabilities))
+        told = (
+            f"{agent} signs with {stored.key_id}, which stays where it is; token_key: {uri} in interlock.yaml uses it"
+        )
+        session.say(told, {"agent": agent, "keyId": stored.key_id})
+        return 0
     key = SigningKey.generate()
-    await _publish(session, _with_new(session, store, agent, key, capabilities))
+    await _publish(session, _with_new(session, store, agent, key.key_id, capabilities))
     _replace_file(session, agent, key)
     session.say(f"{agent} signs with {key.key_id}", {"agent": agent, "keyId": key.key_id})
     return 0
@@ -100,6 +115,8 @@ async def rotate_key(session: Session, agent: str, overlap_ms: int) -> int:
     if agent == ADMIN:
         return _rotate_admin(session)
     _check_agent(agent)
+    if agent == ISSUER_AGENT:
+        raise UserError("bad_usage", f"{agent} has its key in a key store", f"`keys revoke` it, then {ISSUING}", 2)
     store = load_trust(session.layout).store
     old = good_keys(store, agent, clock_ms())
     if not old:
@@ -107,7 +124,7 @@ async def rotate_key(session: Session, agent: str, overlap_ms: int) -> int:
     hops = session.settings.hops
     overlap_ms = hops.max_ttl_ms + 2 * hops.skew_ms if overlap_ms < 0 else overlap_ms
     key = SigningKey.generate()
-    store = _with_new(session, store, agent, key, ())
+    store = _with_new(session, store, agent, key.key_id, ())
     await _publish(session, store)
     _replace_file(session, agent, key)
     await _taken_over(session, agent, key.key_id)
@@ -184,9 +201,7 @@ def _check_agent(agent: str) -> None:
         raise UserError("unknown_role", f"there is no role `{agent[:80]}`", f"Roles: {', '.join(USER_ROLES)}", 2)
 
 
-def _with_new(
-    session: Session, store: TrustStore, agent: str, key: SigningKey, capabilities: Sequence[str]
-) -> TrustStore:
+def _with_new(session: Session, store: TrustStore, agent: str, key_id: str, capabilities: Sequence[str]) -> TrustStore:
     now_ms, role = clock_ms(), role_of(agent)
     record = AgentRecord(
         agent=agent,
@@ -194,7 +209,7 @@ def _with_new(
         capabilities=list(capabilities) or CAPABILITIES.get(role, []),
         trust_level=TRUST_LEVELS.get(role, 50),
     )
-    return enrolled(store, record, key.key_id, now_ms=now_ms, from_ms=now_ms - BACKDATED_MS, until_ms=now_ms + VALID_MS)
+    return enrolled(store, record, key_id, now_ms=now_ms, from_ms=now_ms - BACKDATED_MS, until_ms=now_ms + VALID_MS)
 
 
 async def _publish(session: Session, store: TrustStore) -> None:

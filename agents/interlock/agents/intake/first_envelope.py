@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from interlock.agents.goal.tags import compliance_tags
 from interlock.bus.sender import Identity
-from interlock.envelope.capability_token import first_grant
 from interlock.envelope.children import ROOT_STEP, Draft, root
 from interlock.envelope.ids import trace_of
-from interlock.envelope.model import Envelope, PolicyContext
+from interlock.envelope.model import Attestation, Envelope, PolicyContext
 from interlock.envelope.payloads import Intake
 
 
@@ -17,22 +16,12 @@ def first_envelope(
     workspace: str,
     gateway: Identity,
     context: PolicyContext,
+    grant: Attestation,
     *,
     began_ms: int,
     ttl_ms: int,
 ) -> Envelope:
-    """Unsigned; the same arguments give the same envelope again."""
-    grant = first_grant(
-        "orchestrator",
-        goal_id,
-        context.capabilities,
-        given_by=gateway.agent,
-        key=gateway.key,
-        now_ms=began_ms,
-        life_ms=ttl_ms,
-        budget=intake.budget_limits,
-        contract_ref=context.contract_ref,
-    )
+    """Unsigned; grant: what the gateway gives the goal. The same arguments give the same envelope again."""
     draft = Draft(
         to="orchestrator",
         intent="plan",

@@ -21,6 +21,7 @@ from interlock.agents.contract.admission import Admission
 from interlock.agents.goal.plan import Problem
 from interlock.agents.intake.first_envelope import first_envelope
 from interlock.agents.intake.handed_in import INVALID, REFUSED_BEFORE, goal_id_of, relay_problem, stored_bytes
+from interlock.agents.intake.issuing import Issuer
 from interlock.agents.intake.persons import Persons
 from interlock.agents.intake.reading import problem
 from interlock.agents.intake.replies import Replies
@@ -64,7 +65,7 @@ ACCEPTED_MS = 30_000
 
 class GatewayRole:
     """admission: whether a goal may begin, and what its envelopes say was in force then. persons: salts of the people that
-    goals name, where their names are not kept.
+    goals name, where their names are not kept. token_key: what signs goals' capability tokens, if not the gateway's own key.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class GatewayRole:
         control: ControlSource = NO_CONTROL,
         telemetry: Telemetry = OFF,
         persons: Persons | None = None,
+        token_key: str = "",
     ) -> None:
+        self._issuer = Issuer(sender.identity, token_key)
         self._persons = persons
         self._shown = IntakesShown(telemetry)
         self._transport = transport
@@ -282,8 +285,9 @@ class GatewayRole:
         if not opened.granted:
             return [problem(["budget_limits"], f"{opened.reason}: {opened.detail}")]
         failpoint("goal_opened")
+        grant = await self._issuer.grant(intake, goal_id, context, now_ms=began_ms, life_ms=ttl_ms)
         first = first_envelope(
-            intake, goal_id, self._workspace, self._sender.identity, context, began_ms=began_ms, ttl_ms=ttl_ms
+            intake, goal_id, self._workspace, self._sender.identity, context, grant, began_ms=began_ms, ttl_ms=ttl_ms
         )
         await self._sender.publish(self._sender.sealed(first))
         return answer

@@ -53,6 +53,7 @@ async def gateway_running(parts: Parts) -> AsyncIterator[None]:
         named_only=parts.secured,
         control=parts.control,
         telemetry=parts.telemetry,
+        token_key=parts.token_key,
         persons=Persons(parts.transport, parts.workspace) if parts.pseudonyms else None,
     )
     if parts.telemetry.metrics is not None:

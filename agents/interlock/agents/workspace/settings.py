@@ -138,7 +138,8 @@ class TelemetrySettings(_Part, frozen=True, kw_only=True):
 class Settings(_Part, frozen=True, kw_only=True):
     """nats: a server's url; empty: an embedded one. durability: fast or safe, see docs/architecture/bus.md. isolation:
     strict refuses to run skills where the kernel cannot isolate. concurrency: skill runs at a time of one executor.
-    personal_data: whether goals keep the names of people, or salted hashes (docs/retention.md).
+    personal_data: whether goals keep the names of people, or salted hashes (docs/retention.md). token_key: the URI of the
+    key that signs goals' capability tokens, empty for the gateway's own (docs/contract.md).
     input_roots, write_roots: directories skills may be given to read or write. skills, playbooks,
     policies: further directories.
     """
@@ -151,6 +152,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     region: str = ""
     environment: Token = "development"
     personal_data: Literal["kept", "pseudonymous"] = "kept"
+    token_key: str = ""
     input_roots: list[str] = field(default_factory=list)
     write_roots: list[str] = field(default_factory=list)
     skills: list[str] = field(default_factory=list)
