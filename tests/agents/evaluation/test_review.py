@@ -82,6 +82,9 @@ def intake(**more: Any) -> Intake:
     )
 
 
+RISKY_HINTS = {"risk_hints": {"employment_decisions": True}}
+
+
 @pytest.mark.parametrize(
     ("more", "tier"),
     [
@@ -111,6 +114,37 @@ def review(
         **(facts or {}),
     )
     return review_plan(draft, known, RULES, "2026-01-01T00:00:00.000Z")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tasks", "more", "refused"),
+    [
+        (3_999, 1, {}, True),
+        (4_000, 1, {}, False),
+        (4_000, 10, {}, False),
+        (7_999, 11, {}, True),
+        (8_000, 11, {}, False),
+        (7_999, 1, RISKY_HINTS, True),
+        (8_000, 1, RISKY_HINTS, False),
+    ],
+)
+def test_a_goal_that_a_model_plans_has_the_thinking_that_its_contract_demands(
+    tokens: int, tasks: int, more: dict[str, Any], refused: bool
+) -> None:
+    specs = [TaskSpec(id=f"t{number}", skill="s") for number in range(tasks)]
+    for source in ("model", "tasks"):
+        draft = PlanDraft(source=source, playbook="", tasks=specs, intake=intake(**more), confidence=1000)  # type: ignore[arg-type]
+        facts = PlanFacts(
+            capability_of={"s": "skill:s"},
+            budget=Amount(tokens, 10**6, 10**6, 99),
+            capabilities=["*"],
+            thinking=4_000,
+            complex_thinking=8_000,
+        )
+        verdict = review_plan(draft, facts, RULES, "2026-01-01T00:00:00.000Z")
+        codes = [ground.code for ground in verdict.grounds]
+        assert ("thinking_too_low" in codes) == (refused and source == "model")
+        assert (verdict.decision == "deny") == (refused and source == "model")
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,8 @@ class Evaluation(Struct, frozen=True, kw_only=True):
         return replace(
             facts,
             confidence=version.contract.baselines.confidence_per_mille,
+            thinking=version.contract.baselines.thinking_tokens,
+            complex_thinking=version.contract.baselines.complex_thinking_tokens,
             ask_always=chain.head.contract.emergency_flags.human_approval_required,
         )
 

@@ -25,6 +25,7 @@ AI_ACT = (
 )
 SERIOUS = ("high", "critical")
 ENHANCED = ("medium", *SERIOUS)
+COMPLEX_TASKS = 10  # a plan of more is complex
 
 
 class ReviewRules(Struct, frozen=True):
@@ -40,7 +41,7 @@ class PlanFacts(Struct, frozen=True):
     confidence: thousandths below which a human is asked. ask_always: the contract's humanApprovalRequired. enhanced:
     the flag ai-safety-enhanced, by which injection findings of medium severity are serious too. ai_act: the flag
     eu-ai-act-compliance, by which a plan is denied that policies would deny task by task. approvals: the skills that run
-    only with approval.
+    only with approval. thinking, complex_thinking: tokens that a goal has at least when a model works for it.
     """
 
     capability_of: dict[str, str]
@@ -51,6 +52,8 @@ class PlanFacts(Struct, frozen=True):
     enhanced: bool = False
     ai_act: bool = False
     approvals: Collection[str] = ()
+    thinking: int = 0
+    complex_thinking: int = 0
 
 
 def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str) -> PlanVerdict:
@@ -93,6 +96,7 @@ def review_plan(draft: PlanDraft, facts: PlanFacts, rules: ReviewRules, at: str)
                 instead="raise budget_limits or lower the tasks' budgets",
             )
         )
+    grounds += thinking_problems(draft, facts, risk.tier)
     decision, asked = _decision(draft, facts, gates_passed=not grounds, tier=risk.tier)
     return PlanVerdict(
         decision=decision,
@@ -117,6 +121,25 @@ def ai_act_problems(draft: PlanDraft, tier: str) -> list[Ground]:
         )
         for tag, code, what, article, hint in AI_ACT
         if tier in RISKY and tag not in met
+    ]
+
+
+def thinking_problems(draft: PlanDraft, facts: PlanFacts, tier: str) -> list[Ground]:
+    """A model that may think too little for the work plans badly: the contract says how much is the least (GOV-05). Of a plan
+    that no model drafted nothing is asked: nobody thinks for it.
+    """
+    is_complex = tier in RISKY or len(draft.tasks) > COMPLEX_TASKS
+    least = facts.complex_thinking if is_complex else facts.thinking
+    if draft.source != "model" or facts.budget.tokens >= least:
+        return []
+    kind = "complex" if is_complex else "baseline"
+    return [
+        Ground(
+            code="thinking_too_low",
+            message=f"a {kind} goal that a model plans has at least {least} thinking tokens; this has {facts.budget.tokens}",
+            rule=f"contract.baselines.{'complexThinkingTokens' if is_complex else 'thinkingTokens'}",
+            instead=f"budget_limits: {{thinkingTokens: {least}}}, or a playbook or tasks of your own",
+        )
     ]
 
 
