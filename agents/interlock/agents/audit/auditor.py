@@ -18,9 +18,10 @@ from interlock.agents.audit.heard import Heard
 from interlock.agents.audit.hop_graph import Hop as AuditedHop
 from interlock.agents.audit.hop_graph import HopAudit, Memo, audit_hops, refusal_of
 from interlock.agents.audit.log.recorder import LogBroken, Recorder
+from interlock.agents.audit.release import release_problems
 from interlock.agents.audit.report import audit_report, compliance_log, judge_goal
 from interlock.agents.audit.signature_log import signature_log
-from interlock.agents.deviations.detect import of_audit, of_hop
+from interlock.agents.deviations.detect import of_audit, of_hop, of_release
 from interlock.agents.deviations.fold import Detection
 from interlock.agents.deviations.incident import Incidents
 from interlock.agents.deviations.warning import warning
@@ -32,7 +33,7 @@ from interlock.bus.deadletters import bury
 from interlock.bus.errors import Unavailable
 from interlock.bus.exhausted import AdvisoryWatch
 from interlock.bus.failpoints import failpoint
-from interlock.bus.gates import TrustSource
+from interlock.bus.gates import ContractSource, TrustSource
 from interlock.bus.hop import DONE, Hop, Outcome, Refusal
 from interlock.bus.sender import Sender
 from interlock.bus.streams import HOPS, WORKER_ROLES
@@ -69,7 +70,7 @@ async def no_detection(detection: Detection | None) -> None:
 
 class AuditorRole:
     """handle: the end of the receiving onion, for what is addressed to the auditor; observe: the recorder's eyes. detect:
-    is told of everything that may be a deviation.
+    is told of everything that may be a deviation. contract: names the gates that a release has passed.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class AuditorRole:
         limits: Limits,
         most: MostHops = MOST_HOPS,
         detect: Detect = no_detection,
+        contract: ContractSource | None = None,
     ) -> None:
+        self._contract = contract
         self._detect = detect
         self._transport = transport
         self._workspace = workspace
@@ -175,6 +178,9 @@ class AuditorRole:
         if await read_audit(self._transport, self._workspace, goal_id) is not None:
             return
         audit = await self.audit(goal_id, completion.sequence)
+        chain = None if self._contract is None else self._contract.chain
+        problems = [] if audit.truncated else release_problems(audit, chain)
+        await self._detect(of_release(goal_id, problems, completion.sequence, completion.stored_ms))
         at = timestamp(completion.stored_ms)
         name = f"signatures-{self._workspace}-{goal_id}.json"
         written = signature_log(self._workspace, goal_id, audit, at)
@@ -276,7 +282,15 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
         from interlock.agents.telemetry.gauges import show_deviations
 
         show_deviations(parts.telemetry.metrics, parts.transport, parts.workspace, lambda: watch.state)
-    role = AuditorRole(parts.transport, parts.workspace, parts.sender, parts.trust, parts.limits, detect=watch.detect)
+    role = AuditorRole(
+        parts.transport,
+        parts.workspace,
+        parts.sender,
+        parts.trust,
+        parts.limits,
+        detect=watch.detect,
+        contract=parts.contract,
+    )
     recorder = Recorder(
         parts.transport,
         parts.workspace,

@@ -73,6 +73,20 @@ def of_audit(goal_id: str, grounds: Sequence[Ground], sequence: int, stored_ms: 
     )
 
 
+def of_release(goal_id: str, problems: Sequence[str], sequence: int, stored_ms: int) -> Detection | None:
+    """A release without what a release takes: whoever decides releases cannot be relied on."""
+    if not problems:
+        return None
+    return Detection(
+        kind="compliance_failure",
+        about="workspace",
+        halts="role:gateway",
+        evidence=f"{HOPS.name}:{sequence}",
+        detail=f"goal {goal_id} was released, but {'; '.join(problems)}"[:500],
+        seen_ms=stored_ms,
+    )
+
+
 def of_report(report: Statement, sequence: int, stored_ms: int) -> Detection | None:
     """A replay's figure, already believed."""
     if report.per_mille >= LEAST_DETERMINISM:

@@ -226,7 +226,10 @@ class OrchestratorRole:
         if isinstance(payload, HumanDecision):
             return decision_event(hop, self._trust)
         planned = await self._plan(payload) if isinstance(payload, Intake) else []
-        gates = self._contract.chain.head.contract.gates if self._contract is not None else ()
+        gates: Sequence[str] = ()
+        if self._contract is not None:
+            chain = self._contract.chain
+            gates = (chain.find(hop.envelope.policy_context.contract_ref) or chain.head).contract.gates
         event = event_of(hop.envelope, hop.origin, hop.now_ms, planned, self._terms, gates)
         if event is None:
             raise Refusal(Reason.WRONG_PAYLOAD, f"an orchestrator does not handle {type(payload).__name__}")
