@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, field
 
 from interlock.envelope.model import Envelope
 
-Kind = Literal["gate", "policy", "plan", "event", "review", "verification", "child"]
+Kind = Literal["gate", "policy", "plan", "event", "review", "verification", "child", "ledger"]
 _ABSENT = object()
 
 

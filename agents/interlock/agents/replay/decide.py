@@ -25,10 +25,14 @@ from interlock.agents.replay.compare import (
     first_difference,
     first_difference_of,
 )
+from interlock.agents.replay.ledger import Asked, decided, refused_again
 from interlock.agents.replay.policies import Policies, recorded_decision
 from interlock.agents.replay.recording import Recording
 from interlock.bus.gates import CONSEQUENCE, Receiver, receiving_gates
 from interlock.bus.hop import Disposition, Hop, Refusal
+from interlock.bus.ledger.balance import Reservation
+from interlock.bus.ledger.client import goal_scope
+from interlock.bus.ledger.stage import Charge, granted_budget
 from interlock.bus.policy.stage import told as explained
 from interlock.bus.sender import Identity
 from interlock.bus.transport import Message
@@ -106,6 +110,7 @@ class _Replay:
         self._gates(Policies(self._code, _Trusted(recording.trust), terms, recording.limits))
         self._evaluations()
         self._fold(events)
+        self._ledger()
         self._unexplained()
         return self._report
 
@@ -296,6 +301,40 @@ class _Replay:
         elif not answers:
             told = f"{type(send.draft.payload).__name__} to {send.draft.to} at step {send.draft.step}"
             self._differ(cause, "child", "what is sent", told, "nothing")
+
+    # Ledger
+
+    def _ledger(self) -> None:
+        recording, asked = self._recording, dict[str, Asked]()
+        limit: Amount | None = None
+        for read in self._read.values():
+            envelope = read.envelope
+            if isinstance(envelope.payload, Intake):
+                limit = envelope.budget.amount
+            if any(role_of(to) == "executor" for to in envelope.recipients):
+                expires_ms, held = read.origin.deadline_ms + Charge(granted_budget).grace_ms, envelope.budget.amount
+                asked[envelope.id] = Asked(read.message.sequence, Reservation(held, expires_ms, slack=held))
+        if limit is None:
+            return
+        for found in decided(recording.ledger, goal_scope(recording.goal_id), limit, asked):
+            self._report.compared(found)
+        for (role, sequence), refusal in recording.refused.items():
+            one = next((one for one in self._read.values() if one.message.sequence == sequence), None)
+            wanted = asked.get(one.envelope.id) if one is not None else None
+            if role == "executor" and refusal.reason == Reason.OVER_BUDGET and one is not None and wanted is not None:
+                again = refused_again(recording.ledger, one.envelope.id, wanted)
+                self._report.compared(None if again else self._granted_now(one, refusal.detail))
+
+    def _granted_now(self, read: _Read, told: str) -> Divergence:
+        return Divergence(
+            sequence=read.message.sequence,
+            hop=read.envelope.id,
+            kind="ledger",
+            what="whether its goal's balance holds it",
+            path="$.granted",
+            recorded=told,
+            now="granted",
+        )
 
     # The other way round
 

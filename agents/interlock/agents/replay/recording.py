@@ -15,8 +15,11 @@ from interlock.agents.audit.bundled_hop import BundledHop
 from interlock.agents.audit.packing import PackingError, unpacked
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.journal import journal_subject, read_journal
-from interlock.bus.records import Seals
-from interlock.bus.streams import DEAD, HOPS
+from interlock.bus.ledger.client import goal_scope
+from interlock.bus.ledger.stored import balance_subject
+from interlock.bus.records import Seals, sealed_only
+from interlock.bus.sender import Identity
+from interlock.bus.streams import DEAD, HOPS, LEDGER
 from interlock.bus.transport import Message, Transport
 from interlock.envelope.amounts import time_ms
 from interlock.envelope.contract_chain import Chain, ContractError, Signers, load_chain
@@ -43,7 +46,8 @@ class Refused(Struct, frozen=True):
 
 class Recording(Struct, frozen=True, kw_only=True):
     """One goal. hops and journal in stream order; refused: by role and sequence; chain: every version of the contract,
-    None where there was none; ended: whether the goal had ended when this was recorded.
+    None where there was none; ledger: the balances of its scope, in order; ended: whether the goal had ended when this
+    was recorded.
     """
 
     workspace: str
@@ -54,6 +58,7 @@ class Recording(Struct, frozen=True, kw_only=True):
     chain: Chain | None = None
     limits: Limits = Limits()
     refused: dict[tuple[str, int], Refused] = field(default_factory=dict)
+    ledger: list[bytes] = field(default_factory=list)
     ended: bool = True
 
 
@@ -79,6 +84,7 @@ class _Sections(Struct, frozen=True, rename="camel"):
     contract: list[str]
     hops: list[BundledHop]
     journal: list[_Text]
+    ledger: list[_Text]
     dead_letters: list[_Text]
 
 
@@ -111,6 +117,7 @@ def from_bundle(data: bytes, roots: Sequence[str] = ()) -> Recording:
             chain=chain,
             limits=goal.limits,
             refused=_refused(letters),
+            ledger=[balance.text.encode() for balance in sections.ledger],
             ended=goal.status.get("phase") == "ended",
         )
     except (TrustError, ContractError) as error:
@@ -143,8 +150,17 @@ async def from_stream(
         chain=chain,
         limits=limits,
         refused=_refused(letters),
+        ledger=await _balances_of(transport, workspace, goal_id, seals),
         ended=ended,
     )
+
+
+async def _balances_of(transport: Transport, workspace: str, goal_id: str, seals: Seals) -> list[bytes]:
+    """Those that the ledger sealed: its writer is the gateway's."""
+    writers = Seals(Identity("gateway", seals.identity.key), seals.trust)
+    subject = balance_subject(workspace, goal_scope(goal_id))
+    async with aclosing(transport.read(LEDGER.name, [subject])) as messages:
+        return [message.data async for message, counts in sealed_only(messages, writers) if counts]
 
 
 def _refused(letters: Sequence[DeadLetter]) -> dict[tuple[str, int], Refused]:
