@@ -71,11 +71,13 @@ def _closest(before: Balance, after: Balance, asked: Mapping[str, Asked]) -> tup
     """
     given_back = [key for key in after.closed if key not in before.closed]
     taken = [key for key in (*after.open, *given_back) if key not in before.open]
+    places = [asked[key].sequence for key in (*taken, *given_back) if key in asked]
     low = _in_order(before, after, [key for key in given_back if key in before.open], taken, given_back, asked)
+    if low == after:
+        return low, places
     high = _in_order(before, after, [], taken, given_back, asked)
     if low.alerted <= after.alerted <= high.alerted:
         low, high = replace(low, alerted=after.alerted), replace(high, alerted=after.alerted)
-    places = [asked[key].sequence for key in (*taken, *given_back) if key in asked]
     return (high if high == after else low), places
 
 
