@@ -1,7 +1,7 @@
 // Verifies a whole bundle with Node.js and its standard library alone, as docs/bundle-format.md tells it.
 // Usage: node bundle.mjs [--root KEY]… BUNDLE.json.gz   Exit 0 valid, 1 not.
 import { createHash, createPublicKey, verify as isSigned } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { authenticity, canonical, freshness, isSignedBy, route, shape, timeMs } from "./verify.mjs";
@@ -226,7 +226,16 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const [first, second, ...others] = rest;
     if (first === "--root") { roots.push(second); rest = others; } else { files.push(first); rest = rest.slice(1); }
   }
-  const verdicts = files.map((file) => [file, verifyBundle(readFileSync(file), roots)]);
+  const read = (file) => {
+    try {
+      if (!statSync(file).isFile()) return { valid: false, check: "unreadable", detail: "not a regular file" };
+      return verifyBundle(readFileSync(file), roots);
+    } catch (error) {
+      return { valid: false, check: "unreadable", detail: error.message };
+    }
+  };
+  const verdicts = files.map((file) => [file, read(file)]);
+  if (!files.length) console.error("usage: node bundle.mjs [--root KEY]… BUNDLE.json.gz");
   for (const [file, { valid, check, detail }] of verdicts) console.log(valid ? `valid   ${file}: ${detail}` : `INVALID ${file}: ${check}: ${detail}`);
   process.exitCode = files.length > 0 && verdicts.every(([, { valid }]) => valid) ? 0 : 1;
 }

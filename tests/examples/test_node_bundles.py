@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 from collections.abc import Callable
@@ -326,3 +327,16 @@ def test_only_an_auditor_or_a_human_signs_a_bundle(tmp_path: Path) -> None:
     assert node(paths) == wanted
     done = subprocess.run([found_node(), str(SCRIPT), str(paths[3])], capture_output=True, text=True, check=False)
     assert "signer: signer_not_allowed: executor" in done.stdout
+
+
+def test_what_is_no_file_has_an_answer_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    done = subprocess.run(
+        [found_node(), str(SCRIPT), str(tmp_path), str(tmp_path / "fifo"), str(tmp_path / "nothing")],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["INVALID"] * 3
