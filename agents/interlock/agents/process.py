@@ -64,6 +64,7 @@ class Options(argparse.Namespace):
     skills: list[Path]
     parent: int
     metrics_port: MetricsPort | None
+    checkpoint: Path | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -89,6 +90,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--skills", type=Path, action="append", default=[])
     parser.add_argument("--parent", type=int, default=0, help="end when this process does")
     parser.add_argument("--metrics-port", type=_metrics_port, default=None, help="instead of telemetry.metrics_port")
+    parser.add_argument("--checkpoint", type=Path, default=None, help="where an auditor remembers its log")
     return parser.parse_args(arguments, namespace=Options())
 
 
@@ -192,7 +194,7 @@ async def serve(options: Options, layout: Layout, settings: Settings, logs: LogT
             token_key=settings.token_key,
             pseudonyms=settings.personal_data == "pseudonymous",
             secured=layout.is_secure,
-            log_memory=layout.checkpoint,
+            log_memory=options.checkpoint or layout.checkpoint,
             reports=layout.reports,
             control=control,
             halt_grace_ms=settings.control.grace_ms,

@@ -40,6 +40,8 @@ def test_what_each_role_is_told_is_what_it_reads(named: MetricsPort, given: list
     assert ports == given
     programs = [role_program("auditor", tmp_path, "nats://x", (), (), port) for port in ports]
     assert [parse(program.command[3:]).metrics_port for program in programs] == given
+    memory = role_program("auditor", tmp_path, "nats://x", (), (), checkpoint=tmp_path / "c")
+    assert [parse(one.command[3:]).checkpoint for one in (memory, programs[0])] == [tmp_path / "c", None]
 
 
 def test_what_a_run_needs_later_is_not_loaded_at_first() -> None:

@@ -138,7 +138,7 @@ async def _digest_of(transport: Transport, workspace: str, name: str) -> str:
 
 def _known(session: Session, witness: Path | None, trust: Trust) -> Checkpoint | None:
     """The checkpoint of the witness, else the auditor's own memory if it is here."""
-    path = witness or session.layout.checkpoint
+    path = witness or session.checkpoint
     if witness is None and not path.exists():
         return None
     note = read_file(path, MAX_NOTE_BYTES)

@@ -44,7 +44,7 @@ async def forget(session: Session, reader: Transport, chosen: list[tuple[Person,
     """Notes each in the audit log, by pseudonym, and drops its salt. Raises UserError, BusError."""
     persons, key = Persons(reader, session.workspace), load_key(session.layout, AUDITOR)
     async with session.connected(agent=AUDITOR) as writer, session.connected(agent=ADMIN) as admin:
-        recorder = Recorder(writer, session.workspace, key, observe=_unseen, memory=session.layout.checkpoint)
+        recorder = Recorder(writer, session.workspace, key, observe=_unseen, memory=session.checkpoint)
         for person, revision in chosen:
             facts = {"event": FORGOTTEN, "person": person.pseudonym, "why": why, "by": AUDITOR}
             try:

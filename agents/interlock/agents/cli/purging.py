@@ -30,7 +30,7 @@ async def purge(session: Session) -> int:
         now_ms = reader.clock.now_ms()
         due = await due_letters(reader, session.workspace, now_ms - evidence.decision_days * DAY_MS)
         if due.letters:
-            recorder = Recorder(writer, session.workspace, key, observe=_unseen, memory=session.layout.checkpoint)
+            recorder = Recorder(writer, session.workspace, key, observe=_unseen, memory=session.checkpoint)
             try:
                 await note_purge(recorder, due, AUDITOR)
             except LogBroken as error:

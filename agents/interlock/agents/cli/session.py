@@ -14,7 +14,7 @@ from interlock.agents.errors import UserError
 from interlock.agents.status import BUCKET, GoalStatus, decoded
 from interlock.agents.workspace.broker import login_of
 from interlock.agents.workspace.layout import Layout
-from interlock.agents.workspace.resting import resting_broker
+from interlock.agents.workspace.resting import resting_broker, rests_in_cluster
 from interlock.agents.workspace.settings import Settings, load_settings
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.kv import kv_entries
@@ -36,6 +36,16 @@ class Session:
     @property
     def workspace(self) -> str:
         return self.settings.workspace
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the auditor remembers the log that `connected` leads to."""
+        running = self.layout.running()
+        if running is not None and self.nats in ("", running.url):
+            clustered = running.cluster
+        else:
+            clustered = not self.nats and rests_in_cluster(self.layout)
+        return self.layout.cluster_checkpoint if clustered else self.layout.checkpoint
 
     @asynccontextmanager
     async def connected(self, *, offline: bool = False, agent: str = "human") -> AsyncIterator[Transport]:

@@ -79,7 +79,8 @@ async def house(
     chain = ensure_contract(layout, settings, config_dir())
     async with AsyncExitStack() as stack:
         url, server_pid = nats or settings.nats, 0
-        if not url and cluster:
+        clustered = not url and cluster > 0
+        if clustered:
             servers = await stack.enter_async_context(
                 embedded_cluster(layout.cluster, cluster, settings.durability, server_include(layout))
             )
@@ -96,7 +97,9 @@ async def house(
             group.start_soon(keep_server, server, layout)
         ports = metrics_ports(settings, len(agents))
         programs = [
-            role_program(agent, layout.root, url, grants, skills, port)
+            role_program(
+                agent, layout.root, url, grants, skills, port, layout.cluster_checkpoint if clustered else None
+            )
             for agent, port in zip(agents, ports, strict=True)
         ]
         supervisor = Supervisor(programs, layout.run)
@@ -107,7 +110,7 @@ async def house(
             await exchange(control, layout, chain)
         transport = await stack.enter_async_context(connected(layout, url, "human"))
         layout.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_running(layout, url, server_pid)
+        write_running(layout, url, server_pid, clustered)
         stack.callback(layout.server.unlink, missing_ok=True)
         await ready(transport, settings.workspace, agents, supervisor)
         yield House(url, transport, supervisor)
@@ -126,9 +129,9 @@ def without_metrics(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, telemetry=msgspec.structs.replace(telemetry, metrics_port=port))
 
 
-def write_running(layout: Layout, url: str, server_pid: int) -> None:
+def write_running(layout: Layout, url: str, server_pid: int, cluster: bool = False) -> None:
     """Tells other commands of this workspace where the broker is."""
-    running = Running(url, os.getpid(), process_began(os.getpid()), server_pid)
+    running = Running(url, os.getpid(), process_began(os.getpid()), server_pid, cluster)
     write_private(layout.server, msgspec.json.encode(running))
 
 

@@ -128,12 +128,17 @@ def role_program(
     grants: Sequence[Path],
     skills: Sequence[Path],
     metrics_port: MetricsPort | None = None,
+    checkpoint: Path | None = None,
 ) -> Program:
-    """The command line of a role's process. metrics_port: its own, None: as the settings say."""
+    """The command line of a role's process. metrics_port: its own, None: as the settings say. checkpoint: where an auditor
+    remembers its log, None: in the workspace's usual place.
+    """
     command = [sys.executable, "-m", "interlock.agents.process", agent, "--dir", str(root), "--nats", url]
     for flag, paths in (("--grant", grants), ("--skills", skills)):
         for path in paths:
             command += [flag, str(path)]
     if metrics_port is not None:
         command += ["--metrics-port", str(metrics_port)]
+    if checkpoint is not None:
+        command += ["--checkpoint", str(checkpoint)]
     return Program(agent, [*command, "--parent", str(os.getpid())], binds_itself=True)

@@ -15,13 +15,14 @@ HIDDEN = ".interlock"
 class Running(Struct, frozen=True):
     """run/server.json: where the broker of a running `up` or `run` is. began: when that process did, by the system's own
     reckoning, for a process id is given to another sooner or later; empty where the system does not tell. server_pid:
-    0 if it was not started here.
+    0 if it was not started here. cluster: whether it is the workspace's own cluster.
     """
 
     url: str
     pid: int
     began: str = ""
     server_pid: int = 0
+    cluster: bool = False
 
 
 def process_began(pid: int) -> str:
@@ -100,6 +101,11 @@ class Layout(Struct, frozen=True):
     def checkpoint(self) -> Path:
         """The auditor's memory of its log, outside the broker's store."""
         return self.hidden / "audit" / "checkpoint"
+
+    @property
+    def cluster_checkpoint(self) -> Path:
+        """The same for the log in the stores of `up --cluster`, which is another log."""
+        return self.hidden / "audit" / "checkpoint-cluster"
 
     @property
     def reports(self) -> Path:

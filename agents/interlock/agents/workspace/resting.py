@@ -17,11 +17,9 @@ async def resting_broker(layout: Layout, durability: Durability) -> AsyncIterato
     """Its URL, or those of a cluster. Where there are both, what ran last. Raises UserError where there is no store, and
     ServerFailed.
     """
-    nodes = sorted(layout.cluster.glob("node-*"))
-    stores = [place for place in (layout.store, *nodes[:1]) if place.is_dir()]
-    if not stores:
+    nodes, newest = _nodes(layout), _newest(layout)
+    if newest is None:
         raise UserError("no_broker", "no Interlock runs here", "Run `interlock up`, or give --nats URL")
-    newest = max(stores, key=_started_ns)
     if newest == layout.store:
         from interlock.bus.server.embedded import EmbeddedServer
 
@@ -32,6 +30,20 @@ async def resting_broker(layout: Layout, durability: Durability) -> AsyncIterato
 
     async with embedded_cluster(layout.cluster, len(nodes), durability, server_include(layout)) as servers:
         yield urls_of(servers)
+
+
+def rests_in_cluster(layout: Layout) -> bool:
+    """Whether what ran last was the workspace's own cluster."""
+    return _newest(layout) not in (None, layout.store)
+
+
+def _nodes(layout: Layout) -> list[Path]:
+    return sorted(layout.cluster.glob("node-*"))
+
+
+def _newest(layout: Layout) -> Path | None:
+    stores = [place for place in (layout.store, *_nodes(layout)[:1]) if place.is_dir()]
+    return max(stores, key=_started_ns, default=None)
 
 
 def _started_ns(store: Path) -> int:
