@@ -13,7 +13,7 @@ import pytest
 
 from interlock.agents.cli import blueprint_verbs
 from interlock.agents.cli.entry import run
-from interlock.agents.scoring import accuracy, decisions, format, governance, responsiveness, rollback, safety
+from interlock.agents.scoring import accuracy, binding, decisions, format, governance, responsiveness, rollback, safety
 from interlock.agents.scoring.accuracy import cases, seed_blueprint
 from interlock.agents.scoring.hour import hour, lived
 from interlock.agents.scoring.model import Score, Subject
@@ -172,3 +172,23 @@ def test_a_watcher_that_does_not_read_again_is_seen(monkeypatch: pytest.MonkeyPa
 def test_the_score_counts_with_the_pause_that_a_watcher_makes() -> None:
     pause = inspect.signature(blueprint_verbs.watch).parameters["every"].default
     assert pause == responsiveness.LOOK_EVERY_S
+
+
+def test_a_signature_that_covers_anything_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from interlock.envelope.verdict import ALLOW
+
+    monkeypatch.setattr(binding, "judge_evidence", lambda *_, **__: ALLOW)
+    score = governance.approvals([subject()])
+    assert not score.met
+    told = " ".join(score.evidence)
+    for what in ("after a change", "another object", "another operation", "another skill", "a stranger's key"):
+        assert what in told
+
+
+def test_a_write_to_a_changed_object_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from interlock.skills.infrastructure.cluster import execution
+
+    monkeypatch.setattr(execution, "_other_object", lambda *_: "")
+    score = governance.approvals([subject()])
+    assert not score.met
+    assert any("on the cluster, not so: what changed after it was approved" in line for line in score.evidence)

@@ -12,7 +12,6 @@ from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.blueprint.policies import Policies
 from interlock.skills.infrastructure.governing import (
     action_digest,
-    approval_holds,
     compliant,
     govern,
     govern_operation,
@@ -175,26 +174,6 @@ def test_the_alternative_of_a_large_change_is_a_small_one(cpu: int, new_cpu: int
     operation = PatchResources(target=SEEN, container="frontend", before=before, after=after)
     other = compliant(USUAL, operation, state)
     assert other is None or govern_operation(USUAL, other, state).allowed
-
-
-def test_an_approval_is_for_one_operation_on_one_state_of_one_object() -> None:
-    operation = scale(9)
-    digest = action_digest(operation)
-    assert approval_holds(digest, operation, SEEN).allowed
-    void = [
-        approval_holds(digest, operation, replace(SEEN, resource_version="42")),
-        approval_holds(digest, operation, replace(SEEN, uid="u-2")),
-        approval_holds(digest, operation, replace(SEEN, name="todo-backend")),
-        approval_holds(digest, scale(8), SEEN),
-        approval_holds(digest, replace(operation, target=replace(SEEN, resource_version="42")), SEEN),
-        approval_holds(digest, RolloutUndo(target=SEEN, to_revision=9), SEEN),
-    ]
-    assert {(verdict.decision, verdict.grounds[0].code) for verdict in void} == {(Decision.DENY, "approval_void")}
-
-
-def test_what_was_never_read_cannot_be_approved() -> None:
-    operation = Scale(target=FRONTEND.unread_target, from_replicas=2, replicas=9)
-    assert not approval_holds(action_digest(operation), operation, FRONTEND.unread_target).allowed
 
 
 @given(st.integers(0, 99), st.integers(0, 99), st.sampled_from(["41", "42"]), st.sampled_from(["u-1", "u-2"]))

@@ -47,6 +47,7 @@ from interlock.skills.infrastructure.decision.safety import Outcome
 from interlock.skills.infrastructure.governing import govern_operation
 from interlock.skills.infrastructure.observed import ObservedState
 from interlock.skills.infrastructure.operations import Operation, operation_name
+from interlock.skills.infrastructure.telling import summary
 
 DECLINED_MS = 3_600_000
 NOT_NEEDED = GovernanceCheck(operation="", status="not_needed", rule="")
@@ -223,6 +224,8 @@ class Loop:
         )
         memory.acting = acting
         watched.save()
+        if verdict.decision is Verdicts.NEEDS_APPROVAL:
+            self._say(watched, "asks", f"may it {summary(operation)}? {decision.rationale}")
         return await self._finish_action(watched, acting)
 
     def _decide_only(self, watched: Watched, blueprint: Blueprint, pending: Pending, state: ObservedState) -> None:

@@ -15,7 +15,7 @@ Fate = Literal["done", "would_ask", "forbidden", "nothing"]
 
 class Told(Struct, frozen=True, kw_only=True):
     """Something people should hear. kind: `decision`, `executed`, `verified`, `blueprint`, `problem`, `breaker`,
-    `escalation`, `withdrawn`, `proposal`; `look` is not for people: what was seen and decided, and what governance makes of
+    `escalation`, `asks`, `withdrawn`, `proposal`; `look` is not for people: what was seen and decided, and what governance makes of
     it.
     """
 

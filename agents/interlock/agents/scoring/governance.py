@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from interlock.agents.approvals.book import Approval, Vote
+from interlock.agents.scoring.binding import conditional, signed
 from interlock.agents.scoring.model import Score, Subject, share
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.payloads import ApprovalRequest
 from interlock.envelope.verdict import Decision
 from interlock.skills.infrastructure.blueprint.model import Blueprint
-from interlock.skills.infrastructure.governing import action_digest, approval_holds, govern_operation, ruling
+from interlock.skills.infrastructure.governing import action_digest, govern_operation, ruling
 from interlock.skills.infrastructure.observed import ObservedState, PodState
 from interlock.skills.infrastructure.operations import (
     ChangeNetworkPolicy,
@@ -119,10 +120,13 @@ def approvals(subjects: Sequence[Subject]) -> Score:
             if verdict.decision is not Decision.NEEDS_APPROVAL:
                 continue
             name = operation_name(operation, blueprint.scaling, state)
-            found = [*_waits(name, operation, blueprint), *_binds(operation)]
+            found = [*_waits(name, operation, blueprint), *signed(operation)]
             all_ += len(found)
             good += sum(holds for _, holds in found)
             wrong += [f"{blueprint.name}: {name}: not so: {what}" for what, holds in found if not holds]
+    writes = conditional([subject.blueprint for subject in subjects]) if all_ else []
+    wrong += [f"on the cluster, not so: {what}" for what, holds in writes if not holds]
+    good, all_ = good + sum(holds for _, holds in writes), all_ + len(writes)
     return Score(
         criterion="SC-009",
         title="Approval workflow reliability",
@@ -130,7 +134,9 @@ def approvals(subjects: Sequence[Subject]) -> Score:
         met=good == all_ > 0,
         measured=share(good, all_),
         evidence=(
-            "checks: pending until the time is up, then timed out; late votes do not count; bound to the object",
+            "checks: pending until the time is up, then timed out; late votes do not count; a signature covers one task on one "
+            "object in one version, as the executor asks it",
+            f"{len(writes)} of them on the simulated cluster: nothing is written to an object that changed since",
             *wrong,
         ),
     )
@@ -157,14 +163,3 @@ def _waits(name: str, operation: Operation, blueprint: Blueprint) -> Iterator[tu
     late = Approval(request, _AT_MS)
     vote = Vote(decider="human", by="human", allows=True, reason="", at_ms=_AT_MS + within_ms)
     yield "a late vote does not count", late.take(vote) and late.state == "timed_out"
-
-
-def _binds(operation: Operation) -> Iterator[tuple[str, bool]]:
-    target, digest = operation.target, action_digest(operation)
-    yield "the approval covers what was asked", approval_holds(digest, operation, target).allowed
-    newer = msgspec.structs.replace(target, resource_version="101")
-    yield "a changed object voids it", not approval_holds(digest, operation, newer).allowed
-    other = msgspec.structs.replace(target, uid="uid-9")
-    yield "another object of the name voids it", not approval_holds(digest, operation, other).allowed
-    unasked = Scale(target=target, from_replicas=0, replicas=77_777)
-    yield "another operation is not covered", not approval_holds(digest, unasked, target).allowed

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from interlock.agents.scoring.model import Score, Subject, share
+from interlock.agents.scoring.workloads import written
 from interlock.bus.clock import ManualClock
 from interlock.skills.infrastructure.blueprint.model import Blueprint
 from interlock.skills.infrastructure.fake_cluster.launching import FakeCluster
@@ -73,10 +74,8 @@ async def _attempts(blueprints: Sequence[Blueprint], directory: Path) -> list[At
 
     if not blueprints:
         return []
-    objects = directory / "objects.yaml"
-    objects.write_bytes(b"\n---\n".join(msgspec.json.encode(item) for item in _objects(blueprints)))
     found = []
-    with FakeCluster(directory, objects=[objects]) as fake:
+    with FakeCluster(directory, objects=[written(blueprints, directory)]) as fake:
         async with open_cluster(fake.kubeconfig) as cluster:
             for blueprint in blueprints:
                 for harmful in (_too_large, _too_many):
@@ -149,34 +148,3 @@ def _too_many(blueprint: Blueprint, target: Target) -> Operation:
     """More replicas than there is room for."""
     begin = blueprint.scaling.min_replicas
     return Scale(target=target, from_replicas=begin, replicas=blueprint.scaling.max_replicas + 1)
-
-
-def _objects(blueprints: Sequence[Blueprint]) -> list[dict[str, Any]]:
-    """The workloads as the blueprints ask for them, at min_replicas."""
-    spaces = sorted({blueprint.namespace for blueprint in blueprints})
-    made: list[dict[str, Any]] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in spaces
-    ]
-    return made + [_workload(blueprint) for blueprint in blueprints]
-
-
-def _workload(blueprint: Blueprint) -> dict[str, Any]:
-    target, cpu, memory = blueprint.target, blueprint.resources.cpu, blueprint.resources.memory
-    labels = {"app": target.name}
-    container = {
-        "name": target.container,
-        "image": f"example/{target.name}:1",
-        "resources": {
-            "requests": {"cpu": f"{cpu.request_m}m", "memory": str(memory.request_bytes)},
-            "limits": {"cpu": f"{cpu.limit_m}m", "memory": str(memory.limit_bytes)},
-        },
-    }
-    spec: dict[str, Any] = {
-        "replicas": blueprint.scaling.min_replicas,
-        "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-    }
-    if target.kind == "StatefulSet":
-        spec["serviceName"] = target.name
-    metadata = {"name": target.name, "namespace": target.namespace, "labels": labels}
-    return {"apiVersion": "apps/v1", "kind": target.kind, "metadata": metadata, "spec": spec}

@@ -26,7 +26,7 @@ from interlock.skills.infrastructure.operations import (
     Scale,
     operation_name,
 )
-from interlock.skills.infrastructure.target import ContainerResources, Target
+from interlock.skills.infrastructure.target import ContainerResources
 
 AUTHORITY = "spec.governance.agent_authority"
 ROLL_BACK_RULE = "spec.reliability.rollback_on_failure"
@@ -124,28 +124,6 @@ def compliant(blueprint: Blueprint, operation: Operation, state: ObservedState |
 def action_digest(operation: Operation) -> str:
     """SHA-256, in hex, of the operation with its object's uid and resourceVersion: what an approval is for."""
     return hashlib.sha256(canonical(operation)).hexdigest()
-
-
-def approval_holds(approved_digest: str, operation: Operation, current: Target) -> Verdict:
-    """Whether an approval of approved_digest still covers the operation on the object as it is now (current)."""
-    seen = operation.target
-    if not seen.uid or not seen.resource_version:
-        return _void("it names no uid and resourceVersion: what was never read cannot be approved")
-    if action_digest(operation) != approved_digest:
-        return _void("something else was approved")
-    if (current.namespace, current.kind, current.name) != (seen.namespace, seen.kind, seen.name):
-        return _void(f"{seen} was approved, not {current}")
-    if current.uid != seen.uid:
-        return _void(f"{seen} is another object of the same name now")
-    if current.resource_version != seen.resource_version:
-        return _void(f"{seen} changed since (resourceVersion {seen.resource_version}, now {current.resource_version})")
-    return Verdict(Decision.ALLOW, (Ground("ok", "approved, and nothing changed since"),))
-
-
-def _void(why: str) -> Verdict:
-    return deny(
-        "approval_void", f"the approval is void: {why}", rule=AUTHORITY, instead="ask again for what is there now"
-    )
 
 
 def _permitted_instead(blueprint: Blueprint, name: str, policies: Policies | None) -> str:
