@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from interlock.envelope.failure import Failure
 
-class BusError(Exception):
-    """Base. reason: stable code; mend: what its reader can do."""
+
+class BusError(Failure):
+    """Base."""
 
     reason = "bus_error"
-    retryable = False
-    may_have_happened = False
-
-    def __init__(self, detail: str, mend: str = "") -> None:
-        super().__init__(f"{detail}. {mend}" if mend else detail)
-        self.detail = detail
-        self.mend = mend
 
 
 class Unavailable(BusError):

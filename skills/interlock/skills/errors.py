@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from interlock.envelope.failure import Failure
 
-class SkillsError(Exception):
-    """A skill cannot be loaded or run as asked. reason: stable code."""
+
+class SkillsError(Failure):
+    """A skill cannot be loaded or run as asked."""
 
     def __init__(self, reason: str, detail: str, mend: str = "") -> None:
-        super().__init__(f"{detail}. {mend}" if mend else detail)
+        super().__init__(detail, mend)
         self.reason = reason
-        self.detail = detail
-        self.mend = mend

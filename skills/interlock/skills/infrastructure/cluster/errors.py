@@ -6,11 +6,9 @@ from interlock.skills.errors import SkillsError
 
 
 class ClusterError(SkillsError):
-    """Base. retryable: the same request may do better later; may_have_happened: a write may have been done."""
+    """Base. may_have_happened: a write may have been done."""
 
     code = "cluster_failed"
-    retryable = False
-    may_have_happened = False
 
     def __init__(self, detail: str, mend: str = "", *, retry_after_ms: int = 0) -> None:
         super().__init__(self.code, detail, mend)
