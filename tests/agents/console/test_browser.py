@@ -24,7 +24,9 @@ import anyio
 import msgspec
 import pytest
 
+from interlock.agents.blueprints.decision_log import DecisionLog
 from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
+from interlock.agents.supervision.house import AGENTS
 from interlock.agents.workspace.broker import login_of
 from interlock.agents.workspace.layout import Layout
 from interlock.bus.deadletters import bury
@@ -32,6 +34,7 @@ from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import clock_ms
 from tests.agents.console.contrast import CONTRAST
+from tests.skills.infrastructure.decision.test_record import record
 
 ROOT = Path(__file__).parents[3]
 PICTURES = ROOT / "docs" / "console"
@@ -441,6 +444,13 @@ def rss_kb(pid: int) -> int:
     return int(status.split("VmRSS:")[1].split()[0])
 
 
+def test_the_fleet_of_a_secured_broker_is_listed(place: Place) -> None:
+    """Its human may ask who is there and hear the answers, and no more than that."""
+    told = msgspec.json.decode(place.cli("agents", "--json"))
+    assert [one["agent"] for one in told] == sorted(AGENTS)
+    assert all(one["metrics"].startswith("http://127.0.0.1:") and one["pid"] for one in told)
+
+
 def test_logging_out_ends_the_session(chromium: Any, place: Place) -> None:
     context = chromium.new_context()
     tab = Tab(context, place)
@@ -476,6 +486,7 @@ def test_pictures(chromium: Any, seat: Any, place: Place) -> None:
     approval = until(lambda: msgspec.json.decode(place.cli("approvals", "--json")))[0]["approvalId"]
     assert asked
     place.cli("halt", "target:/srv/billing", "--why", "the nightly close runs until six")
+    logged_decisions(place)
     bundle = place.root / "picture.json.gz"
     place.cli("audit", "bundle", released, "-o", str(bundle))
     shots = {
@@ -483,16 +494,22 @@ def test_pictures(chromium: Any, seat: Any, place: Place) -> None:
         "goals": "/goals",
         "goal": f"/goals/{released}",
         "approval": f"/approvals/{approval}",
+        "approvals": "/approvals",
+        "decisions": "/decisions",
+        "decision": f"/decisions/{record().decision.id}",
         "halts": "/halts",
         "dead-letters": "/dead",
         "costs": "/costs",
         "audit": "/audit",
+        "login": "/login",
     }
     PICTURES.mkdir(exist_ok=True)
     for name, path in shots.items():
         for scheme in ("light", "dark"):
             context = chromium.new_context(
-                color_scheme=scheme, storage_state=seat.storage_state(), viewport={"width": 1280, "height": 800}
+                color_scheme=scheme,
+                storage_state=None if name == "login" else seat.storage_state(),
+                viewport={"width": 1280, "height": 800},
             )
             page = context.new_page()
             page.goto(place.url + path)
@@ -506,10 +523,49 @@ def test_pictures(chromium: Any, seat: Any, place: Place) -> None:
     place.cli("resume", "target:/srv/billing")
 
 
+@pytest.mark.parametrize("width", [360, 390, 768, 1280])
+def test_no_page_is_wider_than_its_window(chromium: Any, seat: Any, place: Place, width: int) -> None:
+    """WCAG 2.2, 1.4.10: what is wider scrolls in a region of its own; words are not cut into columns of letters."""
+    context = chromium.new_context(storage_state=seat.storage_state(), viewport={"width": width, "height": 800})
+    goal_id = place.submit(
+        [line(place, f"wide-{width}")], "A goal with_a_name_that_nobody_can_break" + "_anywhere" * 30
+    )
+    page = context.new_page()
+    for path in (*PAGES, f"/goals/{goal_id}", "/halts/confirm?kind=workspace", "/goals/nope", "/login"):
+        page.goto(place.url + path)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+        narrow = page.evaluate(
+            """() => [...document.querySelectorAll("td a")].filter(one => one.innerText.length > 20)
+                .map(one => one.getBoundingClientRect().width).filter(wide => wide < 100)"""
+        )
+        assert narrow == [], path
+    context.close()
+
+
+def logged_decisions(place: Place) -> None:
+    """What a watcher leaves: an hour of decisions, each as `decide` makes them."""
+    log = DecisionLog(place.root / "logs" / "agent-decisions")
+    for at, outcome in enumerate(("success", "success", "rolled_back", "success", "blocked", "success")):
+        made = record()
+        log.write(
+            msgspec.structs.replace(
+                made,
+                timestamp=f"2026-11-21T09:{10 + 7 * at}:00.000Z",
+                outcome=outcome,
+                decision=msgspec.structs.replace(made.decision, id=made.decision.id if at == 5 else f"decision-{at}"),
+            )
+        )
+
+
 def small(picture: bytes, path: Path) -> None:
-    """With the 256 colours that these pages make do with, rare ones too."""
+    """With the 256 colours that it has most of, the bright ones first: grounds stay apart which differ by little, and a
+    small mark keeps its colour.
+    """
     from PIL import Image
 
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(
-        256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-    ).save(path, optimize=True)
+    shot = Image.open(io.BytesIO(picture)).convert("RGB")
+    found: list[tuple[int, Any]] = shot.getcolors(shot.width * shot.height) or []
+    commonest = [colour for _, colour in sorted(found, key=lambda one: one[0] * (max(one[1]) - min(one[1]) + 1) ** 2)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in commonest[-256:] for part in colour])
+    shot.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)

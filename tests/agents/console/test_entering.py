@@ -241,6 +241,17 @@ def test_a_proxy_that_cannot_be_meant(tmp_path: Path, secret: str, users: dict[s
         Proxy(ProxySettings(addresses=["10.0.0.9"], users=users, secret_file="secret"), tmp_path)
 
 
+@pytest.mark.parametrize(("host", "secure"), [("console.example.org", True), ("127.0.0.1:8470", False)])
+async def test_cookies_are_kept_from_plain_http_where_the_browser_came_by_tls(
+    quiet_house: InProcess, tmp_path: Path, host: str, secure: bool
+) -> None:
+    desk = desk_for(quiet_house, tmp_path, origins=["https://console.example.org"])
+    answer = await Browser(application(desk)).get("/login", [("host", host)])
+    cookie = answer.header("set-cookie")
+    assert answer.status == 200
+    assert ("Secure" in cookie) == secure and "HttpOnly" in cookie and "SameSite=strict" in cookie
+
+
 async def test_a_proxied_visit_lasts_as_long_as_the_proxy_vouches(quiet_house: InProcess, tmp_path: Path) -> None:
     (tmp_path / "workspace").mkdir()
     (tmp_path / "workspace" / "secret").write_text(SECRET)

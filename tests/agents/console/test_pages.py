@@ -353,7 +353,7 @@ async def test_two_consoles_need_no_more_than_one(house: InProcess, tmp_path: Pa
 
 async def test_decisions_are_read_from_their_logs(quiet_counter: Counter) -> None:
     browser, root = await quiet_counter.browser(), quiet_counter.desk.session.layout.root
-    assert "No decisions yet" in (await browser.get("/decisions")).text
+    assert "No decisions to do something yet" in (await browser.get("/decisions")).text
     logs = DecisionLog(root / "logs" / "agent-decisions")
     made = record()
     logs.write(made)
@@ -402,6 +402,24 @@ def test_notes_of_places_are_bounded_and_what_is_gone_or_no_path_is_passed_over(
     (layout.decision_places / "bad").write_bytes(b"\xff\x00")
     (layout.decision_places / "relative").write_text("p3")
     assert noted_places(layout) == places[-2 : -MOST_PLACES - 1 : -1]
+
+
+async def test_what_was_done_is_not_buried_under_what_was_held(quiet_counter: Counter) -> None:
+    browser, root = await quiet_counter.browser(), quiet_counter.desk.session.layout.root
+    logs = DecisionLog(root / "logs" / "agent-decisions")
+    done = record()
+    # What its text says of itself does not hide it.
+    told = msgspec.structs.replace(done.decision, rationale='"outcome":"held"')
+    logs.write(msgspec.structs.replace(done, decision=told))
+    for number in range(MOST_RECORDS + 5):
+        other = msgspec.structs.replace(done.decision, id=f"decision-{number}")
+        logs.write(msgspec.structs.replace(done, outcome="held", decision=other))
+    page = (await browser.get("/decisions")).text
+    assert page.count("data-row") == 1 and "Those to do nothing too" in page
+    assert (await browser.get(f"/decisions/{done.decision.id}")).status == 200
+    page = (await browser.get("/decisions?held=yes")).text
+    assert page.count("data-row") == MOST_RECORDS and "Only what was not held" in page
+    assert (await browser.get(f"/decisions/decision-{MOST_RECORDS}")).status == 200
 
 
 def test_of_many_decisions_the_newest_are_read(tmp_path: Path) -> None:

@@ -226,6 +226,15 @@ def test_reports_read_the_same_each_time_and_hold_all_they_know(report: dict[str
     assert "<script" not in page
 
 
+def test_a_page_folds_long_lists_and_fits_small_screens() -> None:
+    names = [f"goal-{number}" for number in range(30)]
+    report = {"kind": "compliance", "workspace": "w", "period": "2026-11-21", "version": 1, "duties": []}
+    page = report_page(report | {"duties": [{"id": "a", "goals": names}, {"id": "b", "goals": names[:2]}]})
+    assert "<summary>30</summary>goal-0, goal-1," in page
+    assert "<td>goal-0, goal-1</td>" in page
+    assert 'name="viewport"' in page and page.count('class="scroll"') == page.count("<table>")
+
+
 def test_foreign_words_stay_words() -> None:
     nasty = "<script>alert(1)</script>|`x` [a](b)"
     report = cost_report("w", DAY, [goal(items=[item("g", 100, skill=nasty)])], CEILINGS, [])

@@ -16,7 +16,7 @@ from interlock.agents.reports.making import make_report
 from interlock.agents.reports.periods import DAY_MS, named, next_end
 from interlock.agents.reports.rhythm import REGULAR, Rhythm
 from interlock.bus.clock import ManualClock
-from interlock.bus.control.giving import halts_of
+from interlock.bus.control.giving import give_order, halts_of
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.sender import Identity
 from interlock.bus.streams import declarations
@@ -24,6 +24,7 @@ from interlock.envelope.keys import SigningKey
 from interlock.envelope.trust import Trust
 from interlock.envelope.verification import Limits
 from tests.agents.audit.histories import KEYS, NOW, WORKSPACE, History, goal_history, make_trust
+from tests.agents.conftest import InProcess
 
 CONFIG = Path(__file__).parents[3] / "config"
 TRUST = make_trust()
@@ -131,6 +132,38 @@ async def test_a_broken_signature_fails_the_attestation_and_pauses_production(mo
     assert order.scope == "workspace"
     assert "attestation" in order.why
     assert order.by == "auditor"
+
+
+async def test_after_a_failed_attestation_nothing_runs_until_a_human_resumes(
+    house: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All roles run. A hop is changed in the log; the week is over; the next goal waits for a human's word."""
+    monkeypatch.setattr("interlock.agents.reports.gathering.MAX_REPLAYED", 0)
+    goal = house.goal([{"id": "one", "skill": "doing-nothing", "input": {}}])
+    first = await house.run(goal)
+    await house.audited(first.goal_id)
+    acts = await house.messages("HOPS", "role", "executor", first.goal_id, "act")
+    changed = acts[0].data.replace(b'"attempt":1', b'"attempt":2')
+    assert changed != acts[0].data
+    await house.transport.publish(acts[0].subject, changed)
+    now_ms = house.transport.clock.now_ms()
+    monkeypatch.setattr(Rhythm, "_now_ms", lambda _self: next_end("week", now_ms))
+    sources = Sources(house.transport, house.workspace, house.keys, Limits(), lambda: None, no_code)
+
+    async def none_open() -> list[Deviation]:
+        return []
+
+    await Rhythm(sources, house.identity("auditor"), CONFIG, "", none_open).make_up()
+    [order] = (await halts_of(house.transport, house.workspace, house.keys.trust)).in_force
+    assert (order.scope, order.by) == ("workspace", "auditor") and "is FAIL" in order.why
+    goal_id = (await house.submit(goal))["goalId"]
+    with pytest.raises(TimeoutError):
+        await house.ended(goal_id, within_s=1.5)
+    await give_order(house.transport, house.workspace, house.identity("auditor"), "resume", "workspace", "all is well")
+    with pytest.raises(TimeoutError):
+        await house.ended(goal_id, within_s=1.5)
+    await give_order(house.transport, house.workspace, house.identity("human"), "resume", "workspace", "looked into")
+    assert (await house.ended(goal_id)).outcome == "released"
 
 
 async def test_a_strangers_word_ends_no_goal(a_day_later: MemoryTransport) -> None:

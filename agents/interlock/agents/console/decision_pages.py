@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MOST_FILES = 64
 MOST_RECORDS = 200
 TAIL_BYTES = 2 << 20
+_HELD = b'"outcome":"held"'  # lines are canonical; inside of a string its quotes would be escaped
 _records = msgspec.json.Decoder(DecisionRecord)
 
 
@@ -35,14 +36,16 @@ class Decisions(Struct, frozen=True):
     unreadable: int
 
 
-def read_decisions(directories: Sequence[Path]) -> Decisions:
-    """The ends of the files last written; a directory that is not there holds nothing."""
+def read_decisions(directories: Sequence[Path], held: bool = True) -> Decisions:
+    """The ends of the files last written; a directory that is not there holds nothing. held: also decisions to do
+    nothing, which are most of them.
+    """
     files = [path for directory in directories for path in directory.glob("*.jsonl") if path.is_file()]
     newest = sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)[:MOST_FILES]
     records: list[DecisionRecord] = []
     unreadable = 0
     for path in newest:
-        for line in _last_lines(path):
+        for line in [line for line in _last_lines(path) if held or _HELD not in line][-MOST_RECORDS:]:
             try:
                 records.append(_records.decode(line))
             except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -58,25 +61,26 @@ def _last_lines(path: Path) -> list[bytes]:
         file.seek(max(0, size - TAIL_BYTES))
         data = file.read(TAIL_BYTES)
     lines = data.split(b"\n")[:-1]
-    return (lines[1:] if size > TAIL_BYTES else lines)[-MOST_RECORDS:]
+    return lines[1:] if size > TAIL_BYTES else lines
 
 
 async def _decisions(desk: Desk, visit: Visit, request: Request) -> Response:
-    found = await _read(desk)
-    return render("decisions.html", desk, visit, found=found, places=_places(desk), most=MOST_RECORDS)
+    held = "held" in request.query_params
+    found = await _read(desk, held)
+    return render("decisions.html", desk, visit, found=found, held=held, places=_places(desk), most=MOST_RECORDS)
 
 
 async def _decision(desk: Desk, visit: Visit, request: Request) -> Response:
     name = str(request.path_params["name"])
-    one: DecisionRecord | None = next((one for one in (await _read(desk)).records if one.decision.id == name), None)
-    if one is None:
+    found = [one for held in (False, True) for one in (await _read(desk, held)).records if one.decision.id == name]
+    if not found:
         raise UserError("unknown_decision", "there is no such decision here", "See the decision log itself", 2)
-    whole: Any = msgspec.to_builtins(one)
-    return render("decision.html", desk, visit, one=one, whole=whole)
+    whole: Any = msgspec.to_builtins(found[0])
+    return render("decision.html", desk, visit, one=found[0], whole=whole)
 
 
-async def _read(desk: Desk) -> Decisions:
-    return await anyio.to_thread.run_sync(read_decisions, _places(desk))
+async def _read(desk: Desk, held: bool) -> Decisions:
+    return await anyio.to_thread.run_sync(read_decisions, _places(desk), held)
 
 
 def _places(desk: Desk) -> list[Path]:

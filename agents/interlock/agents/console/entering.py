@@ -52,7 +52,7 @@ async def login_page(request: Request) -> Response:
         form_token=desk.challenges.form_token(before),
         proxied=proxied(request)[1],
     )
-    _set(response, desk, "before", before, GOOD_MS * 5)
+    _set(response, request, "before", before, GOOD_MS * 5)
     return response
 
 
@@ -75,7 +75,7 @@ async def log_in(request: Request) -> Response:
             return failed(desk, None, error)
     desk.visits.leave(request.cookies.get(cookie_name(desk), ""))
     response = RedirectResponse("/goals", 303)
-    _set(response, desk, "visit", visit.id, desk.settings.session_ms)
+    _set(response, request, "visit", visit.id, desk.settings.session_ms)
     response.delete_cookie(cookie_name(desk, "before"), path="/")
     return response
 
@@ -111,9 +111,11 @@ def _by_proxy(desk: Desk, request: Request) -> Visit:
     return visit
 
 
-def _set(response: Response, desk: Desk, what: str, value: str, for_ms: int) -> None:
-    """Secure where every way to this console is: browsers keep such a cookie from plain http."""
-    only_tls = all(origin.startswith("https://") for origin in desk.origins)
+def _set(response: Response, request: Request, what: str, value: str, for_ms: int) -> None:
+    """Secure where the browser came by https, as the origin of that name says: a cookie so marked is kept from plain http."""
+    desk = desk_of(request)
+    host = request.headers.get("host", "").lower()
+    by_tls = f"https://{host}" in desk.origins and f"http://{host}" not in desk.origins
     response.set_cookie(
         cookie_name(desk, what),
         value,
@@ -121,5 +123,5 @@ def _set(response: Response, desk: Desk, what: str, value: str, for_ms: int) -> 
         path="/",
         httponly=True,
         samesite="strict",
-        secure=only_tls,
+        secure=by_tls,
     )

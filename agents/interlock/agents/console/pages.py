@@ -48,6 +48,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "usd": usd_text,
+        "usd6": usd_column,
         "when": when,
         "clock": lambda at: when(at)[11:],
         "stamp": timestamp,
@@ -67,6 +68,11 @@ def readable(value: Any) -> Any:
 def when(at: str) -> str:
     """RFC 3339 as a table shows it: to the second, UTC."""
     return at.replace("T", " ")[:19]
+
+
+def usd_column(micro: int) -> str:
+    """With all six places, so that a column's points stand below each other."""
+    return f"{micro // 1_000_000}.{micro % 1_000_000:06d}"
 
 
 def brief(name: str) -> str:

@@ -17,13 +17,19 @@ from interlock.agents.reports.rendering import TITLES, heading
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--line:#d5dae0;--soft:#5b6570}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--paper:#14171b;--line:#343a42;--soft:#9aa4af}svg{background:#fff}}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--paper:#14171b;--line:#343a42;--soft:#9aa4af}
+svg{filter:invert(1) hue-rotate(180deg)}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}h3{font-size:1rem;color:var(--soft)}
-table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid var(--line);padding:.3rem .6rem;text-align:left;
-vertical-align:top;overflow-wrap:anywhere}th{color:var(--soft);font-weight:600}svg{max-width:100%;height:auto}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid var(--line);
+padding:.3rem .6rem;text-align:left;vertical-align:baseline}
+td:not(:first-child){min-width:3rem;max-width:24rem;overflow-wrap:break-word}
+th{color:var(--soft);font-weight:600;white-space:nowrap}tr>th:first-child:not(:last-child):has(+td){width:14rem}
+td{font-variant-numeric:tabular-nums}svg{max-width:100%;height:auto}summary{cursor:pointer}
 """
 _SALT = "interlock"
+_FOLDED = 4  # items of a list in a cell; of more, only how many
+_FEW = 10  # bars, for which the picture has room at least: a single day is no wall
 
 
 def report_page(report: dict[str, Any]) -> str:
@@ -40,6 +46,7 @@ def report_page(report: dict[str, Any]) -> str:
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
@@ -77,11 +84,12 @@ def _bars(names: list[str], values: list[Decimal], unit: str) -> str:
         axes.bar(range(len(values)), [float(value) for value in values], color="#2f6f9f", width=0.7)
         step = max(1, len(names) // 12)
         axes.set_xticks(range(0, len(names), step), names[::step], rotation=45 if len(names) > 8 else 0, ha="center")
+        axes.set_xlim(-0.6, max(len(values), _FEW) - 0.4)
         axes.set_ylabel(unit)
         axes.spines[["top", "right"]].set_visible(False)
         figure.tight_layout()
         out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         pyplot.close(figure)
     return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), count=1, flags=re.DOTALL)
 
@@ -93,7 +101,7 @@ def _section(name: str, value: Any, level: int) -> list[str]:
         rows = "".join(
             f"<tr><th>{html.escape(heading(key))}</th><td>{_cell(part)}</td></tr>" for key, part in plain.items()
         )
-        found = [head, f"<table>{rows}</table>" if rows else ""]
+        found = [head, _table(rows) if rows else ""]
         for key, part in value.items():
             if key not in plain:
                 found += _section(key, part, min(level + 1, 4))
@@ -104,7 +112,7 @@ def _section(name: str, value: Any, level: int) -> list[str]:
         rows = "".join(
             "<tr>" + "".join(f"<td>{_cell(row.get(key))}</td>" for key in columns) + "</tr>" for row in value
         )
-        return [head, f"<table><tr>{heads}</tr>{rows}</table>"]
+        return [head, _table(f"<tr>{heads}</tr>{rows}")]
     if isinstance(value, list):
         return [
             head,
@@ -113,11 +121,17 @@ def _section(name: str, value: Any, level: int) -> list[str]:
     return [head, f"<p>{_cell(value)}</p>"]
 
 
+def _table(rows: str) -> str:
+    """In a region that scrolls by itself, with keys too."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>{rows}</table></div>'
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(html.escape(str(item)) for item in value) or "—"
+        told = ", ".join(html.escape(str(item)) for item in value) or "—"
+        return told if len(value) <= _FOLDED else f"<details><summary>{len(value)}</summary>{told}</details>"
     return html.escape(str(value))
 
 
