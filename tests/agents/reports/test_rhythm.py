@@ -17,6 +17,7 @@ from interlock.agents.reports.periods import DAY_MS, named, next_end
 from interlock.agents.reports.rhythm import REGULAR, Rhythm
 from interlock.bus.clock import ManualClock
 from interlock.bus.control.giving import give_order, halts_of
+from interlock.bus.control.orders import ControlOrder
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.sender import Identity
 from interlock.bus.streams import declarations
@@ -137,15 +138,26 @@ async def test_a_broken_signature_fails_the_attestation_and_pauses_production(mo
 async def test_after_a_failed_attestation_nothing_runs_until_a_human_resumes(
     house: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All roles run. A hop is changed in the log; the week is over; the next goal waits for a human's word."""
+    """All roles run. A changed copy of a hop comes while its goal runs; the week ends; the next goal waits for a human."""
     monkeypatch.setattr("interlock.agents.reports.gathering.MAX_REPLAYED", 0)
-    goal = house.goal([{"id": "one", "skill": "doing-nothing", "input": {}}])
-    first = await house.run(goal)
-    await house.audited(first.goal_id)
-    acts = await house.messages("HOPS", "role", "executor", first.goal_id, "act")
-    changed = acts[0].data.replace(b'"attempt":1', b'"attempt":2')
-    assert changed != acts[0].data
-    await house.transport.publish(acts[0].subject, changed)
+    paused = {"place": str(house.scratch), "line": "a", "pause_ms": 1_500}
+    first = (await house.submit(house.goal([{"id": "one", "skill": "appending-line", "input": paused}])))["goalId"]
+    [act] = await house.until("HOPS", 1, "role", "executor", first, "act")
+    await house.transport.publish(act.subject, act.data.replace(b'"attempt":1', b'"attempt":2'))
+
+    async def halted() -> list[ControlOrder]:
+        return (await halts_of(house.transport, house.workspace, house.keys.trust)).in_force
+
+    async def order(agent: str, scope: str) -> None:
+        await give_order(house.transport, house.workspace, house.identity(agent), "resume", scope, "looked into")
+
+    with anyio.fail_after(10):
+        while not (at_once := await halted()):
+            await anyio.sleep(0.01)
+    assert [one.scope for one in at_once] == ["role:orchestrator"]
+    await order("human", "role:orchestrator")
+    assert (await house.ended(first)).outcome == "blocked", "such a goal is released by nobody"
+    await house.audited(first)
     now_ms = house.transport.clock.now_ms()
     monkeypatch.setattr(Rhythm, "_now_ms", lambda _self: next_end("week", now_ms))
     sources = Sources(house.transport, house.workspace, house.keys, Limits(), lambda: None, no_code)
@@ -154,15 +166,16 @@ async def test_after_a_failed_attestation_nothing_runs_until_a_human_resumes(
         return []
 
     await Rhythm(sources, house.identity("auditor"), CONFIG, "", none_open).make_up()
-    [order] = (await halts_of(house.transport, house.workspace, house.keys.trust)).in_force
-    assert (order.scope, order.by) == ("workspace", "auditor") and "is FAIL" in order.why
-    goal_id = (await house.submit(goal))["goalId"]
+    [given] = [one for one in await halted() if one.scope == "workspace"]
+    assert given.by == "auditor" and "is FAIL" in given.why
+    goal_id = (await house.submit(house.goal([{"id": "one", "skill": "doing-nothing", "input": {}}])))["goalId"]
     with pytest.raises(TimeoutError):
-        await house.ended(goal_id, within_s=1.5)
-    await give_order(house.transport, house.workspace, house.identity("auditor"), "resume", "workspace", "all is well")
+        await house.ended(goal_id, within_s=1)
+    await order("auditor", "workspace")
     with pytest.raises(TimeoutError):
-        await house.ended(goal_id, within_s=1.5)
-    await give_order(house.transport, house.workspace, house.identity("human"), "resume", "workspace", "looked into")
+        await house.ended(goal_id, within_s=1)
+    for one in await halted():
+        await order("human", one.scope)
     assert (await house.ended(goal_id)).outcome == "released"
 
 
