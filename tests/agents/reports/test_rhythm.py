@@ -21,11 +21,14 @@ from interlock.bus.control.orders import ControlOrder
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.sender import Identity
 from interlock.bus.streams import declarations
+from interlock.bus.transport import MESSAGE_ID
+from interlock.envelope.ids import new_id
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.trust import Trust
 from interlock.envelope.verification import Limits
 from tests.agents.audit.histories import KEYS, NOW, WORKSPACE, History, goal_history, make_trust
 from tests.agents.conftest import InProcess
+from tests.agents.halting.test_flow_halted import all_running
 
 CONFIG = Path(__file__).parents[3] / "config"
 TRUST = make_trust()
@@ -136,47 +139,55 @@ async def test_a_broken_signature_fails_the_attestation_and_pauses_production(mo
 
 
 async def test_after_a_failed_attestation_nothing_runs_until_a_human_resumes(
-    house: InProcess, monkeypatch: pytest.MonkeyPatch
+    quiet_house: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All roles run. A changed copy of a hop comes while its goal runs; the week ends; the next goal waits for a human."""
+    house = quiet_house
     monkeypatch.setattr("interlock.agents.reports.gathering.MAX_REPLAYED", 0)
+    monkeypatch.setattr("interlock.agents.reports.rhythm.REGULAR", {"week": ("attestation",)})
     paused = {"place": str(house.scratch), "line": "a", "pause_ms": 1_500}
-    first = (await house.submit(house.goal([{"id": "one", "skill": "appending-line", "input": paused}])))["goalId"]
-    [act] = await house.until("HOPS", 1, "role", "executor", first, "act")
-    await house.transport.publish(act.subject, act.data.replace(b'"attempt":1', b'"attempt":2'))
 
-    async def halted() -> list[ControlOrder]:
-        return (await halts_of(house.transport, house.workspace, house.keys.trust)).in_force
+    async def halted() -> dict[str, ControlOrder]:
+        found = await halts_of(house.transport, house.workspace, house.keys.trust)
+        return {one.scope: one for one in found.in_force}
 
-    async def order(agent: str, scope: str) -> None:
+    async def resume(agent: str, scope: str) -> None:
         await give_order(house.transport, house.workspace, house.identity(agent), "resume", scope, "looked into")
-
-    with anyio.fail_after(10):
-        while not (at_once := await halted()):
-            await anyio.sleep(0.01)
-    assert [one.scope for one in at_once] == ["role:orchestrator"]
-    await order("human", "role:orchestrator")
-    assert (await house.ended(first)).outcome == "blocked", "such a goal is released by nobody"
-    await house.audited(first)
-    now_ms = house.transport.clock.now_ms()
-    monkeypatch.setattr(Rhythm, "_now_ms", lambda _self: next_end("week", now_ms))
-    sources = Sources(house.transport, house.workspace, house.keys, Limits(), lambda: None, no_code)
 
     async def none_open() -> list[Deviation]:
         return []
 
-    await Rhythm(sources, house.identity("auditor"), CONFIG, "", none_open).make_up()
-    [given] = [one for one in await halted() if one.scope == "workspace"]
-    assert given.by == "auditor" and "is FAIL" in given.why
-    goal_id = (await house.submit(house.goal([{"id": "one", "skill": "doing-nothing", "input": {}}])))["goalId"]
-    with pytest.raises(TimeoutError):
-        await house.ended(goal_id, within_s=1)
-    await order("auditor", "workspace")
-    with pytest.raises(TimeoutError):
-        await house.ended(goal_id, within_s=1)
-    for one in await halted():
-        await order("human", one.scope)
-    assert (await house.ended(goal_id)).outcome == "released"
+    async with all_running(house):
+        first = (await house.submit(house.goal([{"id": "one", "skill": "appending-line", "input": paused}])))["goalId"]
+        [act] = await house.until("HOPS", 1, "role", "executor", first, "act")
+        await house.transport.publish(act.subject, act.data.replace(b'"attempt":1', b'"attempt":2'))
+        with anyio.fail_after(10):
+            while "role:orchestrator" not in await halted():
+                await anyio.sleep(0.01)
+        await resume("human", "role:orchestrator")
+        assert (await house.ended(first)).outcome == "blocked", "nobody releases such a goal"
+        with anyio.fail_after(10):
+            while "role:gateway" not in await halted():  # the deviation that its compliance log is
+                await anyio.sleep(0.01)
+        await resume("human", "role:gateway")
+        now_ms = house.transport.clock.now_ms()
+        with monkeypatch.context() as later:
+            later.setattr(Rhythm, "_now_ms", lambda _self: next_end("week", now_ms))
+            sources = Sources(house.transport, house.workspace, house.keys, Limits(), lambda: None, no_code)
+            await Rhythm(sources, house.identity("auditor"), CONFIG, "", none_open).make_up()
+        given = (await halted())["workspace"]
+        assert given.by == "auditor" and "is FAIL" in given.why
+        goal_id = new_id(now_ms)
+        goal = house.goal([{"id": "one", "skill": "doing-nothing", "input": {}}])
+        subject = f"interlock.{house.workspace}.goal.submit"
+        await house.transport.send(subject, msgspec.json.encode(goal), headers={MESSAGE_ID: goal_id})
+        for resumed_by in ("nobody", "auditor"):
+            if resumed_by == "auditor":
+                await resume("auditor", "workspace")
+            with pytest.raises(TimeoutError):
+                await house.ended(goal_id, within_s=1)
+        await resume("human", "workspace")
+        assert (await house.ended(goal_id)).outcome == "released"
 
 
 async def test_a_strangers_word_ends_no_goal(a_day_later: MemoryTransport) -> None:
