@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import string
 from typing import Any
 
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
-from interlock.bus.jetstream.hop_client import HopClient, header_block, plain_headers, status_headers
+from interlock.bus.jetstream.headers import header_block, plain_headers, status_headers
+from interlock.bus.jetstream.hop_client import HopClient
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server.embedded import EmbeddedServer
 
@@ -66,19 +70,89 @@ class Recorded:
     def __init__(self, kind: type[Client]) -> None:
         self.client = kind()
         self.client._max_pending_size = 1 << 20
+        self.client._max_payload = 40
 
-    async def written(self, headers: dict[str, Any] | None, data: bytes, reply: str) -> bytes | str:
+    async def written(
+        self, subject: str, headers: dict[str, Any] | None, data: bytes, reply: str, status: int
+    ) -> bytes | str:
+        self.client._status = status
         try:
-            await self.client._send_publish("a.b", reply, data, len(data), headers)
+            await self.client.publish(subject, data, reply, headers)
         except Exception as error:
             return repr(error)
         return b"".join(self.client._pending) + repr(self.client.stats).encode()
 
 
-@given(st.none() | st.dictionaries(NAMES, VALUES, max_size=3), st.binary(max_size=50), st.sampled_from(["", "r.1"]))
-def test_a_publish_is_written_as_nats_py_writes_it(headers: dict[str, Any] | None, data: bytes, reply: str) -> None:
-    ours = anyio.run(Recorded(HopClient).written, headers, data, reply)
-    assert ours == anyio.run(Recorded(Client).written, headers, data, reply)
+SUBJECTS = st.sampled_from(["a.b", "a b", "", "é", "a\r\nPUB x 0"])
+STATES = st.sampled_from([Client.CONNECTED, Client.CONNECTED, Client.RECONNECTING, Client.CLOSED, Client.DRAINING_PUBS])
+
+
+ASKED = st.tuples(
+    SUBJECTS,
+    st.none() | st.dictionaries(NAMES, VALUES, max_size=3),
+    st.binary(max_size=50),
+    st.sampled_from(["", "r.1", "r 1"]),
+    STATES,
+)
+
+
+@given(ASKED)
+def test_a_publish_is_written_or_refused_as_nats_py_does(asked: Any) -> None:
+    assert anyio.run(Recorded(HopClient).written, *asked) == anyio.run(Recorded(Client).written, *asked)
+
+
+class Heard:
+    """A client that is read to: what reaches subscription 1, which may be a raw one, and 2, which is not."""
+
+    def __init__(self, raw: bool) -> None:
+        self.got: list[Any] = []
+        self.client = HopClient() if raw else Client()
+        if isinstance(self.client, HopClient):
+            self.client._raw[1] = self.take
+
+    def take(self, message: Msg) -> None:
+        self.got.append((message.subject, message.reply, message.data, message.headers))
+
+    async def read(self, pieces: list[bytes]) -> tuple[list[Any], dict[str, int], bytes]:
+        parser = self.client._ps
+        for sid in (1, 2):
+            self.client._subs[sid] = subscription = Subscription(self.client, sid, "x", cb=_nothing)
+            subscription._pending_queue = asyncio.Queue()
+        for piece in pieces:
+            await parser.parse(piece)
+        for subscription in self.client._subs.values():
+            while not subscription._pending_queue.empty():
+                self.take(subscription._pending_queue.get_nowait())
+        return sorted(self.got, key=repr), self.client.stats, bytes(parser.buf)
+
+
+async def _nothing(_: Msg) -> None:
+    return None
+
+
+HEADERS = st.sampled_from(["", "NATS/1.0\r\nA: b\r\n\r\n", "NATS/1.0 404\r\n\r\n", "NATS/1.0\r\nA:  \x1cb\r\n\r\n"])
+LINES = st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from(["", "r.1", "5"]), HEADERS, st.binary(max_size=30))
+
+
+def protocol(sid: int, reply: str, headers: str, data: bytes) -> bytes:
+    block, words = headers.encode(), f"a.b {sid} {reply} ".replace("  ", " ")
+    sizes = f"{len(block)} {len(block) + len(data)}" if headers else str(len(data))
+    return f"{'H' if headers else ''}MSG {words}{sizes}\r\n".encode() + block + data + b"\r\n"
+
+
+@given(st.lists(LINES.map(lambda line: protocol(*line)) | st.just(b"+OK\r\n"), max_size=8), st.data())
+def test_what_comes_is_read_as_nats_py_reads_it_however_it_is_cut(lines: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(lines)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert anyio.run(Heard(raw=True).read, pieces) == anyio.run(Heard(raw=False).read, pieces)
+
+
+def test_a_large_message_arrives_in_many_parts() -> None:
+    stream = protocol(1, "", "", b"x" * 300_000) + protocol(1, "r", "NATS/1.0\r\nA: b\r\n\r\n", b"y")
+    pieces = [stream[at : at + 32_768] for at in range(0, len(stream), 32_768)]
+    got, _, left = anyio.run(Heard(raw=True).read, pieces)
+    assert [(len(data), headers) for _, _, data, headers in got] == [(300_000, None), (1, {"A": "b"})] and left == b""
 
 
 async def flushed(client: Client) -> None:

@@ -17,21 +17,17 @@ import nats.errors
 from nats.aio.client import Client, _validate_subject
 from nats.aio.msg import Msg
 
+from interlock.bus.jetstream.headers import header_block, plain_headers, status_headers
+from interlock.bus.jetstream.hop_parser import HopParser
+
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
 OnRaw = Callable[[Msg], None]
 
 NO_RESPONDERS = "503"
-_HEAD = b"NATS/1.0\r\n"
-_PLAIN_LINES = rb"(?:[!-9;-~]+: [!-~](?:[ -~]*[!-~])?\r\n)"
-_PLAIN_LINE = re.compile(r"([^:]+): ([^\r]*)\r\n")
-_PLAIN_BLOCK = re.compile(rb"NATS/1\.0\r\n%b+\r\n" % _PLAIN_LINES)
-# What the broker says by itself: a number, some words, and perhaps headers of the plain form.
-_STATUS_BLOCK = re.compile(rb"NATS/1\.0 (\d{3})(?: ([ -~]*))?\r\n(%b*)\r\n" % _PLAIN_LINES)
-_SAFE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# A value that nats-py would neither trim nor clean: everything else goes its way.
-_SAFE_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+# What nats-py would take for a subject, without the letters that it would take and no broker would.
+_SAFE_SUBJECT = re.compile(r"[!-~]+")
 
 
 class HopClient(Client):
@@ -41,6 +37,7 @@ class HopClient(Client):
         super().__init__()
         self._raw: dict[int, OnRaw] = {}
         self._headless: set[int] = set()
+        self._ps = HopParser(self)
         self._questions = itertools.count(1)
 
     async def subscribe_raw(self, subject: str, on_raw: OnRaw, *, headers: bool = True) -> Subscription:
@@ -112,65 +109,60 @@ class HopClient(Client):
         await super()._process_pong()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """What the parser did not hand over by itself."""
         on_raw = self._raw.get(sid)
         if on_raw is None:
             await super()._process_msg(sid, subject, reply, data, headers)
             return
-        self.stats["in_msgs"] += 1
-        self.stats["in_bytes"] += len(data)
         found = None
         if headers and sid not in self._headless:
             found = plain_headers(headers) or status_headers(headers) or await self._process_headers(headers)
-        on_raw(Msg(self, subject.decode(), reply.decode(), data, found, _sid=sid))
+        self._hand_over(on_raw, subject, reply, data, found)
 
-    async def _send_publish(
-        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
+    def _take(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> bool:
+        """Hands a message over at once, if that can be done without waiting."""
+        on_raw, found = self._raw.get(sid), None
+        if on_raw is None:
+            return False
+        if headers and sid not in self._headless:
+            found = plain_headers(headers) or status_headers(headers)
+            if found is None:
+                return False
+        self._hand_over(on_raw, subject, reply, data, found)
+        return True
+
+    def _hand_over(
+        self, on_raw: OnRaw, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
     ) -> None:
-        block = b"" if headers is None else header_block(headers)
-        if block is None or self._pending_data_size + payload_size > self._max_pending_size // 2:
-            await super()._send_publish(subject, reply, payload, payload_size, headers)
+        self.stats["in_msgs"] += 1
+        self.stats["in_bytes"] += len(data)
+        on_raw(Msg(self, subject.decode(), reply.decode(), data, headers))
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, Any] | None = None
+    ) -> None:
+        size, block = len(payload), b"" if headers is None else header_block(headers)
+        if (
+            self._status != Client.CONNECTED
+            or block is None
+            or size > self._max_payload
+            or self._pending_data_size + size > self._max_pending_size // 2
+            or not _SAFE_SUBJECT.fullmatch(subject)
+            or (reply and not _SAFE_SUBJECT.fullmatch(reply))
+        ):
+            await super().publish(subject, payload, reply, headers)
             return
         if block:
-            sizes = f"{len(block)} {len(block) + payload_size}"
+            sizes = f"{len(block)} {len(block) + size}"
             command = b"HPUB %b %b %b\r\n%b%b\r\n" % (subject.encode(), reply.encode(), sizes.encode(), block, payload)
         else:
-            command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), payload_size, payload)
+            command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), size, payload)
         self.stats["out_msgs"] += 1
-        self.stats["out_bytes"] += payload_size
+        self.stats["out_bytes"] += size
         self._pending.append(command)
         self._pending_data_size += len(command)
         if self._flush_queue is not None and self._flush_queue.empty():
             await self._flush_pending()
-
-
-def plain_headers(block: bytes) -> dict[str, str] | None:
-    """The headers of a block in the plain form that header_block writes; None for any other, a status line included."""
-    if _PLAIN_BLOCK.fullmatch(block) is None:
-        return None
-    return dict(_PLAIN_LINE.findall(block[len(_HEAD) : -2].decode()))
-
-
-def status_headers(block: bytes) -> dict[str, str] | None:
-    """As nats-py puts a status into headers; None for what is no status, or not in that form."""
-    found = _STATUS_BLOCK.fullmatch(block)
-    if found is None:
-        return None
-    number, words, rest = found.groups()
-    headers = {"Status": number.decode()}
-    if words:
-        headers["Description"] = words.decode()
-    lines = rest[:-2].decode().split("\r\n") if rest else ()
-    return headers | dict(line.split(": ", 1) for line in lines)
-
-
-def header_block(headers: dict[str, Any]) -> bytes | None:
-    """The block as nats-py would write it, or None where it would change or refuse something."""
-    lines = [
-        f"{name}: {value}\r\n"
-        for name, value in headers.items()
-        if _SAFE_NAME.fullmatch(name) and _SAFE_VALUE.fullmatch(value)
-    ]
-    return f"NATS/1.0\r\n{''.join(lines)}\r\n".encode() if len(lines) == len(headers) else None
 
 
 def _too_late(future: asyncio.Future[Msg]) -> None:

@@ -82,6 +82,7 @@ class Pull:
         self._running = 0
         self._refused = False
         self._heard = 0.0
+        self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._queue: WorkQueue[Msg | None] = WorkQueue()
 
@@ -94,7 +95,7 @@ class Pull:
 
     @asynccontextmanager
     async def subscribed(self) -> AsyncIterator[None]:
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = self._loop.time()
         subscription = await self._client.subscribe_raw(self._inbox, self._on_message)
         try:
             yield
@@ -121,7 +122,7 @@ class Pull:
         """Asks for idle workers, never for more than there are; after two missed heartbeats asks anew, for the broker may
         have forgotten us.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         while True:
             if self._refused:  # no such consumer, no leader, too many requests: it may pass
                 await anyio.sleep(REFUSED_PAUSE_S)
@@ -151,7 +152,7 @@ class Pull:
 
     async def _ask(self, count: int) -> None:
         if self._asked == 0:
-            self._heard = asyncio.get_running_loop().time()  # without a request there are no heartbeats
+            self._heard = self._loop.time()  # without a request there are no heartbeats
         request = {"batch": count, "expires": int(EXPIRES_S * 1e9), "idle_heartbeat": int(HEARTBEAT_S * 1e9)}
         try:
             await self._client.publish(self._subject, msgspec.json.encode(request), self._inbox)
@@ -160,7 +161,7 @@ class Pull:
         self._asked += count
 
     def _on_message(self, raw: Msg) -> None:
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = self._loop.time()
         if raw.reply:  # a status has nobody to acknowledge it to
             self._asked -= 1
             self._queue.put(raw)

@@ -25,6 +25,7 @@ from interlock.bus.jetstream.broker_errors import api_error, client_error
 from interlock.bus.jetstream.connection import JetStreamSettings
 from interlock.bus.jetstream.contact import check_url, confirm
 from interlock.bus.jetstream.endings import close, unsubscribe
+from interlock.bus.jetstream.headers import publish_headers
 from interlock.bus.jetstream.hop_client import HopClient
 from interlock.bus.jetstream.login import Login, client_for, forbidden_subject, inbox_prefix, is_login_refused
 from interlock.bus.jetstream.publish_ack import pub_ack
@@ -32,8 +33,6 @@ from interlock.bus.jetstream.pull import Pull
 from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
 from interlock.bus.transport import (
-    EXPECTED_SEQUENCE,
-    MESSAGE_ID,
     NO_HEADERS,
     Message,
     ObjectInfo,
@@ -68,6 +67,7 @@ class JetStreamTransport:
         self._is_connected = False
         self._refusals = 0
         self._clock = clock
+        self._loop = asyncio.get_running_loop()  # asked for at every hop it costs a call of the system
         self._prefix = f"{inbox}.{client._nuid.next().decode()}"
         self._numbers = itertools.count(1)
         self._reads: dict[str, asyncio.Queue[Msg | None]] = {}
@@ -153,25 +153,25 @@ class JetStreamTransport:
         headers: Mapping[str, str] = NO_HEADERS,
         expected_sequence: int | None = None,
     ) -> PubAck:
-        sent: dict[str, str] | None = None
-        if headers or message_id or expected_sequence is not None:
-            sent = dict(headers)
-            if message_id:
-                sent[MESSAGE_ID] = message_id
-            if expected_sequence is not None:
-                sent[EXPECTED_SEQUENCE] = str(expected_sequence)
-        deadline = asyncio.get_running_loop().time() + self.settings.no_stream_retry_ms / 1000
-        while True:
-            answer = await self._publish_once(subject, data, sent)
-            if answer.headers is None or answer.headers.get("Status") != "503":
-                return pub_ack(answer.data, subject)
-            if asyncio.get_running_loop().time() >= deadline:
-                raise Unavailable(f"no stream takes {subject}", "Run `interlock up` or `interlock doctor`")
+        sent = publish_headers(headers, message_id, expected_sequence)
+        answer = await self._publish_once(subject, data, sent)
+        if answer.headers is not None and answer.headers.get("Status") == "503":
+            answer = await self._publish_again(subject, data, sent)
+        return pub_ack(answer.data, subject)
+
+    async def _publish_again(self, subject: str, data: bytes, headers: dict[str, str] | None) -> Msg:
+        """Nobody took it: the stream may have no leader just now."""
+        deadline = self._loop.time() + self.settings.no_stream_retry_ms / 1000
+        while self._loop.time() < deadline:
             await anyio.sleep(self.settings.reconnect_wait_ms / 1000)
+            answer = await self._publish_once(subject, data, headers)
+            if answer.headers is None or answer.headers.get("Status") != "503":
+                return answer
+        raise Unavailable(f"no stream takes {subject}", "Run `interlock up` or `interlock doctor`")
 
     async def _publish_once(self, subject: str, data: bytes, headers: dict[str, str] | None) -> Msg:
         token = str(next(self._numbers))
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         future: asyncio.Future[Msg] = loop.create_future()
         self._waiting[token] = (future, loop.time() + self.settings.publish_timeout_ms / 1000, subject)
         try:
