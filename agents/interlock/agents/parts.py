@@ -17,7 +17,7 @@ from interlock.bus.control.source import NO_CONTROL, ControlSource
 from interlock.bus.gates import ContractSource, Receiver, TrustSource, receiving_gates
 from interlock.bus.hop import Handler, Hop, Outcome
 from interlock.bus.layers import rate_layer
-from interlock.bus.middleware import Stage, gates_stage, judged, onion
+from interlock.bus.middleware import Stage, first_refusal, gates_stage, onion
 from interlock.bus.policy.service import policy_service
 from interlock.bus.policy.stage import ApprovalFactsOf, HopFactsSource, TaskFactsOf, no_approval, no_task, policy_layer
 from interlock.bus.rates import Buckets, RateLimit
@@ -148,10 +148,9 @@ def worker(parts: Parts, handler: Handler, *, concurrency: int = 64, on_dead: On
 def recognising(parts: Parts) -> Callable[[Hop], None]:
     """Decodes a hop and checks its signature: the first two gates."""
     receiver = Receiver(parts.identity.agent, parts.trust, parts.limits, ReplayMemory())
-    gates = dict(receiving_gates(receiver))
+    gates = [(name, gate) for name, gate in receiving_gates(receiver) if name in ("decode", "signature")]
 
     def recognise(hop: Hop) -> None:
-        if judged("decode", gates["decode"], hop).ok:
-            judged("signature", gates["signature"], hop)
+        first_refusal(gates, hop)
 
     return recognise

@@ -138,7 +138,9 @@ class Actor:
         answered: Outcome | None = None
         failpoint("hop_received")
         try:
-            used = await self._excuses.attempts(message, self._attempts)
+            used = message.delivered
+            if used >= self._attempts:
+                used = await self._excuses.attempts(message, self._attempts)
             outcome = await self._handled(hop) if used <= self._attempts else NEVER_ANSWERED
             # A few times: should reading it be what kills, it is buried unread.
             if self._attempts < used <= 4 * self._attempts and self._recognise is not None:

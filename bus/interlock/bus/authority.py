@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from interlock.envelope.ids import role_of
 from interlock.envelope.model import Envelope
 from interlock.envelope.verdict import ALLOW, Reason, Verdict, deny
@@ -47,8 +49,15 @@ def judge(envelope: Envelope) -> Verdict:
             rule="authority",
             instead="a budget of nothing",
         )
-    for recipient in envelope.recipients:
-        route = (role_of(envelope.sender), role_of(recipient), envelope.intent)
+    to = envelope.to
+    return _may_say(kind, envelope.sender, (to,) if isinstance(to, str) else tuple(to), envelope.intent)
+
+
+@lru_cache(maxsize=1024)  # the same few say the same to the same, hop by hop
+def _may_say(kind: str, sender: str, recipients: tuple[str, ...], intent: str) -> Verdict:
+    """A pure function of these and of AUTHORITY."""
+    for recipient in recipients:
+        route = (role_of(sender), role_of(recipient), intent)
         if kind not in AUTHORITY.get(route, frozenset()):
             allowed = sorted(
                 f"{intent} {name} to {to}"

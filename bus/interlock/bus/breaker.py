@@ -17,7 +17,7 @@ class BreakerSettings(Struct, frozen=True, kw_only=True):
 
 
 class Breaker(Struct, frozen=True):
-    """One circuit. Answer each allowed call with succeeded or failed."""
+    """One circuit. Each allowed call is answered: a success closes it, a failure is `failed`."""
 
     state: State = "closed"
     failures: int = 0
@@ -33,9 +33,6 @@ class Breaker(Struct, frozen=True):
             return True, Breaker("half_open", self.failures, now_ms)  # the trial never reported back
         return False, self
 
-    def succeeded(self) -> Breaker:
-        return Breaker()
-
     def failed(self, settings: BreakerSettings, now_ms: int) -> Breaker:
         failures = self.failures + 1
         if self.state == "half_open" or (settings.failures > 0 and failures >= settings.failures):
@@ -43,18 +40,25 @@ class Breaker(Struct, frozen=True):
         return Breaker(self.state, failures, self.opened_ms)
 
 
+CLOSED = Breaker()
+
+
 class Breakers:
-    """Circuits by key."""
+    """Circuits by key; those that nothing speaks against are not kept."""
 
     def __init__(self, settings: BreakerSettings) -> None:
         self._settings = settings
         self._circuits: dict[str, Breaker] = {}
 
     def allows(self, key: str, now_ms: int) -> bool:
-        allowed, circuit = self._circuits.get(key, Breaker()).ask(self._settings, now_ms)
-        self._circuits[key] = circuit
+        circuit = self._circuits.get(key)
+        if circuit is None:
+            return True
+        allowed, self._circuits[key] = circuit.ask(self._settings, now_ms)
         return allowed
 
     def report(self, key: str, *, succeeded: bool, now_ms: int) -> None:
-        circuit = self._circuits.get(key, Breaker())
-        self._circuits[key] = circuit.succeeded() if succeeded else circuit.failed(self._settings, now_ms)
+        if succeeded:
+            self._circuits.pop(key, None)
+        else:
+            self._circuits[key] = self._circuits.get(key, CLOSED).failed(self._settings, now_ms)

@@ -86,7 +86,9 @@ def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
 
     def decoded(hop: Hop) -> Checked:
         checked = decode(hop.message.data, receiver.limits)
-        hop.parsed, hop.digest = checked.envelope, checked.digest
+        if checked.envelope is not None:
+            hop.envelope = checked.envelope
+        hop.digest = checked.digest
         return checked
 
     def authentic(hop: Hop) -> Checked:

@@ -40,29 +40,28 @@ DONE = Outcome(Disposition.DONE)
 
 
 class Hop:
-    """One envelope on its way through the receiving onion. envelope and digest are there once `decode` has passed;
+    """One envelope on its way through the receiving onion. envelope and digest are there once `decode` has read them;
     authentic is set once the signature has: only then may the sender be told anything. policy is the policies' verdict
     once they have judged. again: it may have been handled before: in an earlier delivery, held by a halt in this one, or
     before it was put back from the dead letters. span: where somebody traces it.
     """
 
-    __slots__ = ("again", "authentic", "digest", "message", "now_ms", "parsed", "policy", "span")
+    __slots__ = ("again", "authentic", "digest", "envelope", "message", "now_ms", "policy", "span")
+    envelope: Envelope
 
     def __init__(self, message: Message, now_ms: int, *, again: bool = False) -> None:
         self.message = message
         self.again = again or message.delivered > 1 or is_redriven(message)
         self.now_ms = now_ms
-        self.parsed: Envelope | None = None
         self.digest = ""
         self.authentic = False
         self.policy: Verdict | None = None
         self.span: HopSpan | None = None
 
     @property
-    def envelope(self) -> Envelope:
-        if self.parsed is None:
-            raise RuntimeError("the hop has not been decoded")
-        return self.parsed
+    def parsed(self) -> Envelope | None:
+        """None: it was not, or could not be, decoded; then `envelope` raises AttributeError."""
+        return getattr(self, "envelope", None)
 
     @property
     def origin(self) -> Origin:

@@ -26,14 +26,11 @@ def gates_stage(gates: Sequence[tuple[str, Gate]]) -> Stage:
 
     def middleware(handle_next: Handler) -> Handler:
         async def handle(hop: Hop) -> Outcome:
-            for name, gate in gates:
-                checked = judged(name, gate, hop)
-                if checked.reason is not Reason.OK:
-                    if hop.span is not None:
-                        hop.span.gates_done(hop, name)
-                    return Outcome(CONSEQUENCE[checked.reason], checked.reason, checked.detail)
+            name, refused = first_refusal(gates, hop)
             if hop.span is not None:
-                hop.span.gates_done(hop)
+                hop.span.gates_done(hop, name)
+            if refused is not None:
+                return Outcome(CONSEQUENCE[refused.reason], refused.reason, refused.detail)
             return await handle_next(hop)
 
         return handle
@@ -41,12 +38,17 @@ def gates_stage(gates: Sequence[tuple[str, Gate]]) -> Stage:
     return "gates", middleware
 
 
-def judged(name: str, gate: Gate, hop: Hop) -> Checked:
-    """The gate's answer. Whatever it raises is a refusal: gates fail closed."""
+def first_refusal(gates: Sequence[tuple[str, Gate]], hop: Hop) -> tuple[str, Checked | None]:
+    """The gate that does not let the hop through, and its answer. Whatever it raises is a refusal: gates fail closed."""
+    name = ""
     try:
-        return gate(hop)
+        for name, gate in gates:
+            checked = gate(hop)
+            if checked.reason is not Reason.OK:
+                return name, checked
     except Exception as error:
-        return Checked(Reason.GATE_FAILED, f"{name}: {type(error).__name__}: {error}"[:300])
+        return name, Checked(Reason.GATE_FAILED, f"{name}: {type(error).__name__}: {error}"[:300])
+    return "", None
 
 
 def onion(stages: Sequence[Stage], handler: Handler) -> Handler:

@@ -26,24 +26,25 @@ class Buckets:
     _TOKEN = 60_000
 
     def __init__(self, limit: RateLimit, max_keys: int = 10_000) -> None:
-        self._limit = limit
+        self._per_minute = limit.per_minute
+        self._full = limit.burst * self._TOKEN
         self._max_keys = max_keys
         self._levels: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def take(self, key: str, now_ms: int) -> int:
         """0 if a token was taken, else the ms until there is one. A clock that jumps back adds nothing."""
-        if self._limit.off:
+        per_minute, full = self._per_minute, self._full
+        if per_minute <= 0:
             return 0
-        full = self._limit.burst * self._TOKEN
         level, seen_ms = self._levels.get(key, (full, now_ms))
         if now_ms > seen_ms:
-            level = min(full, level + (now_ms - seen_ms) * self._limit.per_minute)
+            level = min(full, level + (now_ms - seen_ms) * per_minute)
             seen_ms = now_ms
         wait_ms = 0
         if level >= self._TOKEN:
             level -= self._TOKEN
         else:
-            wait_ms = -(-(self._TOKEN - level) // self._limit.per_minute)
+            wait_ms = -(-(self._TOKEN - level) // per_minute)
         self._levels[key] = (level, seen_ms)
         self._levels.move_to_end(key)
         if len(self._levels) > self._max_keys:

@@ -23,6 +23,7 @@ TraceId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
 SpanId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}(?!\n)$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?!\n)$")]
 
+_VARIANT = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 _token = re.compile(TOKEN_PATTERN)
 _agent = re.compile(AGENT_PATTERN)
 _uuid7 = re.compile(UUID7_PATTERN)
@@ -50,7 +51,7 @@ def role_of(agent: str) -> str:
 
 def new_id(now_ms: int, random: bytes | None = None) -> str:
     """A UUIDv7 of the given time (ms since 1970 UTC); random: 10 bytes, from the operating system when not given."""
-    return _uuid7_text(now_ms, random if random is not None else os.urandom(10))
+    return _uuid7_text(now_ms, (random if random is not None else os.urandom(10)).hex())
 
 
 def derived_id(workspace: str, parent_id: str, sender: str, step: str) -> str:
@@ -60,8 +61,8 @@ def derived_id(workspace: str, parent_id: str, sender: str, step: str) -> str:
     A redelivered parent yields the same children, and JetStream's deduplication drops the repeats. The time part is the
     parent's, so that ids still sort by goal.
     """
-    digest = hashlib.sha256(f"{workspace}\n{parent_id}\n{sender}\n{step}".encode()).digest()
-    return _uuid7_text(id_time_ms(parent_id), digest[:10])
+    digest = hashlib.sha256(f"{workspace}\n{parent_id}\n{sender}\n{step}".encode()).hexdigest()
+    return _uuid7_text(id_time_ms(parent_id), digest)
 
 
 def id_time_ms(uuid7: str) -> int:
@@ -84,9 +85,7 @@ def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _uuid7_text(time_ms: int, random: bytes) -> str:
-    number = (time_ms & 0xFFFF_FFFF_FFFF) << 80 | int.from_bytes(random[:10], "big")
-    number = number & ~(0xF << 76) | 0x7 << 76
-    number = number & ~(0x3 << 62) | 0x2 << 62
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def _uuid7_text(time_ms: int, digits: str) -> str:
+    """digits: at least 20 in hex, of which one becomes the version and two bits of another the variant."""
+    time = f"{time_ms & 0xFFFF_FFFF_FFFF:012x}"
+    return f"{time[:8]}-{time[8:]}-7{digits[1:4]}-{_VARIANT[digits[4]]}{digits[5:8]}-{digits[8:20]}"

@@ -64,7 +64,9 @@ def signed_part_of(wire: bytes, signature: str) -> bytes:
 
 def seal(envelope: Envelope, key: SigningKey) -> Sealed:
     """Signs: sets keyId and signature and gives the wire bytes."""
-    bare = msgspec.structs.replace(envelope, key_id=key.key_id, signature=UNSET)
+    bare = envelope
+    if envelope.key_id != key.key_id or envelope.signature is not UNSET:
+        bare = msgspec.structs.replace(envelope, key_id=key.key_id, signature=UNSET)
     body = canonical(bare)
     signature = base64url(key.sign(pre_auth(ENVELOPE_DOMAIN, body)))
     # Put in where its key sorts, by the same reasoning as in signed_part_of.

@@ -93,6 +93,12 @@ def check_route(envelope: Envelope, subject: str, recipient: str) -> Checked:
     """Subject binding: signed for the subject it came on, which names its goal, intent and a role it is addressed to.
     recipient: the agent that reads; empty for an observer such as the auditor, who reads what is for others.
     """
+    to = envelope.to
+    if isinstance(to, str) and recipient in (to, ""):
+        # By far the most: addressed to one, and read by that one or by an observer.
+        expected = f"{PREFIX}.{envelope.workspace}.role.{role_of(to)}.{envelope.goal_id}.{envelope.intent}"
+        if expected == subject == envelope.subject:
+            return OK
     if envelope.subject != subject:
         return Checked(Reason.WRONG_SUBJECT, f"signed for {envelope.subject}, came on {subject[:256]}")
     tokens = subject.split(".")

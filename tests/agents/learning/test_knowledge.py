@@ -152,7 +152,7 @@ async def test_the_synthesizer_answers_with_the_pack_and_its_file() -> None:
     history = goal_history(1)
     asked = history.child(history.sealed[2], "orchestrator", "synthesizer", "act", request(scores={"gates": 1}))
     hop = Hop(history.messages[-1], clock.now_ms())
-    hop.parsed, hop.digest = asked.envelope, asked.digest
+    hop.envelope, hop.digest = asked.envelope, asked.digest
     for _ in range(2):  # a redelivery says the same, once
         assert await role.handle(hop) is DONE
     answers = [message async for message in transport.read("HOPS", [">"])]
@@ -164,7 +164,7 @@ async def test_the_synthesizer_answers_with_the_pack_and_its_file() -> None:
     assert "The score for gates is 1 of 1000." in answer.payload.lessons
     stored = await transport.get_object("artifacts", answer.payload.files[0].digest)
     assert stored.startswith(b"# Knowledge pack")
-    hop.parsed = history.child(
+    hop.envelope = history.child(
         history.sealed[2], "orchestrator", "human", "escalate", Escalation(code="x", question="?")
     ).envelope
     with pytest.raises(Refusal, match="wrong_payload"):

@@ -90,7 +90,7 @@ async def test_of_a_goal_that_never_began_nobody_is_told(quiet_house: InProcess)
     other = Hop(message, clock_ms())
     recognise(other)
     nobody = new_id(clock_ms())
-    other.parsed = replace(other.envelope, goal_id=nobody)
+    other.envelope = replace(other.envelope, goal_id=nobody)
     await role.give_up(other, DEAD)
     assert await read_status(quiet_house.transport, quiet_house.workspace, nobody) is None
 

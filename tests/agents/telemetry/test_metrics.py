@@ -158,7 +158,7 @@ async def test_hops_count_under_what_their_signature_proves_alone() -> None:
     for envelope in (sealed.envelope for sealed in ENVELOPES.values()):
         for authentic in (True, False):
             hop = Hop(Message(envelope.subject, b""), 0)
-            hop.parsed, hop.authentic = envelope, authentic
+            hop.envelope, hop.authentic = envelope, authentic
             metrics.hops.of("executor").in_flight += 1
             assert value(metrics, "interlock_hops_in_flight", role="executor") == 1
             metrics.hops.of("executor").ended(hop, DONE, 0.1)

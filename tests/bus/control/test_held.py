@@ -92,7 +92,7 @@ class Place:
         return DONE
 
     async def handle(self, hop: Hop) -> Outcome:
-        hop.parsed = decode(hop.message.data).envelope
+        hop.envelope = decode(hop.message.data).envelope
         if not self.switch.verdict(Doing(agent="executor", goal=hop.envelope.goal_id)).allowed:
             return Outcome(Disposition.RETRY, Reason.HALTED, "a test")
         self.again.append(hop.again)
@@ -361,7 +361,7 @@ async def test_whoever_waits_for_what_was_never_answered_is_told(place: Place) -
         told.append(f"{outcome.reason} {hop.envelope.intent}")
 
     def recognise(hop: Hop) -> None:
-        hop.parsed, hop.authentic = decode(hop.message.data).envelope, True
+        hop.envelope, hop.authentic = decode(hop.message.data).envelope, True
 
     place.answer = hang
     async with place.working():

@@ -55,5 +55,5 @@ def task_hop(*, tags: tuple[str, ...] = ("data:internal",), **draft: Any) -> Hop
         compliance_tags=list(tags),
     )
     hop = Hop(Message(envelope.subject, b""), NOW)
-    hop.parsed = envelope
+    hop.envelope = envelope
     return hop

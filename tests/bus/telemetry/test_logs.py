@@ -62,7 +62,7 @@ def test_while_a_hop_is_handled_lines_name_its_goal_and_trace() -> None:
         hop = Hop(Message(envelope.subject, b""), 0)
         watched = telemetry.begin(hop)
         log.info("not yet known")
-        hop.parsed, hop.authentic = envelope, True
+        hop.envelope, hop.authentic = envelope, True
         log.info("known")
         watched.end(DONE)
         log.info("over")

@@ -108,7 +108,7 @@ async def explain(
         if envelope is None or not audited.authentic:
             continue
         hop = Hop(stored[audited.sequence], audited.stored_ms)
-        hop.parsed = envelope
+        hop.envelope = envelope
         grounds: list[Ground] = []
         decision = "not judged"
         receiver = next((to for to in envelope.recipients if to.partition(".")[0] not in _UNJUDGED), None)

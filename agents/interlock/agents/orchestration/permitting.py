@@ -73,7 +73,7 @@ class Permit:
         except ChildRefused:
             return None  # told by whoever tries to send it
         hop = Hop(Message(envelope.subject, b""), now_ms)
-        hop.parsed = envelope
+        hop.envelope = envelope
         trust = self._trust.trust
         facts = facts_of(
             hop,

@@ -141,7 +141,7 @@ class _Replay:
             told = str(Reason.OK) if recorded is None else recorded.reason
             # What was let in then had its consequences, whatever today's gates say of it.
             if hop.parsed is not None and (reason is Reason.OK or (told == Reason.OK and not unjudged)):
-                self._remember(_Read(message, hop.parsed, hop.digest))
+                self._remember(_Read(message, hop.envelope, hop.digest))
             if not unjudged:
                 self._report.compared(
                     None if _agree(reason, told) else self._gate_differs(message, hop, told, reason, detail)
@@ -273,7 +273,7 @@ class _Replay:
         envelope = cause.envelope
         if isinstance(envelope.payload, HumanDecision):
             hop = Hop(cause.message, recorded.at_ms)
-            hop.parsed, hop.digest = envelope, cause.digest
+            hop.envelope, hop.digest = envelope, cause.digest
             try:
                 return decision_event(hop, _Trusted(self._recording.trust))
             except Refusal:

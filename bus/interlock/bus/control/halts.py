@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -46,6 +46,7 @@ class Halts:
     def __init__(self) -> None:
         self._orders: dict[str, ControlOrder] = {}
         self._halted: dict[str, ControlOrder] = {}
+        self._kinds: frozenset[str] = frozenset()
         self._targets: dict[str, ControlOrder] = {}
 
     def take(self, order: ControlOrder, *, stored: bool) -> bool:
@@ -60,6 +61,7 @@ class Halts:
             return False
         self._orders[key] = order
         self._halted = {one.scope: one for one in self.in_force}
+        self._kinds = frozenset(scope.partition(":")[0] for scope in self._halted)
         self._targets = {
             scope.removeprefix("target:"): one for scope, one in self._halted.items() if scope.startswith("target:")
         }
@@ -80,29 +82,38 @@ class Halts:
         """Whether some halt covers it."""
         if not self._halted:
             return ALLOW
-        order = next((found for scope in _scopes(doing) if (found := self._halted.get(scope))), None)
+        order = self._found(doing)
         if order is None and self._targets and doing.input:
             order = next((one for name, one in self._targets.items() if _names(doing.input, name)), None)
         return (
             ALLOW if order is None else halted(f"{order.scope} is halted by {order.by} since {order.at}: {order.why}")
         )
 
+    def _found(self, doing: Doing) -> ControlOrder | None:
+        """Of the halts of scopes that have one name each."""
+        for scope in _scopes(doing, self._kinds):
+            if scope in self._halted:
+                return self._halted[scope]
+        return None
+
 
 def halted(message: str) -> Verdict:
     return deny(Reason.HALTED, message[:2_000], rule="halt", instead="wait until a human resumes it")
 
 
-def _scopes(doing: Doing) -> Iterator[str]:
-    yield EVERYTHING
-    yield WORKSPACE
+def _scopes(doing: Doing, kinds: Container[str]) -> list[str]:
+    """What it is known by: the scopes that could cover it, of the kinds that are asked for."""
+    scopes = [EVERYTHING, WORKSPACE]
     for agent in (doing.agent, doing.sender):
-        if agent:
-            yield f"role:{role_of(agent)}"
-            yield f"agent:{agent}"
-    if doing.goal:
-        yield f"goal:{doing.goal}"
-    if doing.skill:
-        yield f"skill:{doing.skill}"
+        if agent and "role" in kinds:
+            scopes.append(f"role:{role_of(agent)}")
+        if agent and "agent" in kinds:
+            scopes.append(f"agent:{agent}")
+    if doing.goal and "goal" in kinds:
+        scopes.append(f"goal:{doing.goal}")
+    if doing.skill and "skill" in kinds:
+        scopes.append(f"skill:{doing.skill}")
+    return scopes
 
 
 def _names(value: Any, target: str) -> bool:
