@@ -19,6 +19,7 @@ from mandates import BYTES, KEYS, Source, described, draft, mandate
 from msgspec.structs import replace
 from recorder import record
 
+from interlock.agents.process import collect_rarely
 from interlock.bus.actor import Actor, ActorSettings
 from interlock.bus.breaker import Breakers, BreakerSettings
 from interlock.bus.clock import SystemClock
@@ -188,6 +189,7 @@ async def receive_governed(url: str, count: int, options: Any, watch: HopWatch |
 
 
 def in_process(job: Job, url: str, count: int, options: Any, results: Any, name: str) -> None:
+    collect_rarely()  # as every role's process
     results[name] = uvloop.run(job(url, count, options))
 
 

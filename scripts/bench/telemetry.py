@@ -38,6 +38,7 @@ from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.ids import sha256_hex
 
 SHARE = 0.1
+SLOW_MS = SamplingSettings().slow_ms
 TURN = 256
 WARM_TURNS = 4
 ROUNDS = 3
@@ -61,7 +62,12 @@ def telemetry(endpoint: str, agent: str) -> Iterator[tuple[Tracer, HopTelemetry]
     tracer = Tracer(keeping.sampler.ended, keeping.keep, keeping.sampler.is_sampled)
     metrics = HopMetrics(CollectorRegistry())
     try:
-        yield tracer, HopTelemetry(agent, f"{agent}-default", counts=HopCounts(), tracer=tracer, metrics=metrics)
+        yield (
+            tracer,
+            HopTelemetry(
+                agent, f"{agent}-default", counts=HopCounts(), tracer=tracer, metrics=metrics, slow_ms=SLOW_MS
+            ),
+        )
     finally:
         exporter.close()
 

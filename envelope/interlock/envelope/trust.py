@@ -91,6 +91,9 @@ class Enrolled(Struct, frozen=True):
     trust_level: int
     capabilities: tuple[str, ...]
 
+    def is_revoked(self, now_ms: int) -> bool:
+        return self.revoked_at_ms is not None and now_ms >= self.revoked_at_ms
+
 
 class Trust:
     """An index over a believed store. Pure lookups."""
@@ -122,7 +125,7 @@ class Trust:
             return Reason.UNKNOWN_KEY
         if key.agent not in (sender, role_of(sender)):
             return Reason.KEY_NOT_FOR_AGENT
-        if key.revoked_at_ms is not None and seen_ms >= key.revoked_at_ms:
+        if key.is_revoked(seen_ms):
             return Reason.KEY_REVOKED
         if created_ms < key.not_before_ms:
             return Reason.KEY_NOT_YET_VALID

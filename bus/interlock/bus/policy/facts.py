@@ -159,8 +159,7 @@ def sender_facts(trust: Trust, key_id: str, now_ms: int) -> AgentFacts:
     key = trust.find(key_id)
     if key is None:
         return NOBODY
-    revoked = key.revoked_at_ms is not None and now_ms >= key.revoked_at_ms
-    return AgentFacts(capabilities=list(key.capabilities), trust_level=key.trust_level, revoked=revoked)
+    return AgentFacts(capabilities=list(key.capabilities), trust_level=key.trust_level, revoked=key.is_revoked(now_ms))
 
 
 def performer_facts(trust: Trust, agent: str) -> AgentFacts:
@@ -186,7 +185,7 @@ def rate_step(count: int) -> int:
     """Rounded down to one significant digit, 0 below 100: exact against limits that are such numbers."""
     if count < 100:
         return 0
-    unit = int("1" + "0" * (len(str(count)) - 1))
+    unit: int = 10 ** (len(str(count)) - 1)
     return count // unit * unit
 
 

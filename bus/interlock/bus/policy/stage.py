@@ -8,6 +8,7 @@ from typing import Protocol
 from interlock.bus.gates import CONSEQUENCE, TrustSource
 from interlock.bus.hop import Disposition, Handler, Hop, Middleware, Outcome
 from interlock.bus.policy.facts import (
+    NOBODY,
     AgentFacts,
     ApprovalFacts,
     Facts,
@@ -60,14 +61,16 @@ class HopFactsSource:
         self._approval_of = approval_of
         self._agents, self._workspaces = Window(), Window()
         self._performer: tuple[Trust, AgentFacts] | None = None
+        self._senders: dict[tuple[str, bool], AgentFacts] = {}
 
     def of(self, hop: Hop) -> Facts:
         envelope, trust = hop.envelope, self._trust.trust
         if self._performer is None or self._performer[0] is not trust:
             self._performer = (trust, performer_facts(trust, self._agent))
+            self._senders.clear()
         return facts_of(
             hop,
-            sender_facts(trust, envelope.key_id, hop.now_ms),
+            self._sender(trust, envelope.key_id, hop.now_ms),
             self._performer[1],
             task=self._task_of(hop),
             approval=self._approval_of(hop),
@@ -76,6 +79,17 @@ class HopFactsSource:
                 workspace_per_minute=rate_step(self._workspaces.add(envelope.workspace, hop.now_ms)),
             ),
         )
+
+    def _sender(self, trust: Trust, key_id: str, now_ms: int) -> AgentFacts:
+        """The same for as long as the store is the same and the key has not come to be revoked."""
+        key = trust.find(key_id)
+        if key is None:
+            return NOBODY
+        state = (key_id, key.is_revoked(now_ms))
+        found = self._senders.get(state)
+        if found is None:
+            found = self._senders[state] = sender_facts(trust, key_id, now_ms)
+        return found
 
 
 def policy_layer(judge: Judge, source: HopFactsSource) -> Middleware:
