@@ -11,6 +11,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.envelope import canonical as canonical_form
 from interlock.envelope.amounts import MAX_INT
 from interlock.envelope.canonical import MAX_DEPTH, canonical, check_plain
 from interlock.envelope.model import Envelope, confidence
@@ -95,6 +96,20 @@ def test_confidence_has_three_decimals_at_most(score: Any) -> None:
 def test_what_may_not_travel(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^\$"):
         check_plain(value)
+
+
+ODD = st.one_of(st.floats(), st.binary(), st.integers(), st.just("\ud800"), st.tuples(st.integers()))
+MIXED = st.recursive(
+    st.one_of(PLAIN, ODD),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.one_of(TEXT, st.integers()), inner)),
+    max_leaves=8,
+)
+
+
+@given(MIXED)
+def test_the_short_look_overlooks_no_fault(value: Any) -> None:
+    if canonical_form._is_plain(value):
+        canonical_form._find_fault(value, "$")
 
 
 def test_a_refusal_names_the_place() -> None:

@@ -32,6 +32,42 @@ def check_plain(value: Any, path: str = "$") -> None:
     """Raises ValueError, naming the JSON path, unless value is made of null, booleans, integers below 2^53 in size,
     well-formed strings, lists and string-keyed objects, at most MAX_DEPTH deep. Floats do not exist (envelope.md).
     """
+    if not _is_plain(value):
+        _find_fault(value, path)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether there is no fault, and no text that must be looked at closer: without a path for each value, which only
+    faults need. A level at a time.
+    """
+    level, depth = [value], 0
+    while level:
+        below: list[Any] = []
+        for node in level:
+            kind = type(node)
+            if kind is str:
+                if not node.isascii():
+                    return False
+            elif kind is int:
+                if not -MAX_INT <= node <= MAX_INT:
+                    return False
+            elif kind is dict:
+                for key in node:
+                    if type(key) is not str or not key.isascii():
+                        return False
+                below += node.values()
+            elif kind is list:
+                below += node
+            elif node is not None and kind is not bool:
+                return False
+        # Of a container at MAX_DEPTH not even what is in it is allowed; an empty one is left to the closer look.
+        if depth >= MAX_DEPTH and any(type(node) is dict or type(node) is list for node in level):
+            return False
+        level, depth = below, depth + 1
+    return True
+
+
+def _find_fault(value: Any, path: str) -> None:
     stack: list[tuple[Any, str, int]] = [(value, path, 0)]
     while stack:
         node, where, depth = stack.pop()

@@ -201,3 +201,44 @@ async def test_a_flush_that_is_cancelled_does_not_end_the_reading(nats_server: E
         with anyio.fail_after(10):
             await transport.client.flush()
         assert transport.client.is_connected
+
+
+@pytest.mark.anyio
+@pytest.mark.nats
+@pytest.mark.parametrize("size", [10, 30_000, 200_000], ids=str)
+async def test_a_burst_beyond_every_buffer_goes_out_whole_and_in_order(nats_server: EmbeddedServer, size: int) -> None:
+    count = 100
+    async with JetStreamTransport.connect(nats_server.url, name="tests") as transport:
+        got: list[int] = []
+        await transport.client.subscribe_raw(f"burst.{size}", lambda raw: got.append(int(raw.data[:3])))
+        for number in range(count):
+            await transport.client.publish(f"burst.{size}", b"%03d" % number + b"x" * size)
+            if number % 10 == 0:
+                await anyio.sleep(0)
+        with anyio.fail_after(10):
+            while len(got) < count:
+                await flushed(transport.client)
+        assert got == list(range(count))
+
+
+@pytest.mark.anyio
+@pytest.mark.nats
+async def test_what_the_socket_does_not_take_at_once_is_left_to_the_flusher(
+    nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.bus.jetstream.hop_client._MOST_BUFFERED", 0)
+    async with JetStreamTransport.connect(nats_server.url, name="tests") as transport:
+        heard = anyio.Event()
+        await transport.client.subscribe_raw("left", lambda raw: heard.set())
+        await transport.client.publish("left", b"x")
+        with anyio.fail_after(10):
+            await heard.wait()
+
+
+@pytest.mark.anyio
+async def test_without_a_connection_nothing_is_flushed_and_nothing_lost() -> None:
+    client = HopClient()
+    client._max_pending_size = 1 << 20
+    await client._send_publish("a", "", b"x", 1, None)
+    await anyio.sleep(0)
+    assert client._pending == [b"PUB a  1\r\nx\r\n"]

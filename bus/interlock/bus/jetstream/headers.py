@@ -36,8 +36,7 @@ def status_headers(block: bytes) -> dict[str, str] | None:
     headers = {"Status": number.decode()}
     if words:
         headers["Description"] = words.decode()
-    lines = rest[:-2].decode().split("\r\n") if rest else ()
-    return headers | dict(line.split(": ", 1) for line in lines)
+    return headers | dict(_PLAIN_LINE.findall(rest.decode()))
 
 
 def header_block(headers: dict[str, Any]) -> bytes | None:

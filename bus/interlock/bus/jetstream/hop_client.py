@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 OnRaw = Callable[[Msg], None]
 
 NO_RESPONDERS = "503"
+_MOST_BUFFERED = 1 << 16  # asyncio's own mark, above which a writer is to wait
 # What nats-py would take for a subject, without the letters that it would take and no broker would.
 _SAFE_SUBJECT = re.compile(r"[!-~]+")
 
@@ -39,6 +40,7 @@ class HopClient(Client):
         self._headless: set[int] = set()
         self._ps = HopParser(self)
         self._questions = itertools.count(1)
+        self._is_flush_due = False
 
     async def subscribe_raw(self, subject: str, on_raw: OnRaw, *, headers: bool = True) -> Subscription:
         """A subscription whose messages are handed over while they are read, in order. on_raw is called from the
@@ -161,8 +163,28 @@ class HopClient(Client):
         self.stats["out_bytes"] += size
         self._pending.append(command)
         self._pending_data_size += len(command)
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush_together)
+
+    def _flush_together(self) -> None:
+        """What was published in one turn of the event loop goes out in one write. What may have to wait, for room in the
+        buffer or for an error to be looked at, is left to nats-py's flusher.
+        """
+        self._is_flush_due = False
+        if not self._pending or not self.is_connected:
+            return  # what is pending without a connection goes out with the next
+        transport: Any = self._transport
+        try:
+            if transport._io_writer.transport.get_write_buffer_size() < _MOST_BUFFERED:
+                transport.writelines(self._pending)
+                self._pending = []
+                self._pending_data_size = 0
+                return
+        except (OSError, RuntimeError, AttributeError):
+            pass
         if self._flush_queue is not None and self._flush_queue.empty():
-            await self._flush_pending()
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
 
 def _too_late(future: asyncio.Future[Msg]) -> None:
