@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import time
-from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -77,7 +76,7 @@ class Cell:
         if len(line) > MAX_TURN_BYTES:
             return False
         with contextlib.suppress(OSError):  # else the peak told is that of all runs so far
-            Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+            _forget_peak(self.pid)
         try:
             handed = os.write(self.pipes.turns, line) == len(line)
         except OSError:
@@ -124,13 +123,20 @@ class Cell:
             held = [entry.name for entry in os.scandir(f"/proc/{self.pid}/fd")]
             if not _DESCRIPTORS.issuperset(held):
                 return None
-            state = family.status(self.pid)
-            held_bytes = int(state["VmSize"].split()[0]) * 1024
-            peak_rss_kb = int(state["VmHWM"].split()[0])
-        except (OSError, KeyError, ValueError, IndexError):
+            size = family.size(self.pid)
+        except (OSError, ValueError):
             return None
-        is_small = 2 * held_bytes <= self.terms.memory_bytes
-        return peak_rss_kb if is_small and state.get("Threads") == "1" else None
+        is_small = 2 * size.held_kb * 1024 <= self.terms.memory_bytes
+        return size.peak_kb if is_small and size.threads == 1 else None
+
+
+def _forget_peak(pid: int) -> None:
+    """proc(5), clear_refs: the peak of memory counts from now on."""
+    descriptor = os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, b"5")
+    finally:
+        os.close(descriptor)
 
 
 def terms_of(order: RunOrder) -> RunOrder:

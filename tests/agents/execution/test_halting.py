@@ -41,19 +41,28 @@ async def begun(seconds: float, begin_by: Callable[[], float]) -> RunResult:
     return RunResult(outcome="done")
 
 
-async def test_a_run_that_is_over_at_once_is_not_watched() -> None:
+@pytest.mark.parametrize("looks", [0, 3])
+async def test_a_run_that_is_not_halted_has_no_watcher(looks: int) -> None:
     control = Control(lambda: halted("now"))
-    result = await run_unless_halted(control, DOING, 0, lambda begin_by: begun(0, begin_by))
+    result = await run_unless_halted(control, DOING, 0, lambda begin_by: begun(looks * LOOK_S, begin_by))
     assert (result.outcome, control.watched) == ("done", 0)
     assert (
         await run_unless_halted(NO_CONTROL, DOING, 0, lambda begin_by: begun(3 * LOOK_S, begin_by))
     ).outcome == "done"
 
 
-async def test_a_run_that_lasts_is_ended_when_it_is_halted() -> None:
+@pytest.mark.parametrize("looks", [0, 3])
+async def test_a_run_that_lasts_is_ended_when_it_is_halted(looks: int) -> None:
     control = Control(lambda: halted("a human said so"))
+
+    async def halted_on_its_way(begin_by: Callable[[], float]) -> RunResult:
+        await begun(looks * LOOK_S, begin_by)
+        control.now = halted("meanwhile")
+        await anyio.sleep_forever()
+        raise AssertionError
+
     with anyio.fail_after(5), pytest.raises(HaltedRun, match="a human said so") as raised:
-        await run_unless_halted(control, DOING, 0, lambda begin_by: begun(math.inf, begin_by))
+        await run_unless_halted(control, DOING, 0, halted_on_its_way)
     assert (raised.value.begun, control.watched) == (True, 1)
 
 
@@ -69,8 +78,16 @@ async def test_a_run_is_ended_where_nobody_can_tell_whether_it_is_halted() -> No
     def broken() -> Verdict:
         raise RuntimeError("no source of halts")
 
+    control = Control(broken)
+
+    async def begun_while_it_could_be_told(begin_by: Callable[[], float]) -> RunResult:
+        begin_by()
+        control.verdict = lambda doing: broken()  # type: ignore[method-assign]
+        await anyio.sleep_forever()
+        raise AssertionError
+
     with anyio.fail_after(5), pytest.raises(HaltedRun, match="no source of halts"):
-        await run_unless_halted(Control(broken), DOING, 0, lambda begin_by: begun(math.inf, begin_by))
+        await run_unless_halted(control, DOING, 0, begun_while_it_could_be_told)
 
 
 async def test_who_is_cancelled_leaves_no_watcher_behind() -> None:
