@@ -5,7 +5,7 @@
   has it loaded then;
 - importlib.metadata, which it asks for its own version to tell the broker.
 
-What this leans on inside nats-py is held by tests/bus/test_lean.py.
+What this leans on inside nats-py is held by tests/bus/jetstream/test_lean.py.
 """
 
 from __future__ import annotations
