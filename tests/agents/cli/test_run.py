@@ -21,6 +21,7 @@ LATER = (
     "aiohttp",
     "kubernetes",
 )
+LATER_OF_A_ROLE = ("prometheus_client", "opentelemetry", "yaml", "nats.js", "interlock.bus.telemetry.redaction")
 
 
 def settings(port: MetricsPort) -> Settings:
@@ -44,7 +45,10 @@ def test_what_each_role_is_told_is_what_it_reads(named: MetricsPort, given: list
     assert [parse(one.command[3:]).checkpoint for one in (memory, programs[0])] == [tmp_path / "c", None]
 
 
-def test_what_a_run_needs_later_is_not_loaded_at_first() -> None:
-    code = f"import sys, interlock.agents.cli.run; print([name for name in {LATER!r} if name in sys.modules])"
+@pytest.mark.parametrize(
+    ("module", "later"), [("interlock.agents.cli.run", LATER), ("interlock.agents.process", LATER_OF_A_ROLE)]
+)
+def test_what_is_needed_later_is_not_loaded_at_first(module: str, later: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([name for name in {later!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -18,7 +18,6 @@ from typing import Any, TextIO
 import msgspec
 
 from interlock.bus.hop import Hop
-from interlock.bus.telemetry.redaction import MASK, is_sensitive_name, redact
 from interlock.envelope.amounts import timestamp
 
 MAX_WAITING = 10_000
@@ -51,9 +50,8 @@ def line(record: logging.LogRecord, about: Mapping[str, str]) -> str:
         envelope = hop.envelope
         said |= {"goalId": envelope.goal_id, "traceId": envelope.trace_id, "spanId": envelope.span_id}
         said |= {"envelopeId": envelope.id, "sender": envelope.sender, "intent": envelope.intent}
-    for name, value in vars(record).items():
-        if name not in _ORDINARY and not name.startswith("_"):
-            said[name] = MASK if is_sensitive_name(name) else _plain(value)
+    given = {name: value for name, value in vars(record).items() if name not in _ORDINARY and not name.startswith("_")}
+    said |= {name: _told(name, value) for name, value in given.items()}
     if record.exc_info and record.exc_info[1] is not None:
         raised = record.exc_info[1]
         stack = "".join(traceback.format_exception(raised))[-MAX_STACK:]
@@ -61,12 +59,19 @@ def line(record: logging.LogRecord, about: Mapping[str, str]) -> str:
     return msgspec.json.encode(said).decode() + "\n"
 
 
-def _plain(value: Any) -> Any:
+def _told(name: str, value: Any) -> Any:
+    from interlock.bus.telemetry.redaction import MASK, is_sensitive_name
+
+    if is_sensitive_name(name):
+        return MASK
     return value if value is None or isinstance(value, bool | int | float) else _text(str(value))
 
 
 def _text(text: str) -> str:
     """As UTF-8 can say it."""
+    # Its patterns take long to compile, and a role may have nothing to say.
+    from interlock.bus.telemetry.redaction import redact
+
     return redact(text.encode("utf-8", "replace").decode())
 
 
