@@ -1,30 +1,27 @@
 """Writes tests/vectors/*.json: signed golden envelopes, valid and invalid, for verifiers in other languages.
 
-Deterministic: fixed seeds, a fixed clock. What is expected stands here, written by hand; a vector on which our own
-verification disagrees is not written. A test holds that the files are what this writes.
+Run as `python -m scripts.make_vectors`. Deterministic: fixed seeds, a fixed clock. What is expected stands here, written by
+hand; a vector on which our own verification disagrees is not written. A test holds that the files are what this writes.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from interlock.envelope.ids import new_id
+from interlock.envelope.replay import ReplayMemory
+from interlock.envelope.schema import envelope_schema
+from interlock.envelope.signing import Sealed, seal
+from interlock.envelope.trust import Trust
+from interlock.envelope.verification import verify
+from tests.envelope import samples
+
 ROOT = Path(__file__).resolve().parent.parent
 VECTORS = ROOT / "tests" / "vectors"
-sys.path.insert(0, str(ROOT))
-
-from interlock.envelope.ids import new_id  # noqa: E402
-from interlock.envelope.replay import ReplayMemory  # noqa: E402
-from interlock.envelope.schema import envelope_schema  # noqa: E402
-from interlock.envelope.signing import Sealed, seal  # noqa: E402
-from interlock.envelope.trust import Trust  # noqa: E402
-from interlock.envelope.verification import verify  # noqa: E402
-from tests.envelope import samples  # noqa: E402
-
 BASE = samples.ENVELOPES["intake"]
 GATEWAY = samples.KEYS["gateway"]
 NOW = samples.NOW

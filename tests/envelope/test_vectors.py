@@ -81,7 +81,9 @@ def test_the_files_are_what_the_script_writes() -> None:
     made = maker.files()
     kept = {path.name: path.read_bytes() for path in VECTORS.glob("*.json")}
     assert set(kept) == set(made)
-    assert [name for name in made if kept[name] != made[name]] == [], "run scripts/make_vectors.py and read the change"
+    assert [name for name in made if kept[name] != made[name]] == [], (
+        "run python -m scripts.make_vectors and read the change"
+    )
 
 
 def test_the_vectors_cover_every_payload_and_every_reason() -> None:

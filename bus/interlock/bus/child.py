@@ -103,7 +103,7 @@ class BoundChild:
                     pass_fds=self._keep_fds,
                     process_group=0,
                 )
-        except BaseException as error:
+        except BaseException as error:  # raised where the start is awaited
             started.set_exception(error)
             return
         started.set_result(process)

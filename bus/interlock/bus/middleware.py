@@ -46,7 +46,7 @@ def first_refusal(gates: Sequence[tuple[str, Gate]], hop: Hop) -> tuple[str, Che
             checked = gate(hop)
             if checked.reason is not Reason.OK:
                 return name, checked
-    except Exception as error:
+    except Exception as error:  # gates fail closed
         return name, Checked(Reason.GATE_FAILED, f"{name}: {type(error).__name__}: {error}"[:300])
     return "", None
 

@@ -8,7 +8,8 @@ to any subject its maker likes. What the broker still lets everybody do, and who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 
 from msgspec import Struct
 
@@ -167,7 +168,7 @@ def grants(user: str, workspace: str, users: Iterable[str] = USER_ROLES) -> Gran
     who is enrolled, since answers go to their inboxes.
     """
     role = role_of(user)
-    place: Callable[[str], str] = lambda subject: _placed(workspace, subject)  # noqa: E731
+    place = partial(_placed, workspace)
     access = ACCESS[role]
     publish = {place(subject) for part in (_FOLLOWED, access) for subject in part.writes}
     subscribe = {place(subject) for part in (_FOLLOWED, access) for subject in part.hears}

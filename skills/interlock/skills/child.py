@@ -95,7 +95,7 @@ def become_run(run: Prepared) -> NoReturn:
         else:
             _serve(run)
         status = 0
-    except BaseException as error:
+    except BaseException as error:  # a skill may raise anything, SystemExit included: told, and over
         _write(RESULT, _encoder.encode(Answer(status="crashed", detail=_line(error))))
     finally:
         os._exit(status)

@@ -23,9 +23,7 @@ def check(value: Any, schema: Any) -> list[tuple[str, str]]:
     try:
         errors = islice(_validator(msgspec.json.encode(schema)).iter_errors(value), MAX_PROBLEMS)
         return [(error.json_path, error.message[:300]) for error in errors]
-    except (
-        Exception
-    ) as error:  # the library raises a dozen kinds of error for a schema that is none: nothing satisfies it
+    except Exception as error:  # a dozen kinds, for a schema that is none: nothing satisfies it
         what = " ".join(str(error).split())[:200]
         return [("$", f"its schema cannot be applied: {type(error).__name__}: {what}")]
 

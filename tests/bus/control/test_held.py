@@ -281,7 +281,7 @@ async def test_what_was_never_answered_is_given_up_without_being_tried_again(pla
     place.answer = hang
     for count in (1, 2):
         async with place.working():
-            await place.until(lambda: len(place.delivered) == count)  # noqa: B023
+            await place.until(lambda: len(place.delivered) == count)  # noqa: B023 - called at once
     async with place.working():
         with anyio.fail_after(10):
             while not (letters := await place.dead()):

@@ -59,7 +59,7 @@ async def run_unless_halted(control: ControlSource, doing: Doing, grace_ms: int,
         try:
             verdict = await control.until_halted(doing, grace_ms)
             why = f"stopped {grace_ms} ms after it was halted: {verdict.grounds[0].message}"
-        except Exception as error:
+        except Exception as error:  # what cannot be told counts as halted
             why = f"stopped, for whether it is halted cannot be told: {type(error).__name__}: {error}"
         scope.cancel()
 

@@ -86,7 +86,7 @@ def tasks_of(answer: bytes) -> list[TaskSpec]:
 def _post(planner: ModelPlanner, body: bytes) -> bytes:
     if not planner.url.startswith(("http://", "https://")):
         raise ValueError("the model's url must begin with http:// or https://")
-    request = urllib.request.Request(planner.url, body, {"Content-Type": "application/json"})  # noqa: S310
+    request = urllib.request.Request(planner.url, body, {"Content-Type": "application/json"})  # noqa: S310 - as above
     if planner.key_file:
         request.add_header("Authorization", "Bearer " + Path(planner.key_file).read_text().strip())
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))

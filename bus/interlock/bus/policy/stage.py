@@ -99,7 +99,7 @@ def policy_layer(judge: Judge, source: HopFactsSource) -> Middleware:
         async def handle(hop: Hop) -> Outcome:
             try:
                 hop.policy = verdict = await judge.judge(source.of(hop))
-            except Exception as error:
+            except Exception as error:  # gates fail closed
                 detail = f"policy: {type(error).__name__}: {error}"[:300]
                 return Outcome(CONSEQUENCE[Reason.GATE_FAILED], Reason.GATE_FAILED, detail)
             if hop.span is not None:

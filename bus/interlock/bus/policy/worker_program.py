@@ -46,7 +46,7 @@ def serve(connection: socket.socket) -> int:
         ask = msgspec.json.decode(frame, type=Ask)
         try:
             verdict = engine.judge(msgspec.json.decode(ask.document))
-        except Exception as error:
+        except Exception as error:  # whatever the engine stumbles over is a no
             verdict = deny(ERROR, f"{type(error).__name__}: {error}"[:300], rule="engine")
         send_frame(connection, msgspec.json.encode(Answer(ask.number, verdict)))
     return 0

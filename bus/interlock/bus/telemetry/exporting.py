@@ -102,7 +102,7 @@ class Exporter:
             if self._exporter is None:
                 self._exporter = self._open()
             return self._exporter.export(batch)
-        except Exception as error:
+        except Exception as error:  # an exporter is an observer: it may fail
             log.debug("traces: %s: %s", type(error).__name__, error)
             time.sleep(0.1)  # whatever it is, not at full speed
             return False
