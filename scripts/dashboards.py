@@ -12,6 +12,8 @@ PLACE = Path(__file__).resolve().parents[1] / "deploy" / "observability" / "graf
 SOURCE = {"type": "prometheus", "uid": "${source}"}
 WIDE, HALF, THIRD = 24, 12, 8
 Query = tuple[str, str]
+RUNS, COST, ENDED = "skill_executions_total", "skill_execution_cost_sum", "interlock_goals_ended_total"
+A_DAY = " * 86400"
 
 
 def panel(title: str, kind: str, unit: str, width: int, *queries: Query, text: str = "") -> dict[str, Any]:
@@ -76,173 +78,171 @@ def dashboard(name: str, title: str, *panels: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-W = 'workspace=~"$workspace"'
+def graph(title: str, unit: str, *queries: Query) -> dict[str, Any]:
+    return panel(title, "timeseries", unit, HALF, *queries)
+
+
+def number(title: str, unit: str, query: Query) -> dict[str, Any]:
+    return panel(title, "stat", unit, THIRD, query)
+
+
+def of(metric: str, **labels: str) -> str:
+    """A metric in the workspaces that are looked at."""
+    wanted = ",".join(['workspace=~"$workspace"', *(f'{name}="{value}"' for name, value in labels.items())])
+    return f"{metric}{{{wanted}}}"
+
+
+def total(inner: str, by: str = "", how: str = "sum") -> str:
+    return f"{how} by ({by}) ({inner})" if by else f"{how}({inner})"
+
+
+def rate(metric: str, window: str, by: str = "", how: str = "sum", offset: str = "", **labels: str) -> str:
+    """A second, over the window."""
+    return total(f"rate({of(metric, **labels)}[{window}]{offset and f' offset {offset}'})", by, how)
+
+
+def increase(metric: str, window: str, **labels: str) -> str:
+    return total(f"increase({of(metric, **labels)}[{window}])")
+
+
+def percentile(part: str, histogram: str, window: str, by: str = "") -> str:
+    return f"histogram_quantile({part}, {rate(f'{histogram}_bucket', window, 'le' + (by and f', {by}'))})"
+
+
 DASHBOARDS = {
     "agents": dashboard(
         "agents",
         "agent activity map",
-        panel("Roles connected", "stat", "short", THIRD, (f"sum by (role) (interlock_broker_connected{{{W}}})", "{{role}}")),
-        panel("Hops in flight", "stat", "short", THIRD, (f"sum by (role) (interlock_hops_in_flight{{{W}}})", "{{role}}")),
-        panel("Approvals waiting", "stat", "short", THIRD, (f"sum(interlock_approvals_waiting{{{W}}})", "waiting")),
+        number("Roles connected", "short", (total(of("interlock_broker_connected"), "role"), "{{role}}")),
+        number("Hops in flight", "short", (total(of("interlock_hops_in_flight"), "role"), "{{role}}")),
+        number("Approvals waiting", "short", (total(of("interlock_approvals_waiting")), "waiting")),
         panel(
-            "Who tells whom", "table", "ops", HALF,
-            (f"sum by (sender, role, intent) (rate(interlock_hops_total{{{W}}}[5m])) > 0", ""),
+            "Who tells whom",
+            "table",
+            "ops",
+            HALF,
+            (rate("interlock_hops_total", "5m", "sender, role, intent") + " > 0", ""),
             text="Hops a second by sender, receiver and intent.",
         ),
-        panel("Hops by role", "timeseries", "ops", HALF, (f"sum by (role) (rate(interlock_hops_total{{{W}}}[5m]))", "{{role}}")),
-        panel(
-            "Hops not done", "timeseries", "ops", HALF,
-            (f"sum by (role, reason) (rate(interlock_hop_refusals_total{{{W}}}[5m]))", "{{role}} {{reason}}"),
+        graph("Hops by role", "ops", (rate("interlock_hops_total", "5m", "role"), "{{role}}")),
+        graph(
+            "Hops not done", "ops", (rate("interlock_hop_refusals_total", "5m", "role, reason"), "{{role}} {{reason}}")
         ),
-        panel(
-            "Runs that wait", "timeseries", "short", HALF,
-            (f"sum by (skill) (skill_execution_queue_depth{{{W}}})", "{{skill}}"),
-        ),
+        graph("Runs that wait", "short", (total(of("skill_execution_queue_depth"), "skill"), "{{skill}}")),
     ),
     "quality": dashboard(
         "quality",
         "quality regression",
-        panel(
-            "Success of skills, last 100 runs", "timeseries", "percentunit", HALF,
-            (f"avg by (domain, skill) (skill_success_rate{{{W}}})", "{{skill}}"),
+        graph(
+            "Success of skills, last 100 runs",
+            "percentunit",
+            (total(of("skill_success_rate"), "domain, skill", "avg"), "{{skill}}"),
         ),
         panel(
-            "Points lost against the week before", "bargauge", "percentunit", HALF,
+            "Points lost against the week before",
+            "bargauge",
+            "percentunit",
+            HALF,
             (
-                f'sum by (skill) (rate(skill_executions_total{{{W},outcome="done"}}[7d] offset 1h))'
-                f" / sum by (skill) (rate(skill_executions_total{{{W}}}[7d] offset 1h))"
-                f' - sum by (skill) (rate(skill_executions_total{{{W},outcome="done"}}[1h]))'
-                f" / sum by (skill) (rate(skill_executions_total{{{W}}}[1h]))",
+                f"{rate(RUNS, '7d', 'skill', offset='1h', outcome='done')} / {rate(RUNS, '7d', 'skill', offset='1h')}"
+                f" - {rate(RUNS, '1h', 'skill', outcome='done')} / {rate(RUNS, '1h', 'skill')}",
                 "{{skill}}",
             ),
         ),
-        panel(
-            "Runs by outcome", "timeseries", "ops", HALF,
-            (f"sum by (outcome) (rate(skill_executions_total{{{W}}}[15m]))", "{{outcome}}"),
+        graph("Runs by outcome", "ops", (rate(RUNS, "15m", "outcome"), "{{outcome}}")),
+        graph(
+            "Gates that fail", "ops", (rate("interlock_gates_decided_total", "15m", "gate", passed="false"), "{{gate}}")
         ),
-        panel(
-            "Gates that fail", "timeseries", "ops", HALF,
-            (f'sum by (gate) (rate(interlock_gates_decided_total{{{W},passed="false"}}[15m]))', "{{gate}}"),
-        ),
-        panel(
-            "Goals by outcome", "timeseries", "ops", HALF,
-            (f"sum by (outcome) (rate(interlock_goals_ended_total{{{W}}}[15m]))", "{{outcome}}"),
-        ),
-        panel(
-            "Goals handed in", "timeseries", "ops", HALF,
-            (f"sum by (outcome) (rate(interlock_goals_submitted_total{{{W}}}[15m]))", "{{outcome}}"),
-        ),
+        graph("Goals by outcome", "ops", (rate(ENDED, "15m", "outcome"), "{{outcome}}")),
+        graph("Goals handed in", "ops", (rate("interlock_goals_submitted_total", "15m", "outcome"), "{{outcome}}")),
     ),
     "costs": dashboard(
         "costs",
         "cost attribution",
-        panel("Used today", "stat", "currencyUSD", THIRD, (f"sum(interlock_budget_used_usd{{{W}}})", "used")),
-        panel("Reserved", "stat", "currencyUSD", THIRD, (f"sum(interlock_budget_reserved_usd{{{W}}})", "reserved")),
-        panel(
-            "Used of the limit", "stat", "percentunit", THIRD,
-            (f"sum(interlock_budget_used_usd{{{W}}}) / sum(interlock_budget_limit_usd{{{W}}})", "share"),
+        number("Used today", "currencyUSD", (total(of("interlock_budget_used_usd")), "used")),
+        number("Reserved", "currencyUSD", (total(of("interlock_budget_reserved_usd")), "reserved")),
+        number(
+            "Used of the limit",
+            "percentunit",
+            (f"{total(of('interlock_budget_used_usd'))} / {total(of('interlock_budget_limit_usd'))}", "share"),
         ),
-        panel(
-            "USD a day by domain", "timeseries", "currencyUSD", HALF,
-            (f"sum by (domain) (rate(skill_execution_cost_sum{{{W}}}[1h])) * 86400", "{{domain}}"),
+        graph("USD a day by domain", "currencyUSD", (rate(COST, "1h", "domain") + A_DAY, "{{domain}}")),
+        graph("USD a day by skill", "currencyUSD", (f"topk(10, {rate(COST, '1h', 'skill')}{A_DAY})", "{{skill}}")),
+        graph(
+            "USD a run",
+            "currencyUSD",
+            (f"{rate(COST, '1h', 'skill')} / {rate('skill_execution_cost_count', '1h', 'skill')}", "{{skill}}"),
         ),
-        panel(
-            "USD a day by skill", "timeseries", "currencyUSD", HALF,
-            (f"topk(10, sum by (skill) (rate(skill_execution_cost_sum{{{W}}}[1h])) * 86400)", "{{skill}}"),
+        graph(
+            "Tokens a minute", "short", (rate("skill_execution_tokens_total", "15m", "skill") + " * 60", "{{skill}}")
         ),
-        panel(
-            "USD a run", "timeseries", "currencyUSD", HALF,
-            (
-                f"sum by (skill) (rate(skill_execution_cost_sum{{{W}}}[1h]))"
-                f" / sum by (skill) (rate(skill_execution_cost_count{{{W}}}[1h]))",
-                "{{skill}}",
-            ),
-        ),
-        panel(
-            "Tokens a minute", "timeseries", "short", HALF,
-            (f"sum by (skill) (rate(skill_execution_tokens_total{{{W}}}[15m])) * 60", "{{skill}}"),
-        ),
-        panel("Tokens used today", "stat", "short", HALF, (f"sum(interlock_budget_used_tokens{{{W}}})", "tokens")),
-        panel(
-            "USD a day of ended goals", "timeseries", "currencyUSD", HALF,
-            (f"sum(rate(interlock_goals_cost_usd_total{{{W}}}[1h])) * 86400", "goals"),
+        panel("Tokens used today", "stat", "short", HALF, (total(of("interlock_budget_used_tokens")), "tokens")),
+        graph(
+            "USD a day of ended goals", "currencyUSD", (rate("interlock_goals_cost_usd_total", "1h") + A_DAY, "goals")
         ),
     ),
     "bus": dashboard(
         "bus",
         "bus health",
-        panel("Dead letters", "stat", "short", THIRD, (f"sum(interlock_dead_letters{{{W}}})", "kept")),
-        panel("Deviations open", "stat", "short", THIRD, (f"sum by (kind) (interlock_deviations_open{{{W}}})", "{{kind}}")),
-        panel("Deviations overdue", "stat", "short", THIRD, (f"sum(interlock_deviations_overdue{{{W}}})", "overdue")),
-        panel("Pending", "timeseries", "short", HALF, (f"max by (consumer) (interlock_consumer_pending{{{W}}})", "{{consumer}}")),
-        panel(
-            "Unanswered, of what may be", "timeseries", "percentunit", HALF,
+        number("Dead letters", "short", (total(of("interlock_dead_letters")), "kept")),
+        number("Deviations open", "short", (total(of("interlock_deviations_open"), "kind"), "{{kind}}")),
+        number("Deviations overdue", "short", (total(of("interlock_deviations_overdue")), "overdue")),
+        graph("Pending", "short", (total(of("interlock_consumer_pending"), "consumer", "max"), "{{consumer}}")),
+        graph(
+            "Unanswered, of what may be",
+            "percentunit",
             (
-                f"max by (consumer) (interlock_consumer_ack_pending{{{W}}})"
-                f" / max by (consumer) (interlock_consumer_ack_pending_limit{{{W}}})",
+                f"{total(of('interlock_consumer_ack_pending'), 'consumer', 'max')}"
+                f" / {total(of('interlock_consumer_ack_pending_limit'), 'consumer', 'max')}",
                 "{{consumer}}",
             ),
         ),
-        panel(
-            "Redelivered", "timeseries", "short", HALF,
-            (f"max by (consumer) (interlock_consumer_redelivered{{{W}}})", "{{consumer}}"),
-        ),
-        panel(
-            "Memory by process", "timeseries", "bytes", HALF,
-            (f"max by (agent) (process_resident_memory_bytes{{{W}}})", "{{agent}}"),
-        ),
-        panel(
-            "CPU by process", "timeseries", "percentunit", HALF,
-            (f"max by (agent) (rate(process_cpu_seconds_total{{{W}}}[5m]))", "{{agent}}"),
-        ),
-        panel(
-            "Telemetry lost", "timeseries", "ops", HALF,
-            (f"sum by (agent, reason) (rate(interlock_spans_dropped_total{{{W}}}[5m]))", "{{agent}} spans {{reason}}"),
-            (f'sum by (agent) (rate(interlock_log_lines_total{{{W},outcome="lost"}}[5m]))', "{{agent}} lines"),
+        graph("Redelivered", "short", (total(of("interlock_consumer_redelivered"), "consumer", "max"), "{{consumer}}")),
+        graph("Memory by process", "bytes", (total(of("process_resident_memory_bytes"), "agent", "max"), "{{agent}}")),
+        graph("CPU by process", "percentunit", (rate("process_cpu_seconds_total", "5m", "agent", "max"), "{{agent}}")),
+        graph(
+            "Telemetry lost",
+            "ops",
+            (rate("interlock_spans_dropped_total", "5m", "agent, reason"), "{{agent}} spans {{reason}}"),
+            (rate("interlock_log_lines_total", "5m", "agent", outcome="lost"), "{{agent}} lines"),
         ),
     ),
     "slos": dashboard(
         "slos",
         "SLOs",
-        panel(
-            "Goals released, 7 days", "stat", "percentunit", THIRD,
-            (
-                f'sum(increase(interlock_goals_ended_total{{{W},outcome="released"}}[7d]))'
-                f" / sum(increase(interlock_goals_ended_total{{{W}}}[7d]))",
-                "released",
-            ),
+        number(
+            "Goals released, 7 days",
+            "percentunit",
+            (f"{increase(ENDED, '7d', outcome='released')} / {increase(ENDED, '7d')}", "released"),
         ),
-        panel(
-            "Hops done, 1 hour", "stat", "percentunit", THIRD,
+        number(
+            "Hops done, 1 hour",
+            "percentunit",
             (
-                f'sum(increase(interlock_hops_total{{{W},outcome="done"}}[1h]))'
-                f" / sum(increase(interlock_hops_total{{{W}}}[1h]))",
+                f"{increase('interlock_hops_total', '1h', outcome='done')} / {increase('interlock_hops_total', '1h')}",
                 "done",
             ),
         ),
-        panel("Goals open", "stat", "short", THIRD, (f"sum(interlock_goals_open{{{W}}})", "open")),
-        panel(
-            "Hop, 95th percentile", "timeseries", "s", HALF,
-            (f"histogram_quantile(0.95, sum by (le, role) (rate(interlock_hop_duration_seconds_bucket{{{W}}}[5m])))", "{{role}}"),
+        number("Goals open", "short", (total(of("interlock_goals_open")), "open")),
+        graph(
+            "Hop, 95th percentile",
+            "s",
+            (percentile("0.95", "interlock_hop_duration_seconds", "5m", "role"), "{{role}}"),
         ),
-        panel(
-            "Skill, 95th percentile", "timeseries", "s", HALF,
-            (
-                f"histogram_quantile(0.95, sum by (le, skill) (rate(skill_execution_duration_seconds_bucket{{{W}}}[10m])))",
-                "{{skill}}",
-            ),
+        graph(
+            "Skill, 95th percentile",
+            "s",
+            (percentile("0.95", "skill_execution_duration_seconds", "10m", "skill"), "{{skill}}"),
         ),
-        panel(
-            "Goal, 50th and 95th percentile", "timeseries", "s", HALF,
-            (f"histogram_quantile(0.50, sum by (le) (rate(interlock_goal_duration_seconds_bucket{{{W}}}[15m])))", "p50"),
-            (f"histogram_quantile(0.95, sum by (le) (rate(interlock_goal_duration_seconds_bucket{{{W}}}[15m])))", "p95"),
+        graph(
+            "Goal, 50th and 95th percentile",
+            "s",
+            (percentile("0.50", "interlock_goal_duration_seconds", "15m"), "p50"),
+            (percentile("0.95", "interlock_goal_duration_seconds", "15m"), "p95"),
         ),
-        panel(
-            "Processes up", "timeseries", "short", HALF,
-            (f'sum by (role) (up{{job="interlock",{W}}})', "{{role}}"),
-        ),
+        graph("Processes up", "short", ('sum by (role) (up{job="interlock",workspace=~"$workspace"})', "{{role}}")),
     ),
-}  # fmt: skip
+}
 
 
 def text_of(name: str) -> str:
