@@ -411,10 +411,9 @@ def test_the_size_of_a_message_is_counted_as_the_broker_does() -> None:
     assert stored_bytes(Message("s", b"12345", {"a": "b"})) == 5 + len("NATS/1.0\r\na: b\r\n\r\n")
 
 
+@pytest.mark.parametrize("quiet_house", ["jetstream"], indirect=True)  # only a real server has sockets
 async def test_garbage_in_headers_harms_nobody(gateway: InProcess, nats_server: Any) -> None:
     """As no client library would send it, over a plain socket."""
-    if isinstance(gateway.transport, MemoryTransport):
-        pytest.skip("only a real server has sockets")
     subject = f"interlock.{gateway.workspace}.goal.submit".encode()
     host, port = nats_server.url.removeprefix("nats://").split(":")
     stream = await anyio.connect_tcp(host, int(port))
