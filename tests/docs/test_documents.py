@@ -35,6 +35,19 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, ways = set[Path](), [ROOT / "README.md"]
+    while ways:
+        page = ways.pop()
+        if page not in reached:
+            reached.add(page)
+            links = re.findall(r"\]\(([^)#]+\.md)[^)]*\)", page.read_text())
+            ways += [(page.parent / link).resolve() for link in links if "://" not in link]
+    numbered = set((ROOT / "docs" / "adr").glob("*.md"))  # the README leads to their directory
+    pages = {page for page in DOCUMENTS if not page.is_relative_to(ROOT / "examples")}  # whose directories it names
+    assert pages - reached - numbered == set()
+
+
 def commands(document: Path) -> list[str]:
     return [line[4:].split("  ")[0].strip() for line in document.read_text().splitlines() if line.startswith("    ")]
 
