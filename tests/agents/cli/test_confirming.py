@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from interlock.agents.cli.confirming import contradiction
+from interlock.agents.cli.confirming import BEHIND_MS, Signed, contradiction, contradictions, problem_of
 from interlock.agents.status import GoalStatus
 from interlock.envelope.ids import new_id
-from interlock.envelope.payloads import ArtefactRef
+from interlock.envelope.payloads import ArtefactRef, Completion
 from interlock.envelope.verification import Limits
 
 pytestmark = pytest.mark.anyio
@@ -42,3 +42,33 @@ async def test_a_completion_that_no_orchestrator_signed_confirms_nothing(house: 
     await house.transport.publish(completion.subject, forged, message_id="forged")
     assert await told(house, failed) == ""
     assert await told(house, replace(failed, outcome="blocked")) == "signed is that it ended failed, not blocked"
+
+
+async def test_a_list_of_goals_is_confirmed_in_one_reading(house: Any) -> None:
+    ended = [
+        await house.run(house.goal([{"id": "a", "skill": skill}])) for skill in ("doing-nothing", "failing-always")
+    ]
+    assert await contradictions(house.transport, house.workspace, ended, house.keys.trust, Limits()) == {}
+    told_wrong = [replace(status, outcome="released") for status in ended]
+    assert await contradictions(house.transport, house.workspace, told_wrong, house.keys.trust, Limits()) == {
+        ended[1].goal_id: "signed is that it ended failed, not released"
+    }
+    assert await contradictions(house.transport, house.workspace, [], house.keys.trust, Limits()) == {}
+
+
+async def test_a_goal_that_is_said_to_go_on_long_after_its_end_is_told(house: Any) -> None:
+    status = replace(await house.run(house.goal([{"id": "a", "skill": "doing-nothing"}])), phase="running", outcome="")
+    assert await told(house, status) == "", "a status may be behind for a moment"
+    completion = Completion(
+        outcome="released",
+        grounds=[],
+        gates=[],
+        findings=[],
+        tasks=[],
+        wall_ms=1,
+        tokens=0,
+        cost_usd="0",
+        carbon_grams="0",
+    )
+    assert problem_of(status, Signed(completion, 1_000), 1_000 + BEHIND_MS) == ""
+    assert problem_of(status, Signed(completion, 1_000), 1_001 + BEHIND_MS) == "signed is that it ended released"

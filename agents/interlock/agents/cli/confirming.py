@@ -1,8 +1,12 @@
-"""What KV `goals` says of an ended goal, against what its orchestrator signed. Whoever may write the bucket, or plays back
+"""What KV `goals` says of a goal, against what its orchestrator signed. Whoever may write the bucket, or plays back
 what stood there, can show a reader something else; the completion is a signed hop.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
 
 from interlock.agents.cli.session import Session
 from interlock.agents.errors import UserError
@@ -13,25 +17,48 @@ from interlock.bus.streams import HOPS
 from interlock.bus.transport import Transport
 from interlock.envelope.ids import role_of
 from interlock.envelope.payloads import Completion
-from interlock.envelope.subjects import role_subject
+from interlock.envelope.subjects import workspace_subject
 from interlock.envelope.trust import Trust
-from interlock.envelope.verification import Limits, check_signature, decode
+from interlock.envelope.verification import Limits, check_route, check_signature, decode
 
+# A status is told after the completion is sent; later than this it is behind, or somebody holds it back.
+BEHIND_MS = 10_000
 MEND = "`interlock trace GOAL` shows what was signed; somebody else wrote KV `goals`"
 
 
+class Signed(Struct, frozen=True):
+    """A completion as an orchestrator's key signed it, and when the broker stored it."""
+
+    completion: Completion
+    stored_ms: int
+
+
 async def contradiction(transport: Transport, status: GoalStatus, trust: Trust, limits: Limits) -> str:
-    """In what the status of an ended goal is not what was signed; empty if it is, or if the goal goes on. A goal whose
-    deadline has passed may have no completion: nothing may be sent of it then. It was not released. Raises BusError.
-    """
+    """In what the status of a goal is not what was signed; empty if it is. Raises BusError."""
+    signed = await signed_completions(transport, status.workspace, trust, limits, status.goal_id)
+    return problem_of(status, signed.get(status.goal_id), transport.clock.now_ms())
+
+
+async def contradictions(
+    transport: Transport, workspace: str, statuses: Sequence[GoalStatus], trust: Trust, limits: Limits
+) -> dict[str, str]:
+    """Those of many goals, in one reading, by goal; only goals with one. Raises BusError."""
+    signed = await signed_completions(transport, workspace, trust, limits) if statuses else {}
+    now_ms = transport.clock.now_ms()
+    found = {status.goal_id: problem_of(status, signed.get(status.goal_id), now_ms) for status in statuses}
+    return {goal_id: problem for goal_id, problem in found.items() if problem}
+
+
+def problem_of(status: GoalStatus, signed: Signed | None, now_ms: int) -> str:
+    """A goal whose deadline has passed may have no completion: nothing may be sent of it then. It was not released. Pure."""
     if status.phase != "ended":
-        return ""
-    signed = await signed_completion(transport, status, trust, limits)
+        is_old = signed is not None and now_ms - signed.stored_ms > BEHIND_MS
+        return f"signed is that it ended {signed.completion.outcome}" if signed is not None and is_old else ""
     if signed is None:
         return "no completion of it is signed" if status.outcome == "released" else ""
-    if signed.outcome != status.outcome:
-        return f"signed is that it ended {signed.outcome}, not {status.outcome}"
-    return "" if signed.deliverable == status.deliverable else "signed is another deliverable"
+    if signed.completion.outcome != status.outcome:
+        return f"signed is that it ended {signed.completion.outcome}, not {status.outcome}"
+    return "" if signed.completion.deliverable == status.deliverable else "signed is another deliverable"
 
 
 async def confirm(session: Session, transport: Transport, status: GoalStatus) -> None:
@@ -41,20 +68,23 @@ async def confirm(session: Session, transport: Transport, status: GoalStatus) ->
         raise UserError("not_confirmed", f"goal {status.goal_id}: {problem}", MEND, 1)
 
 
-async def signed_completion(
-    transport: Transport, status: GoalStatus, trust: Trust, limits: Limits
-) -> Completion | None:
-    """The last one that an orchestrator's key signed."""
-    subject = role_subject(status.workspace, "human", status.goal_id, "complete")
-    found: Completion | None = None
+async def signed_completions(
+    transport: Transport, workspace: str, trust: Trust, limits: Limits, goal_id: str = "*"
+) -> dict[str, Signed]:
+    """The last one of each goal that an orchestrator's key signed."""
+    found: dict[str, Signed] = {}
     try:
-        async for message in transport.read(HOPS.name, [subject]):
+        async for message in transport.read(
+            HOPS.name, [workspace_subject(workspace, "role", "human", goal_id, "complete")]
+        ):
             envelope = decode(message.data, limits).envelope
             if envelope is None or role_of(envelope.sender) != "orchestrator":
                 continue
-            holds = check_signature(envelope, trust, message.stored_ms).ok and envelope.goal_id == status.goal_id
-            if holds and isinstance(envelope.payload, Completion):
-                found = envelope.payload
+            true = (
+                check_signature(envelope, trust, message.stored_ms).ok and check_route(envelope, message.subject, "").ok
+            )
+            if true and isinstance(envelope.payload, Completion):
+                found[envelope.goal_id] = Signed(envelope.payload, message.stored_ms)
     except NotFound:
-        return None
+        return {}
     return found

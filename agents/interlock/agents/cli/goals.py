@@ -10,7 +10,7 @@ import msgspec
 
 from interlock.agents.audit.auditor import goal_messages, is_truncated
 from interlock.agents.audit.hop_graph import Following
-from interlock.agents.cli.confirming import MEND, confirm, contradiction
+from interlock.agents.cli.confirming import MEND, confirm, contradiction, contradictions
 from interlock.agents.cli.deviating import line as deviation_line
 from interlock.agents.cli.deviating import open_deviations, value_of
 from interlock.agents.cli.goal_file import load_goal
@@ -42,12 +42,18 @@ async def submit_goal(session: Session, path: Path, replaced: Sequence[str], wai
 async def list_goals(session: Session) -> int:
     async with session.connected(offline=True) as transport:
         found = await statuses(transport, session.workspace)
+        wrong: dict[str, str] = {}
+        if session.layout.trust.exists():
+            trust, limits = load_trust(session.layout), session.settings.hops.limits
+            wrong = await contradictions(transport, session.workspace, found, trust, limits)
         halted = [] if session.json else await halts_in_force(session, transport)
         broken = [] if session.json else await open_deviations(session, transport)
         now_ms = transport.clock.now_ms()
     if session.json:
-        session.say("", [msgspec.to_builtins(status) for status in found])
-        return 0
+        session.say(
+            "", [msgspec.to_builtins(status) | {"contradiction": wrong.get(status.goal_id, "")} for status in found]
+        )
+        return 1 if wrong else 0
     for order in halted:
         session.say(line(order))
     for one in broken:
@@ -58,9 +64,11 @@ async def list_goals(session: Session) -> int:
         session.say(
             f"{status.goal_id}  {stands:<9} {status.tasks_done}/{status.tasks_total}  {status.started_at}  {text}"
         )
+        if status.goal_id in wrong:
+            session.say(f"  not confirmed: {wrong[status.goal_id]}; {MEND}")
     if not found:
         session.say("no goals yet")
-    return 0
+    return 1 if wrong else 0
 
 
 async def show_status(session: Session, name: str) -> int:
