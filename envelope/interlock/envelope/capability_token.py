@@ -142,19 +142,19 @@ class Proven:
     signature stays good for ever; whether its key may still sign is asked every time.
     """
 
-    def __init__(self, capacity: int = 4_096) -> None:
+    def __init__(self, capacity: int = 1_024) -> None:
         self._capacity = capacity
-        self._known: dict[str, None] = {}
+        self._known: dict[str, Attestation] = {}
 
     def has_signed(self, link: Attestation) -> bool:
-        digest = _digest(link)
-        if digest in self._known:
+        # Compared whole: that is cheaper than its digest.
+        if self._known.get(link.signature) == link:
             return True
         if not is_valid_attestation(link):
             return False
         if len(self._known) >= self._capacity:
             self._known.pop(next(iter(self._known)))
-        self._known[digest] = None
+        self._known[link.signature] = link
         return True
 
 
