@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -15,6 +16,8 @@ from interlock.agents.cli.deviating import line as deviation_line
 from interlock.agents.cli.deviating import open_deviations, value_of
 from interlock.agents.cli.goal_file import load_goal
 from interlock.agents.cli.halting import concerning, halts_in_force, line, told
+from interlock.agents.cli.holding_up import HoldingUp
+from interlock.agents.cli.progress import Progress
 from interlock.agents.cli.report import exit_code, report_text, report_value
 from interlock.agents.cli.session import Session, find_goal, statuses
 from interlock.agents.cli.submission import goal_hops, publish_goal, wait_for_audit, wait_for_end
@@ -23,6 +26,7 @@ from interlock.agents.trace.render import lines_of, visible
 from interlock.agents.trace.render import told as told_branch
 from interlock.agents.trace.tree import Growing, tree_of
 from interlock.agents.workspace.keys import load_trust
+from interlock.bus.tasks import background
 
 
 async def submit_goal(session: Session, path: Path, replaced: Sequence[str], wait: bool) -> int:
@@ -32,7 +36,10 @@ async def submit_goal(session: Session, path: Path, replaced: Sequence[str], wai
         if not wait:
             session.say(goal_id, {"goalId": goal_id})
             return 0
-        status = await wait_for_end(transport, session.workspace, goal_id, lambda _status, _hops: None)
+        holding = HoldingUp(goal_id, lambda: halts_in_force(session, transport), Progress(sys.stderr).line)
+        async with background() as group:
+            group.start_soon(holding.watch)
+            status = await wait_for_end(transport, session.workspace, goal_id, holding.show)
         await confirm(session, transport, status)
         audited = await wait_for_audit(transport, session.workspace, goal_id)
         session.say(report_text(status, audited, None), report_value(status, audited, None))
