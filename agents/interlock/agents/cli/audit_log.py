@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from interlock.agents.audit.log.check import auditors, check_log, last_checkpoint, read_log
+from interlock.agents.audit.log.continuation import is_continuation, make_continuation, verify_continuation
 from interlock.agents.audit.log.proof import ProofRefused, make_proof, verify_proof
 from interlock.agents.audit.log.records import told
 from interlock.agents.audit.log.sources import origin_of
@@ -97,11 +98,41 @@ async def prove(session: Session, name: str, out: Path | None) -> int:
     return 0
 
 
-def _opened(note: bytes, trust: Trust, workspace: str) -> Checkpoint:
+async def prove_since(session: Session, kept: Path, out: Path | None) -> int:
+    """That the last checkpoint's log goes on from the one whose checkpoint was kept. Exit 2 if it does not."""
+    trust = load_trust(session.layout)
+    older_note = read_file(kept, MAX_NOTE_BYTES)
+    older = _opened(older_note, trust, session.workspace, f"{kept}: ")
+    async with session.connected(offline=True) as transport:
+        stored = await read_log(transport, session.workspace)
+        note = await last_checkpoint(transport, session.workspace)
+    if note is None:
+        raise UserError("no_checkpoint", "the log has no checkpoint", "`interlock audit check` looks into it", 2)
+    newer = _opened(note, trust, session.workspace)
+    if not 0 < older.size <= newer.size <= len(stored.lines):
+        detail = (
+            f"{kept} speaks of {older.size} records, the last checkpoint of {newer.size}, {len(stored.lines)} are there"
+        )
+        raise UserError("truncated", detail, "`interlock audit check --witness` looks into it", 2)
+    ends = (older_note.decode(), older.size), (note.decode(), newer.size)
+    proof = make_continuation(session.workspace, stored.lines, *ends, session.layout.trust.read_text())
+    data = msgspec.json.format(msgspec.json.encode(proof), indent=2) + b"\n"
+    try:
+        verify_continuation(data, load_roots(session.layout))
+    except ProofRefused as error:
+        raise UserError("forked", str(error), "`interlock audit check --witness` looks into it", 2) from error
+    path = out or Path(f"proof-{session.workspace}-{older.size}-{newer.size}.json")
+    _write(path, data)
+    value = {"proof": str(path), "older": older.size, "newer": newer.size}
+    session.say(f"{path}: the log of {newer.size} records goes on from that of {older.size}", value)
+    return 0
+
+
+def _opened(note: bytes, trust: Trust, workspace: str, where: str = "") -> Checkpoint:
     try:
         return open_checkpoint(note, auditors(trust), origin_of(workspace))
     except CheckpointError as error:
-        raise UserError(error.reason, str(error), "`interlock audit check` looks into it", 2) from error
+        raise UserError(error.reason, f"{where}{error}", "`interlock audit check` looks into it", 2) from error
 
 
 def verify_proof_file(session: Session, path: Path, data: bytes, roots: Sequence[str]) -> int:
@@ -111,6 +142,11 @@ def verify_proof_file(session: Session, path: Path, data: bytes, roots: Sequence
             "no_roots", f"{path}: whose log is it", "Give --root KEY: the workspace's `roots.json` has it", 2
         )
     try:
+        if is_continuation(data):
+            older, newer = verify_continuation(data, roots or load_roots(session.layout))
+            said = f"{path}: valid, the log of {newer.size} records goes on from that of {older.size}"
+            session.say(said, {"valid": True, "older": older.size, "newer": newer.size})
+            return 0
         record, size = verify_proof(data, roots or load_roots(session.layout))
     except ProofRefused as error:
         hint = "; a bundle is gzip, as `audit bundle` writes it" if error.reason == "malformed" else ""

@@ -55,10 +55,25 @@ def audit_checkpoint(*, out: Out = None, dir: Dir = None, nats: Nats = "", json:
 
 
 @audit.command(name="prove")
-def audit_prove(record: str, *, out: Out = None, dir: Dir = None, nats: Nats = "", json: Json = False) -> int:
-    """Prove that a RECORD (number, STREAM:SEQUENCE or a hop's id) is in the signed log; `audit verify` checks it."""
-    from interlock.agents.cli.audit_log import prove
+def audit_prove(
+    record: str = "",
+    *,
+    since: Annotated[Path | None, Parameter(help="A checkpoint kept elsewhere, that the log must go on from.")] = None,
+    out: Out = None,
+    dir: Dir = None,
+    nats: Nats = "",
+    json: Json = False,
+) -> int:
+    """Prove that a RECORD (number, STREAM:SEQUENCE or a hop's id) is in the signed log, or with --since that the log goes
+    on from an earlier checkpoint; `audit verify` checks either.
+    """
+    from interlock.agents.cli.audit_log import prove, prove_since
+    from interlock.agents.errors import UserError
 
+    if bool(record) == (since is not None):
+        raise UserError("bad_usage", "give a record, or --since CHECKPOINT", "See `interlock audit prove --help`", 2)
+    if since is not None:
+        return anyio.run(prove_since, Session(dir, nats, json), since, out)
     return anyio.run(prove, Session(dir, nats, json), record, out)
 
 
