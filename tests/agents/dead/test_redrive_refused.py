@@ -14,7 +14,7 @@ from interlock.envelope.ids import sha256_hex
 from interlock.envelope.redrive import order_text, sign_redrive
 from tests.agents.conftest import InProcess
 from tests.agents.dead.test_redrive import TASKS, all_but, given_up, letters, redriver, refused
-from tests.agents.intake.test_gateway import Switch
+from tests.agents.intake.test_refusals import Switch
 
 pytestmark = pytest.mark.anyio
 
