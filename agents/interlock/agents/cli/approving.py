@@ -8,7 +8,6 @@ from contextlib import aclosing
 from typing import Literal, TextIO
 
 import anyio
-import anyio.to_thread
 import msgspec
 
 from interlock.agents.approvals.deciding import Asked, find_request, send_decision
@@ -19,6 +18,7 @@ from interlock.agents.approvals.view import (
     read_approvals,
 )
 from interlock.agents.cli.session import Session
+from interlock.agents.cli.terminal import TERMINAL
 from interlock.agents.errors import UserError
 from interlock.agents.trace.render import visible
 from interlock.agents.workspace.keys import load_key, load_trust
@@ -158,9 +158,7 @@ def shown_lines(asked: Asked) -> list[str]:
 
 
 async def _ask(asked: Asked, out: TextIO) -> tuple[bool, str]:
-    out.write("\n" + "\n".join(shown_lines(asked)) + "\napprove? [y/N] ")
-    out.flush()
-    answer = (await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)).strip()
+    answer = (await TERMINAL.ask("\n" + "\n".join(shown_lines(asked)) + "\napprove? [y/N] ", out)).strip()
     allows = answer.lower() in ("y", "yes")
     return allows, "approved at the terminal" if allows else "not approved at the terminal"
 
