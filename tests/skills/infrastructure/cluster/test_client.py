@@ -46,7 +46,9 @@ users: [{name: a, user: {token: t}}]
 
 
 @pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS.keys())
-async def test_a_kubeconfig_that_is_not_usable_is_told_in_one_line(tmp_path: Path, text: str | None) -> None:
+async def test_a_kubeconfig_that_is_not_usable_is_told_in_one_line(
+    tmp_path: Path, text: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "config"
     if text is not None:
         path.write_text(text)
@@ -54,6 +56,7 @@ async def test_a_kubeconfig_that_is_not_usable_is_told_in_one_line(tmp_path: Pat
         async with open_cluster(path):
             pass
     assert refused.value.reason == "no_kubeconfig"
+    assert caplog.records == []  # the client would log beside our line
     assert "KUBECONFIG" in refused.value.mend
     assert "\n" not in str(refused.value)
 

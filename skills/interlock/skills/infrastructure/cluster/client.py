@@ -202,6 +202,9 @@ async def open_cluster(
         ) from None
     settings = Configuration()
     path = kubeconfig or _default_kubeconfig()
+    if path is not None and not any(Path(part).is_file() for part in str(path).split(os.pathsep)):
+        # Before the client, which would log it on standard error beside our own line.
+        raise SkillsError("no_kubeconfig", f"{path} is no file", "Set KUBECONFIG or pass --kubeconfig")
     try:
         if path is not None:
             files = {"config_file": str(path), "context": context or None, "persist_config": False}
