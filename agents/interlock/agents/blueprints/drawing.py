@@ -14,15 +14,20 @@ from interlock.skills.infrastructure.simulation.drawing import draw
 from interlock.skills.infrastructure.simulation.simulate import Fate, Simulation, Step
 from interlock.skills.infrastructure.trace import Trace
 
+_ENDS: dict[str, Fate] = {"success": "done", "rolled_back": "taken_back"}
+
 
 class Looks:
-    """Every look at every service, in order."""
+    """Every look at every service, in order. ends: what became of decisions that were carried out, by their ids."""
 
     def __init__(self) -> None:
         self.of: dict[str, list[tuple[ObservedState, Decision, Fate]]] = {}
+        self.ends: dict[str, Fate] = {}
 
     def add(self, told: Told) -> None:
-        """Takes what a look saw, if the loop told it."""
+        """Takes what a look saw, and what became of its decision, if the loop told it."""
+        if told.record is not None and told.record.outcome in _ENDS:
+            self.ends[told.record.decision.id] = _ENDS[told.record.outcome]
         if told.seen is not None:
             state, decision = told.seen
             self.of.setdefault(told.service, []).append((state, decision, told.fate))
@@ -44,7 +49,7 @@ def write_drawings(
                 state=state,
                 offered_mrps=_offered(trace, state.at_ms - first_ms),
                 decision=decision,
-                fate=fate,
+                fate=looks.ends.get(decision.id, fate),
                 broken=tuple(violation.metric for violation in gather(blueprint, state, state.at_ms).violations),
             )
             for state, decision, fate in seen

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, FAINT, LOAD, WARN, UP, DOWN, GRID = "#1f2933", "#7b8794", "#2563a8", "#c2410c", "#15803d", "#7e22ce", "#e4e7eb"
+_DONE = ("done", "taken_back")
 _STYLE: Any = {
     "svg.hashsalt": "interlock",
     "svg.fonttype": "path",
@@ -157,13 +158,23 @@ def _replicas(panel: Axes, simulation: Simulation, times: list[float]) -> None:
         "optimise": ("D", WARN, "change of resources"),
     }
     for kind, (marker, colour, label) in marks.items():
-        at = [
-            index for index, step in enumerate(simulation.steps) if step.fate == "done" and step.decision.kind == kind
-        ]
+        at = [index for index, step in enumerate(simulation.steps) if step.fate in _DONE and step.decision.kind == kind]
         if at:
             panel.plot(
                 [times[i] for i in at], [replicas[i] for i in at], marker, color=colour, ms=5, ls="", label=label
             )
+    undone = [index for index, step in enumerate(simulation.steps) if step.fate == "taken_back"]
+    if undone:
+        panel.plot(
+            [times[i] for i in undone],
+            [replicas[i] for i in undone],
+            "x",
+            color=WARN,
+            ms=9,
+            mew=1.6,
+            ls="",
+            label="taken back",
+        )
     asked = [index for index, step in enumerate(simulation.steps) if step.fate == "would_ask"]
     if asked:
         first = [i for i in asked if i - 1 not in asked]
@@ -184,7 +195,7 @@ def _replicas(panel: Axes, simulation: Simulation, times: list[float]) -> None:
 
 def _afterwards(step: Step) -> int:
     """The replicas once the decision was carried out."""
-    return step.decision.then.get("replicas", step.state.replicas) if step.fate == "done" else step.state.replicas
+    return step.decision.then.get("replicas", step.state.replicas) if step.fate in _DONE else step.state.replicas
 
 
 def _shade_broken(panel: Axes, simulation: Simulation, times: list[float]) -> None:

@@ -25,7 +25,7 @@ from interlock.skills.infrastructure.trace import Row, Trace
 
 MAX_STEPS = 20_000
 STEP_MS = 15_000
-Fate = Literal["done", "would_ask", "forbidden", "nothing"]
+Fate = Literal["done", "taken_back", "would_ask", "forbidden", "nothing"]
 
 
 class Step(Struct, frozen=True, kw_only=True):
