@@ -14,7 +14,7 @@ from interlock.agents.blueprints.access import put_access
 from interlock.agents.blueprints.drive_file import drive_of
 from interlock.agents.blueprints.resetting import Resets
 from interlock.agents.blueprints.world import running_world
-from interlock.agents.cli import run
+from interlock.agents.cli import blueprint_watching, run
 from interlock.agents.errors import UserError
 from interlock.agents.workspace.keys import load_trust
 from interlock.agents.workspace.layout import Layout
@@ -159,6 +159,14 @@ def test_verbs_that_cannot_be_done_say_why(
     monkeypatch.chdir(tmp_path)
     assert run(["blueprint", *arguments]) == 2
     assert f"({reason})" in capsys.readouterr().err
+
+
+def test_every_mode_remembers_for_itself(tmp_path: Path) -> None:
+    assert len(set(blueprint_watching._KEPT.values())) == len(blueprint_watching._KEPT) == 3
+    for name in ("web.json", "_fleet.json", "lock"):
+        (tmp_path / name).write_text("{}")
+    blueprint_watching.forget(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["lock"]
 
 
 def test_a_reset_is_signed_and_left_for_the_watcher(

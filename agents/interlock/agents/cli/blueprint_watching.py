@@ -45,6 +45,8 @@ from interlock.skills.infrastructure.executing import KUBECONFIG
 
 MOST_STEPS = 20
 _PLACE = "blueprints"
+# What was only tried is no past of what is done: a cooldown after a dry run would hold up the run.
+_KEPT: dict[Mode, str] = {"act": "state", "dry_run": "dry-run", "shadow": "shadow"}
 
 
 async def watch(
@@ -172,7 +174,7 @@ async def _ready(
     """The loop over the services of a path. Shadow needs no broker."""
     services = load_services(path)
     place = session.layout.hidden / _PLACE
-    keep = place / ("shadow" if mode == "shadow" else "state")
+    keep = place / _KEPT[mode]
     access = put_access(kubeconfig, place / "access").parent
     destination = services[0].blueprint.governance.log_destination if services[0].blueprint else "logs"
     logs = session.layout.root / destination
@@ -183,6 +185,8 @@ async def _ready(
             log.prune(service.blueprint, SystemClock().now_ms())
     keep.mkdir(parents=True, exist_ok=True)
     with _alone(keep):
+        if mode == "dry_run":
+            forget(keep)
         async with (
             real_eyes(access / KUBECONFIG, access, services) as eyes,
             _goals(session, mode, approve, access, teller) as goals,
@@ -190,6 +194,12 @@ async def _ready(
             resets = Resets(partial(load_trust, session.layout), SystemClock())
             loop = Loop(eyes, goals, log, Fleet(keep), SystemClock(), resets=resets, tell=tell, mode=mode)
             yield loop, [Watched(service.path, keep) for service in services], eyes
+
+
+def forget(keep: Path) -> None:
+    """Takes away what is remembered of services there: the same dry run finds the same again."""
+    for file in keep.glob("*.json"):
+        file.unlink()
 
 
 @contextmanager
