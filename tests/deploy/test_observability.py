@@ -138,6 +138,36 @@ def test_the_dashboards_are_what_their_code_says() -> None:
         assert text == code.text_of(name), "run `python scripts/dashboards.py`"
 
 
+# What Grafana 10's schema of dashboards (v39) calls these objects' members, of which a panel or a query may have others by its kind.
+MEMBERS = {
+    "panel": {"id", "title", "description", "type", "datasource", "fieldConfig", "gridPos", "targets"},
+    "field": {"unit", "custom", "decimals", "min", "max", "thresholds", "noValue"},
+    "timeseries": {"fillOpacity", "lineWidth", "showPoints"},
+    "query": {"refId", "datasource", "expr", "legendFormat", "instant", "format"},
+}
+KINDS = {"timeseries", "stat", "table", "bargauge"}
+UNITS = {"short", "s", "bytes", "ops", "percentunit", "currencyUSD"}
+
+
+def test_the_dashboards_say_only_what_grafana_knows() -> None:
+    for path in (PLACE / "grafana").glob("*.json"):
+        board = json.loads(path.read_text())
+        variables = {one["name"] for one in board["templating"]["list"]}
+        assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+        for panel in board["panels"]:
+            told = panel["fieldConfig"]["defaults"]
+            assert set(panel) == MEMBERS["panel"] and panel["type"] in KINDS, panel["title"]
+            assert set(told) <= MEMBERS["field"] and told["unit"] in UNITS
+            assert set(told["custom"]) <= MEMBERS["timeseries"]
+            assert panel["type"] == "timeseries" or not told["custom"]
+            for query in panel["targets"]:
+                assert set(query) == MEMBERS["query"] and query["format"] in ("time_series", "table")
+                assert set(re.findall(r"\$(\w+)", query["expr"] + query["datasource"]["uid"])) <= variables | {
+                    "__rate_interval"
+                }
+            assert len({query["refId"] for query in panel["targets"]}) == len(panel["targets"])
+
+
 def test_panels_do_not_overlap_and_fit_the_width() -> None:
     for path in (PLACE / "grafana").glob("*.json"):
         taken: set[tuple[int, int]] = set()
