@@ -26,6 +26,7 @@ import pytest
 
 from interlock.agents.blueprints.decision_log import DecisionLog
 from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_for_end
+from interlock.agents.status import read_status
 from interlock.agents.supervision.house import AGENTS
 from interlock.agents.workspace.broker import login_of
 from interlock.agents.workspace.layout import Layout
@@ -91,13 +92,16 @@ class Place:
             return thread.submit(anyio.run, connected).result()
 
     def submit(self, tasks: list[dict[str, Any]], goal: str = "Leave a line", wait: bool = True) -> str:
-        """Its id; wait: once it has ended and was audited."""
+        """Its id; wait: once it has ended and was audited, else once it was taken up and has a page."""
 
         async def work(transport: JetStreamTransport) -> str:
             goal_id = await publish_goal(transport, "default", goal_text(tasks, goal).encode())
             if wait:
                 await wait_for_end(transport, "default", goal_id, lambda _status, _hops: None)
                 assert await wait_for_audit(transport, "default", goal_id) is not None
+            with anyio.fail_after(30):
+                while await read_status(transport, "default", goal_id) is None:
+                    await anyio.sleep(0.02)
             return goal_id
 
         found: str = self.call("human", work)
