@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from interlock.agents.cli import blueprint_verbs
+from interlock.agents.blueprints import wanting
+from interlock.agents.cli import blueprint_watching
 from interlock.agents.cli.entry import run
 from interlock.agents.scoring import accuracy, binding, decisions, format, governance, responsiveness, rollback, safety
 from interlock.agents.scoring.accuracy import cases, seed_blueprint
@@ -157,7 +157,7 @@ def test_what_breaks_a_service_is_taken_back_on_a_cluster(monkeypatch: pytest.Mo
 
 def test_a_watcher_that_looks_too_seldom_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert responsiveness.responsiveness([subject()]).met
-    monkeypatch.setattr(responsiveness, "LOOK_EVERY_S", 60)
+    monkeypatch.setattr(responsiveness, "CHANGE_LOOK_S", 60)
     assert not responsiveness.responsiveness([subject()]).met
     assert not responsiveness.responsiveness([]).met
 
@@ -170,8 +170,7 @@ def test_a_watcher_that_does_not_read_again_is_seen(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_score_counts_with_the_pause_that_a_watcher_makes() -> None:
-    pause = inspect.signature(blueprint_verbs.watch).parameters["every"].default
-    assert pause == responsiveness.LOOK_EVERY_S
+    assert responsiveness.CHANGE_LOOK_S is blueprint_watching.CHANGE_LOOK_S is wanting.CHANGE_LOOK_S
 
 
 def test_a_signature_that_covers_anything_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

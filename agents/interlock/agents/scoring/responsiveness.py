@@ -20,6 +20,7 @@ from interlock.agents.blueprints.loop import Loop
 from interlock.agents.blueprints.ports import Ended
 from interlock.agents.blueprints.resetting import Resets
 from interlock.agents.blueprints.told import Told
+from interlock.agents.blueprints.wanting import CHANGE_LOOK_S
 from interlock.agents.blueprints.watched import Watched
 from interlock.agents.scoring.accuracy import Case, state_of
 from interlock.agents.scoring.model import Score, Subject, share
@@ -31,8 +32,6 @@ from interlock.skills.infrastructure.blueprint.writing import yaml_text
 from interlock.skills.infrastructure.observed import ObservedState
 
 WITHIN_S = 60
-LOOK_EVERY_S = 15
-"""What a watcher waits from one look to the next unless told otherwise: a change waits as long at most to be seen."""
 
 
 class Seen:
@@ -76,17 +75,17 @@ def responsiveness(subjects: Sequence[Subject]) -> Score:
     """SC-008."""
     with tempfile.TemporaryDirectory(prefix="interlock-score-") as directory:
         found = anyio.run(_changes, [subject.blueprint for subject in subjects], Path(directory))
-    good = [change for change in found if change.by_new and LOOK_EVERY_S + change.took_s <= WITHIN_S]
+    good = [change for change in found if change.by_new and CHANGE_LOOK_S + change.took_s <= WITHIN_S]
     slowest_s = max((change.took_s for change in found), default=0.0)
     return Score(
         criterion="SC-008",
         title="Blueprint change responsiveness",
         target="re-evaluated within 60 s of a change",
         met=len(good) == len(found) > 0,
-        measured=f"{LOOK_EVERY_S + slowest_s:.1f} s at most" if found else share(0, 0),
+        measured=f"{CHANGE_LOOK_S + slowest_s:.1f} s at most" if found else share(0, 0),
         evidence=(
             f"{len(good)} of {len(found)} changed files decided by at the next look, {slowest_s:.3f} s at most",
-            f"and at most {LOOK_EVERY_S} s until the next look",
+            f"and at most {CHANGE_LOOK_S:g} s until a watcher sees that the files changed",
             *(f"{change.name}: the old blueprint was decided by" for change in found if not change.by_new),
         ),
     )
