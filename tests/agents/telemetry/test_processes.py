@@ -106,9 +106,11 @@ async def test_a_goal_is_one_trace_whose_hops_hang_together(place: tuple[House, 
     )
     assert all(span.parent_id in by_id for span in spans if span is not root)
     assert all(span.end_ns >= span.start_ns > 10**18 for span in spans)
-    # On a busy machine a hop may have had to come twice; that is told, and nothing else went wrong.
+    # On a busy machine a hop may have had to come twice, or to wait for word from the broker; that is told, and nothing
+    # else went wrong.
     again = {span.span_id for span in spans if span.attributes.get("interlock.hop.outcome") == "retry"}
     failed = [span for span in spans if span.error and not {span.span_id, span.parent_id} & again]
+    failed = [span for span in failed if span.error != "refused by halt"]
     assert [(span.name, span.error) for span in failed] == []
 
     for span in spans:
