@@ -143,3 +143,33 @@ def test_nothing_else_is_ever_raised(text: str | bytes) -> None:
         assert re.match(r"f:[0-9]+:[0-9]+: [^\n]+\Z", str(error))
     else:
         assert msgspec.json.decode(msgspec.json.encode(value)) == value, "it is JSON"
+
+
+TOKENS = [
+    *("a", "b: ", "- ", "\n", "\n  ", "\n    ", "\n- ", ": ", ":", "{", "}", "[", "]", ",", ", ", "'", '"', "|\n", "|+\n ", ">-\n  "),
+    *("&x ", "*x", "!t ", "!!str ", "#", "# c", " ", "1", "~", "-", "?", "? ", "'a'", '"b\\n"', "null", "<<: ", "@", "%", "\n\n"),
+    *("---\n", "\n...", "a: b\n", "- - ", "{a: }", "\t", "\u00e4", "\u2028", "\U0001f600"),
+]  # fmt: skip
+
+
+def told(text: str) -> object:
+    try:
+        loaded = load_yaml(text, source="f")
+    except YamlError as error:
+        return str(error)
+    return repr(loaded.value), loaded.positions, loaded.keys
+
+
+@settings(max_examples=2_000)
+@given(st.lists(st.sampled_from(TOKENS), max_size=14).map("".join))
+def test_what_libyaml_composes_is_what_python_composes(text: str) -> None:
+    quick = told(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yaml.__with_libyaml__", False)
+        assert quick == told(text)
+
+
+def test_libyaml_is_asked_for_what_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.bus.yaml12._composed_slowly", None)
+    text = "name: a\nlist:\n  - {b: 1, c: [x, 'y']}  # and a comment\n  - |\n    two\n    lines\n"
+    assert load_yaml(text, source="f").value == {"name": "a", "list": [{"b": 1, "c": ["x", "y"]}, "two\nlines\n"]}
