@@ -369,12 +369,12 @@ class _Replay:
 
 def _grants_travel(recording: Recording) -> bool:
     """Whether the goal is of a time when its grant went to all who have to see it: they say what it may spend since."""
-    decoded = (decode(message.data, recording.limits).envelope for message in recording.hops)
-    links = [
-        link for one in decoded if one is not None and isinstance(one.payload, Intake) for link in one.attestations
-    ]
-    grants = [grant for link in links if (grant := read_grant(link)) is not None]
-    return any(grant.budget is not UNSET for grant in grants)
+    plans = (message for message in recording.hops if message.subject.endswith(".plan"))
+    for found in (decode(message.data, recording.limits).envelope for message in plans):
+        if found is not None and isinstance(found.payload, Intake):
+            grants = map(read_grant, found.attestations)
+            return any(grant is not None and grant.budget is not UNSET for grant in grants)
+    return False
 
 
 def _agree(reason: Reason, told: str) -> bool:
