@@ -87,6 +87,8 @@ class Turns:
 
     def next(self) -> None:
         now = time.thread_time()
+        if self._turn == WARM_TURNS:
+            self._began = (now, time.process_time())
         if self._turn >= WARM_TURNS:
             self._spent[self._turn % 2].append((now - self._thread_s) / TURN * 1e6)
         self._turn += 1
@@ -95,7 +97,7 @@ class Turns:
     def figures(self) -> dict[str, float]:
         """us a hop: without, with, and the exporting of those with."""
         threads = (time.process_time() - self._began[1]) - (time.thread_time() - self._began[0])
-        exported = max(threads, 0) / (self._turn / 2 * TURN) * 1e6
+        exported = max(threads, 0) / ((self._turn - WARM_TURNS) / 2 * TURN) * 1e6
         return {"off": statistics.mean(self._spent[0]), "on": statistics.mean(self._spent[1]), "export": exported}
 
 
