@@ -55,9 +55,14 @@ async def test_runs_of_one_goal_share_a_process_and_others_do_not(runner: SkillR
     allowed = tmp_path / "allowed"
     allowed.mkdir()
     value = {"what": "process", "path": str(allowed)}
-    confined_otherwise = await run(runner, tmp_path, "", input=value, read_roots=(allowed,))
-    assert confined_otherwise.output["process"] != first
-    assert await process(runner, tmp_path) == first
+    for _ in range(10):  # a process that nobody wants for a while is ended, which a busy machine may be slow enough for
+        waiting = await process(runner, tmp_path)
+        confined_otherwise = await run(runner, tmp_path, "", input=value, read_roots=(allowed,))
+        assert confined_otherwise.output["process"] != waiting
+        if await process(runner, tmp_path) == waiting:
+            break
+    else:
+        pytest.fail("no process waited for its goal's next run")
 
 
 @pytest.mark.parametrize(
