@@ -19,7 +19,7 @@ from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import AgentId, Digest, Token, role_of
 from interlock.envelope.keys import SigningKey, base64url, from_base64url
 from interlock.envelope.model import KeyId, Signature
-from interlock.envelope.signed_document import is_signed_document, sign_document
+from interlock.envelope.signed_document import check_signer, sign_document
 from interlock.envelope.signing import REDRIVE_DOMAIN
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
@@ -104,16 +104,13 @@ def check_redrive(order: RedriveOrder, trust: Trust, seen_ms: int) -> Checked:
     """Whether it was given by somebody who may. seen_ms: when it was received or, if it was, stored."""
     if order.workspace != trust.workspace:
         return Checked(Reason.WRONG_WORKSPACE, f"an order for workspace {order.workspace}")
-    at_ms = time_ms(order.at)
-    reason = trust.judge_key(order.key_id, order.by, at_ms, seen_ms)
-    key = trust.find(order.key_id)
-    if key is None or reason is not Reason.OK:
-        return Checked(reason, f"the key may not sign for {order.by} now")
-    if not is_signed_document(order, REDRIVE_DOMAIN):
-        return Checked(Reason.BAD_SIGNATURE, f"the signature is not that of {order.by}")
-    if at_ms > seen_ms + SKEW_MS:
+    signer = check_signer(order, REDRIVE_DOMAIN, trust, seen_ms)
+    if signer.reason is not Reason.OK:
+        return signer
+    if time_ms(order.at) > seen_ms + SKEW_MS:
         return Checked(Reason.FROM_FUTURE, "dated ahead of the clock")
-    if not may_redrive(order.by, key.capabilities):
+    key = trust.find(order.key_id)
+    if key is None or not may_redrive(order.by, key.capabilities):
         return Checked(Reason.POLICY_DENIED, f"{order.by} may not put dead letters back")
     return OK
 

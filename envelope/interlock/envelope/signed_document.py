@@ -8,9 +8,13 @@ from typing import Protocol, TypeVar, cast
 
 import msgspec
 
+from interlock.envelope.amounts import time_ms
 from interlock.envelope.canonical import canonical
 from interlock.envelope.keys import SigningKey, base64url, from_base64url, is_signed_by
 from interlock.envelope.signing import pre_auth
+from interlock.envelope.trust import Trust
+from interlock.envelope.verdict import Reason
+from interlock.envelope.verification import Checked
 
 
 class SignedDocument(Protocol):
@@ -21,6 +25,16 @@ class SignedDocument(Protocol):
 
     @property
     def signature(self) -> str | None: ...
+
+
+class GivenDocument(SignedDocument, Protocol):
+    """One that says who gave it, and when."""
+
+    @property
+    def by(self) -> str: ...
+
+    @property
+    def at(self) -> str: ...
 
 
 Document = TypeVar("Document", bound=SignedDocument)
@@ -40,6 +54,18 @@ def is_signed_document(document: SignedDocument, domain: bytes) -> bool:
     except ValueError:
         return False
     return is_signed_by(document.key_id, pre_auth(domain, canonical(_with_signature(document, None))), signature)
+
+
+def check_signer(document: GivenDocument, domain: bytes, trust: Trust, seen_ms: int) -> Checked:
+    """Whether the key that signed it might sign then for who gave it, and did. seen_ms: when it was received or, if it was,
+    stored. Whether he may give it, and here, is another question.
+    """
+    reason = trust.judge_key(document.key_id, document.by, time_ms(document.at), seen_ms)
+    if reason is not Reason.OK:
+        return Checked(reason, f"the key may not sign for {document.by} now")
+    if not is_signed_document(document, domain):
+        return Checked(Reason.BAD_SIGNATURE, f"the signature is not that of {document.by}")
+    return Checked(Reason.OK)
 
 
 def _with_signature(document: Document, signature: str | None) -> Document:

@@ -16,7 +16,7 @@ from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import AgentId, Token, role_of
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import KeyId, Signature
-from interlock.envelope.signed_document import is_signed_document, sign_document
+from interlock.envelope.signed_document import check_signer, sign_document
 from interlock.envelope.signing import RESET_DOMAIN
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
@@ -53,11 +53,9 @@ def sign_reset(key: SigningKey, *, workspace: str, service: str, why: str, by: s
 def check_reset(order: ResetOrder, trust: Trust, service: str, after_ms: int, now_ms: int) -> Checked:
     """Whether the order is to be obeyed. after_ms: when the last one that was obeyed was signed."""
     at_ms = time_ms(order.at)
-    reason = trust.judge_key(order.key_id, order.by, at_ms, now_ms)
-    if reason is not Reason.OK:
-        return Checked(reason, f"the key may not sign for {order.by} now")
-    if not is_signed_document(order, RESET_DOMAIN):
-        return Checked(Reason.BAD_SIGNATURE, f"the signature is not that of {order.by}")
+    signer = check_signer(order, RESET_DOMAIN, trust, now_ms)
+    if signer.reason is not Reason.OK:
+        return signer
     if order.workspace != trust.workspace:
         return Checked(Reason.WRONG_WORKSPACE, f"an order for workspace {order.workspace}")
     if role_of(order.by) != "human":

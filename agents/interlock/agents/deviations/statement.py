@@ -15,7 +15,7 @@ from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import AgentId, Token, role_of
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import KeyId, Signature
-from interlock.envelope.signed_document import is_signed_document, sign_document
+from interlock.envelope.signed_document import check_signer, sign_document
 from interlock.envelope.signing import DEVIATION_DOMAIN
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
@@ -76,11 +76,9 @@ def read_statement(data: bytes) -> Statement | None:
 def check_statement(statement: Statement, trust: Trust, seen_ms: int) -> Checked:
     """Whether it is to be believed. seen_ms: when it was stored."""
     at_ms = time_ms(statement.at)
-    reason = trust.judge_key(statement.key_id, statement.by, at_ms, seen_ms)
-    if reason is not Reason.OK:
-        return Checked(reason, f"the key may not sign for {statement.by} now")
-    if not is_signed_document(statement, DEVIATION_DOMAIN):
-        return Checked(Reason.BAD_SIGNATURE, f"the signature is not that of {statement.by}")
+    signer = check_signer(statement, DEVIATION_DOMAIN, trust, seen_ms)
+    if signer.reason is not Reason.OK:
+        return signer
     if statement.workspace != trust.workspace:
         return Checked(Reason.WRONG_WORKSPACE, f"a statement for workspace {statement.workspace}")
     if at_ms > seen_ms + SKEW_MS:

@@ -18,7 +18,7 @@ from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import AgentId, Token, is_agent_id, is_token, is_uuid7, role_of, sha256_hex
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import KeyId, Signature
-from interlock.envelope.signed_document import is_signed_document, sign_document
+from interlock.envelope.signed_document import check_signer, sign_document
 from interlock.envelope.signing import CONTROL_DOMAIN
 from interlock.envelope.subjects import ROLES
 from interlock.envelope.trust import Trust
@@ -135,11 +135,9 @@ def check_order(order: ControlOrder, trust: Trust, seen_ms: int) -> Checked:
     if key is None:  # before anything that costs: strangers may send many
         return Checked(Reason.UNKNOWN_KEY, f"{order.key_id} is not enrolled")
     at_ms = time_ms(order.at)
-    reason = trust.judge_key(order.key_id, order.by, at_ms, seen_ms)
-    if reason is not Reason.OK:
-        return Checked(reason, f"the key may not sign for {order.by} now")
-    if not is_signed_document(order, CONTROL_DOMAIN):
-        return Checked(Reason.BAD_SIGNATURE, f"the signature is not that of {order.by}")
+    signer = check_signer(order, CONTROL_DOMAIN, trust, seen_ms)
+    if signer.reason is not Reason.OK:
+        return signer
     if order.workspace != trust.workspace and order.scope != EVERYTHING:
         return Checked(Reason.WRONG_WORKSPACE, f"an order for workspace {order.workspace}")
     if max(at_ms, order.number) > seen_ms + SKEW_MS:
