@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -10,19 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from interlock.bus.telemetry.otlp import Messages, OtlpExporter
+from interlock.bus.telemetry.otlp import OtlpExporter, Requests
 from interlock.bus.telemetry.spans import Kind, Span, Tracer, Value
 
 TRACER = Tracer(lambda _: None, lambda *_: None, lambda _: True)
 RESOURCE = Resource({"service.name": "interlock", "replica": 2}, "https://example.org/schema")
 kinds: list[Kind] = ["internal", "server", "client", "producer", "consumer"]
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
-values = texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
+long_texts = st.integers(100, 300).map("é".__mul__) | st.integers(100, 300).map("x".__mul__)
+values = texts | long_texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
 
 
 def hexes(digits: int) -> st.SearchStrategy[str]:
@@ -62,9 +65,14 @@ def readable(span: Span) -> ReadableSpan:
     )
 
 
+def told_of(span: Span, scrub: Callable[[str], str], max_value: int) -> SpanMessage:
+    request = ExportTraceServiceRequest.FromString(Requests(RESOURCE, scrub, max_value).of([span]))
+    return request.resource_spans[0].scope_spans[0].spans[0]
+
+
 @given(st.lists(spans(), min_size=1, max_size=3))
 def test_ours_are_the_messages_of_opentelemetry(given_spans: list[Span]) -> None:
-    ours = Messages(RESOURCE, lambda text: text, 1_000).of(given_spans)
+    ours = ExportTraceServiceRequest.FromString(Requests(RESOURCE, lambda text: text, 1_000).of(given_spans))
     assert ours == encode_spans([readable(span) for span in given_spans])
 
 
@@ -72,16 +80,18 @@ def test_what_others_wrote_is_scrubbed_and_what_is_long_is_cut() -> None:
     told: dict[str, Value] = {"interlock.baggage.team": "secret", "ours": "secret", "long": "x" * 11, "number": 10**12}
     span = Span(TRACER, "a", "internal", "1" * 32, "2" * 16, "", 1, told)
     span.fail("secret")
-    (message,) = (
-        Messages(RESOURCE, lambda text: text.replace("secret", "*"), 10)
-        .of([span])
-        .resource_spans[0]
-        .scope_spans[0]
-        .spans
-    )
+    message = told_of(span, lambda text: text.replace("secret", "*"), 10)
     found = {pair.key: pair.value.string_value or pair.value.int_value for pair in message.attributes}
     assert found == {"interlock.baggage.team": "*", "ours": "secret", "long": "x" * 10, "number": 10**12}
     assert message.status.message == "*"
+
+
+def test_a_text_that_is_no_utf8_costs_only_itself() -> None:
+    span = Span(TRACER, "a", "internal", "1" * 32, "2" * 16, "", 1, {"odd": "a\ud800b"})
+    span.fail("\udfff")
+    message = told_of(span, str, 10)
+    assert message.attributes[0].value.string_value == "a?b"
+    assert message.status.message == "?"
 
 
 def test_they_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
