@@ -90,6 +90,7 @@ class HopSpan(Span):
         hop, self._hop = self._hop, None
         handles(None)
         leave(self._token)
+        del self._token  # spans wait, and this would keep a whole context
         try:
             if hop is not None:
                 self._watch.count(hop, outcome, time.perf_counter() - self._began_s)
@@ -226,14 +227,15 @@ class WatchedHop:
 
 
 class SendSpan(Span):
-    """An envelope on its way to be stored."""
+    """An envelope on its way to be stored. parent_id empty: that of the message that it was derived from."""
 
-    __slots__ = ("facts", "subject")
+    __slots__ = ("_derived_from", "facts", "subject")
 
     def __init__(self, tracer: Tracing, envelope: Envelope, parent_id: str) -> None:
         self.tracer, self.name, self.kind, self.attributes, self.links = tracer, "send", "producer", {}, ()
         self.trace_id, self.span_id, self.parent_id = envelope.trace_id, envelope.span_id, parent_id
         self.problem, self.end_ns, self.subject = "", 0, envelope.subject
+        self._derived_from = envelope.parent_id
         self.facts = (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
         self.start_ns = time.time_ns()
 
@@ -242,13 +244,15 @@ class SendSpan(Span):
         told |= _SEND
         told["messaging.destination.name"] = self.subject
         told["messaging.message.id"], told["interlock.goal.id"] = self.facts[:2]
+        if not self.parent_id:
+            parent = self._derived_from
+            self.parent_id = span_of(parent if isinstance(parent, str) else self.facts[1])
         self.name = f"send {self.subject.split('.')[3]}.{self.facts[3]}"
         yield self
 
 
 def begin_sending(tracer: Tracing, envelope: Envelope) -> Span:
     """The producer's span of an envelope. Under a hop it is that hop's child; else that of the envelope's parent."""
-    entered, parent = active(), envelope.parent_id
-    if entered is not None and entered.trace_id == envelope.trace_id:
-        return SendSpan(tracer, envelope, entered.span_id)
-    return SendSpan(tracer, envelope, span_of(parent if isinstance(parent, str) else envelope.goal_id))
+    entered = active()
+    under = "" if entered is None or entered.trace_id != envelope.trace_id else entered.span_id
+    return SendSpan(tracer, envelope, under)
