@@ -73,6 +73,21 @@ class Load:
         self.unanswered += 1
         return ""
 
+    async def offer(self, name: str) -> str:
+        """A goal, asked for once: its id if it was taken in."""
+        goal_id = new_id(self.transport.clock.now_ms())
+        data = goal_of_lines(self.place, name, TASKS, budget_limits=BUDGET)
+        try:
+            answer = await self.transport.request(
+                f"interlock.{WORKSPACE}.goal.submit", data, timeout_ms=3_000, headers={MESSAGE_ID: goal_id}
+            )
+        except BusError:
+            return ""
+        if b'"goalId"' not in answer.data:
+            return ""
+        self.accepted[goal_id] = name
+        return goal_id
+
     async def _is_known(self, goal_id: str) -> bool:
         try:
             return await read_status(self.transport, WORKSPACE, goal_id) is not None
