@@ -28,6 +28,10 @@ long_texts = st.integers(100, 300).map("é".__mul__) | st.integers(100, 300).map
 values = texts | long_texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
 
 
+class Sharing(Span):
+    """One that has attributes in common with others."""
+
+
 def hexes(digits: int) -> st.SearchStrategy[str]:
     return st.integers(1, 16**digits - 1).map(lambda number: f"{number:0{digits}x}")
 
@@ -36,11 +40,14 @@ def hexes(digits: int) -> st.SearchStrategy[str]:
 def spans(draw: st.DrawFn) -> Span:
     parent = draw(st.just("") | hexes(16))
     attributes = draw(st.dictionaries(texts, values, max_size=5))
-    made = Span(
+    made = Sharing(
         TRACER, draw(texts), draw(st.sampled_from(kinds)), draw(hexes(32)), draw(hexes(16)), parent, 7, attributes
     )
     made.end_ns = draw(st.integers(7, 2**62))
     made.problem = draw(texts)
+    made.shared = tuple(
+        (f"shared.{name}", value) for name, value in draw(st.dictionaries(texts, values, max_size=2)).items()
+    )
     made.links = tuple(draw(st.lists(st.tuples(hexes(32), hexes(16)), max_size=2)))
     return made
 
@@ -55,7 +62,7 @@ def readable(span: Span) -> ReadableSpan:
         context=context(span.trace_id, span.span_id),
         parent=context(span.trace_id, span.parent_id) if span.parent_id else None,
         resource=RESOURCE,
-        attributes=span.attributes,
+        attributes=dict(span.shared) | span.attributes,
         links=[Link(context(*link)) for link in span.links],
         kind=SpanKind[span.kind.upper()],
         status=Status(StatusCode.ERROR, span.problem) if span.problem else Status(StatusCode.UNSET),

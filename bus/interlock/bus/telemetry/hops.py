@@ -12,15 +12,27 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextvars import Token
 from typing import TYPE_CHECKING
 
 from interlock.bus.hop import Disposition, Hop, Outcome
 from interlock.bus.telemetry.logs import handles
 from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, carried, carry, read_traceparent
-from interlock.bus.telemetry.spans import Span, Tracing, Value, active, enter, leave, new_span_id, new_trace_id
-from interlock.bus.telemetry.watching import Watched
-from interlock.envelope.ids import id_time_ms, role_of, span_of
+from interlock.bus.telemetry.spans import (
+    Kind,
+    Link,
+    Span,
+    Tracing,
+    Value,
+    active,
+    enter,
+    leave,
+    new_number,
+    new_span_id,
+    new_trace_id,
+    span_id_of,
+)
+from interlock.bus.telemetry.watching import DONE, HELD, Watched
+from interlock.envelope.ids import role_of, span_of
 from interlock.envelope.model import Envelope
 
 if TYPE_CHECKING:
@@ -28,50 +40,50 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("interlock.telemetry")
 SYSTEM: dict[str, Value] = {"messaging.system": "nats"}
-_PROCESS = SYSTEM | {"messaging.operation.name": "process", "messaging.operation.type": "process"}
-_SEND = SYSTEM | {"messaging.operation.name": "send", "messaging.operation.type": "send"}
+Shared = tuple[tuple[str, Value], ...]
+_PROCESS: Shared = (
+    *SYSTEM.items(),
+    ("messaging.operation.name", "process"),
+    ("messaging.operation.type", "process"),
+)
+_SEND: Shared = (*SYSTEM.items(), ("messaging.operation.name", "send"), ("messaging.operation.type", "send"))
 # Of an envelope: id, goal, sender, intent.
 Facts = tuple[str, str, str, str]
+_SAME_TIME = range(100)  # ms, for which the age of a goal is not looked at anew
 
 
 class HopSpan(Span):
     """A hop being processed, and its watch. gates_ns, policy_ns: when the receiving gates and the policies had spoken, 0:
-    they have not. refused_by: the gate that refused; decision: the policies'.
+    they have not. refused_by: the gate that refused; decision: the policies'. Said here is what most hops are; a hop itself
+    says only what it is besides.
     """
 
-    __slots__ = (
-        "_began_s",
-        "_hop",
-        "_token",
-        "_watch",
-        "decision",
-        "facts",
-        "gates_ns",
-        "outcome",
-        "policy_ns",
-        "refused_by",
-        "where",
-    )
-    facts: Facts | None
-    outcome: str
+    name = "process"
+    kind: Kind = "consumer"
+    links: tuple[Link, ...] = ()
+    trace_id = parent_id = problem = refused_by = decision = ""
+    gates_ns = policy_ns = end_ns = 0
+    outcome = DONE
+    facts: Facts | None = None
     where: tuple[str, int, int]
     _hop: Hop | None
-    _token: Token[Span | None]
 
     def __init__(self, watch: HopTelemetry, tracer: Tracing, hop: Hop) -> None:
         # Once a hop, so without the detour over the class above.
-        self.tracer, self.name, self.kind, self.attributes, self.links = tracer, "process", "consumer", {}, ()
-        self.trace_id = self.parent_id = self.problem = self.refused_by = self.decision = ""
-        self.gates_ns = self.policy_ns = self.end_ns = 0
-        self.span_id, self.facts = new_span_id(), None
+        self.tracer, self.attributes, self._number = tracer, {}, new_number()
         self._watch, self._hop = watch, hop
         self._token = enter(self)
         self.start_ns, self._began_s = time.time_ns(), time.perf_counter()
 
+    @property
+    def span_id(self) -> str:  # type: ignore[override]  # asked for by few, so made when it is
+        return span_id_of(self._number)
+
     def gates_done(self, hop: Hop, refused_by: str = "") -> None:
         """The receiving gates have spoken: from here on the hop's place in its goal's trace is known, if it has one."""
         self.gates_ns = time.time_ns()
-        self.refused_by = refused_by
+        if refused_by:
+            self.refused_by = refused_by
         if hop.authentic:
             envelope = hop.envelope
             self.trace_id, self.parent_id = envelope.trace_id, envelope.span_id
@@ -104,8 +116,7 @@ class HopSpan(Span):
         if hop.authentic:
             envelope = hop.envelope
             self.facts = (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
-            slow_ms = self._watch.slow_ms
-            if slow_ms and hop.now_ms - id_time_ms(envelope.goal_id) > slow_ms:
+            if envelope.goal_id < self._watch.slow_before(hop.now_ms):
                 why = "slow"
         else:
             claimed = read_traceparent(message.headers.get(TRACEPARENT))
@@ -113,24 +124,21 @@ class HopSpan(Span):
                 self.links = ((claimed.trace_id, claimed.span_id),)
             self.trace_id, self.parent_id = new_trace_id(), ""
         if outcome is None:
-            self.outcome = "held"
-        elif outcome.disposition is Disposition.DONE:
-            self.outcome = "done"
-        else:
+            self.outcome = HELD
+        elif outcome.disposition is not Disposition.DONE:
             self.outcome = outcome.disposition.value
             why = self.attributes["interlock.reason"] = str(outcome.reason)
             self.fail(f"{why}: {outcome.detail}"[:500])
-        self.end_ns = max(time.time_ns(), self.start_ns)
+        self.end_ns = time.time_ns()
         self.tracer.ended(self)
         if why:
             self.tracer.keep(self.trace_id, why)
 
     def leaving(self) -> Iterator[Span]:
         subject, delivered, sequence = self.where
+        self.shared = self._watch.shared
         told = self.attributes
-        told |= _PROCESS
         told["messaging.destination.name"] = subject
-        told["messaging.consumer.group.name"] = self._watch.consumer
         told["interlock.hop.outcome"] = self.outcome
         told["interlock.hop.sequence"] = sequence
         if delivered > 1:
@@ -138,6 +146,7 @@ class HopSpan(Span):
         if self.facts is not None:
             told["messaging.message.id"], told["interlock.goal.id"], told["interlock.sender"] = self.facts[:3]
             self.name = f"process {self._watch.role}.{self.facts[3]}"
+        self.end_ns = max(self.end_ns, self.start_ns)
         yield self
         if self.gates_ns:
             yield self._gates()
@@ -180,9 +189,10 @@ class HopTelemetry:
         metrics: HopMetrics | None = None,
         slow_ms: int = 0,
     ) -> None:
-        self.consumer = consumer
         self.role = role_of(agent)
-        self.slow_ms = slow_ms
+        self.shared: Shared = (*_PROCESS, ("messaging.consumer.group.name", consumer))
+        self._slow_ms = slow_ms
+        self._slow: tuple[int, str] = (0, "")
         self._counts = counts
         self._tracer = tracer
         self._metrics = None if metrics is None else metrics.of(self.role)
@@ -195,6 +205,13 @@ class HopTelemetry:
             return WatchedHop(self, hop)
         span = hop.span = HopSpan(self, self._tracer, hop)
         return span
+
+    def slow_before(self, now_ms: int) -> str:
+        """A goal with an id below this is slow: ids sort by the time they were made at."""
+        if now_ms - self._slow[0] not in _SAME_TIME:
+            bound = f"{max(now_ms - self._slow_ms, 0):012x}" if self._slow_ms else ""
+            self._slow = (now_ms, f"{bound[:8]}-{bound[8:]}")
+        return self._slow[1]
 
     def count(self, hop: Hop, outcome: Outcome | None, seconds: float) -> None:
         """A hop has ended."""
@@ -229,25 +246,28 @@ class WatchedHop:
 class SendSpan(Span):
     """An envelope on its way to be stored. parent_id empty: that of the message that it was derived from."""
 
-    __slots__ = ("_derived_from", "facts", "subject")
+    name = "send"
+    kind: Kind = "producer"
+    shared = _SEND
+    links: tuple[Link, ...] = ()
+    problem, end_ns = "", 0
 
     def __init__(self, tracer: Tracing, envelope: Envelope, parent_id: str) -> None:
-        self.tracer, self.name, self.kind, self.attributes, self.links = tracer, "send", "producer", {}, ()
+        self.tracer, self.attributes, self._subject = tracer, {}, envelope.subject
         self.trace_id, self.span_id, self.parent_id = envelope.trace_id, envelope.span_id, parent_id
-        self.problem, self.end_ns, self.subject = "", 0, envelope.subject
         self._derived_from = envelope.parent_id
-        self.facts = (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
+        self._facts = (envelope.id, envelope.goal_id, envelope.intent)
         self.start_ns = time.time_ns()
 
     def leaving(self) -> Iterator[Span]:
+        message_id, goal_id, intent = self._facts
         told = self.attributes
-        told |= _SEND
-        told["messaging.destination.name"] = self.subject
-        told["messaging.message.id"], told["interlock.goal.id"] = self.facts[:2]
+        told["messaging.destination.name"] = self._subject
+        told["messaging.message.id"], told["interlock.goal.id"] = message_id, goal_id
         if not self.parent_id:
             parent = self._derived_from
-            self.parent_id = span_of(parent if isinstance(parent, str) else self.facts[1])
-        self.name = f"send {self.subject.split('.')[3]}.{self.facts[3]}"
+            self.parent_id = span_of(parent if isinstance(parent, str) else goal_id)
+        self.name = f"send {self._subject.split('.')[3]}.{intent}"
         yield self
 
 

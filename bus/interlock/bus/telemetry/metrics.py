@@ -14,9 +14,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from interlock.bus.hop import Disposition, Hop, Outcome
+from interlock.bus.telemetry.watching import DONE, HELD
+from interlock.envelope.ids import role_of
 
-DONE, HELD = "done", "held"
 UNKNOWN = "unknown"
+MAX_SENDERS = 1_024
 HOP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 ROLES = frozenset(("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer", "human"))
 
@@ -51,37 +53,42 @@ class _Hops:
 class RoleHops:
     """The numbers of one role."""
 
-    __slots__ = ("durations", "hops", "in_flight", "refusals")
+    __slots__ = ("_found", "durations", "hops", "in_flight", "refusals")
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.hops: dict[tuple[str, str, str], _Hops] = {}
+        # The same by the whole name of the sender, as the hop has it.
+        self._found: dict[tuple[str, str, str], _Hops] = {}
         self.refusals: dict[str, int] = {}
         self.durations: dict[str, _Durations] = {}
 
     def ended(self, hop: Hop, outcome: Outcome | None, seconds: float) -> None:
         """outcome: None when it was not answered."""
         self.in_flight -= 1
-        how = HELD
-        if outcome is not None:
-            how = DONE
-            if outcome.disposition is not Disposition.DONE:
-                how, reason = outcome.disposition.value, str(outcome.reason)
-                self.refusals[reason] = self.refusals.get(reason, 0) + 1
-        sender = intent = UNKNOWN
+        how = DONE
+        if outcome is None:
+            how = HELD
+        elif outcome.disposition is not Disposition.DONE:
+            how, reason = outcome.disposition.value, str(outcome.reason)
+            self.refusals[reason] = self.refusals.get(reason, 0) + 1
+        key = UNKNOWN, UNKNOWN, how
         if hop.authentic:  # only then are these of the closed lists
             envelope = hop.envelope
-            sender, intent = envelope.sender.partition(".")[0], envelope.intent
-        found = self.hops.get((sender, intent, how)) or self._hops_of(sender, intent, how)
+            key = envelope.sender, envelope.intent, how
+        found = self._found.get(key) or self._hops_of(*key)
         found.count += 1
         durations = found.durations
         durations.buckets[bisect_left(HOP_BUCKETS, seconds)] += 1
         durations.seconds += seconds
 
     def _hops_of(self, sender: str, intent: str, how: str) -> _Hops:
-        key = (sender if sender in ROLES else UNKNOWN, intent, how)
+        role = role_of(sender)
+        key = (role if role in ROLES else UNKNOWN, intent, how)
         if key not in self.hops:
             self.hops[key] = _Hops(self.durations.setdefault(intent, _Durations()))
+        if len(self._found) < MAX_SENDERS:
+            self._found[(sender, intent, how)] = self.hops[key]
         return self.hops[key]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from struct import Struct
 from typing import get_args
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -20,15 +21,17 @@ from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags, Status
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from interlock.bus.telemetry.protobuf import delimited, double, fixed32, fixed64, integer
+from interlock.bus.telemetry.protobuf import delimited, double, fixed32, integer
 from interlock.bus.telemetry.spans import Kind, Span, Value
 
 SCOPE = delimited(1, delimited(1, b"interlock"))
 FOREIGN = "interlock.baggage."
-KINDS = {kind: integer(6, SpanMessage.SpanKind.Value(f"SPAN_KIND_{kind.upper()}")) for kind in get_args(Kind)}
+KINDS = {kind: SpanMessage.SpanKind.Value(f"SPAN_KIND_{kind.upper()}") for kind in get_args(Kind)}
 LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK  # it is said, and it is not
-NO_STATUS, FAILED = delimited(15, b""), integer(3, Status.STATUS_CODE_ERROR)
+FAILED = integer(3, Status.STATUS_CODE_ERROR)
 FLAGS, LINK_FLAGS = fixed32(16, LOCAL), fixed32(6, LOCAL)
+FLAGS_AND_NO_STATUS = delimited(15, b"") + FLAGS
+_TIMES = Struct("<BQBQ").pack  # fields 7 and 8, fixed64
 
 
 class Batch(list[Span]):
@@ -95,17 +98,19 @@ class Requests:
     def _span(self, span: Span) -> bytes:
         parts = [_ids(span.trace_id, span.span_id)]
         if span.parent_id:
-            parts.append(delimited(4, bytes.fromhex(span.parent_id)))
-        parts += delimited(5, _octets(span.name)), KINDS[span.kind], fixed64(7, span.start_ns), fixed64(8, span.end_ns)
+            parts.append(b"\x22\x08" + bytes.fromhex(span.parent_id))
+        parts += _kind_and_name(span.kind, span.name), _TIMES(0x39, span.start_ns, 0x41, span.end_ns)
+        if span.shared:
+            parts.append(_attributes(span.shared))
         for name, value in span.attributes.items():
             if isinstance(value, str) and (len(value) > self._max_value or name.startswith(FOREIGN)):
                 value = self._text(value)
             parts.append(_key_value(9, name, value))
-        parts += [delimited(13, _ids(*linked) + LINK_FLAGS) for linked in span.links]
-        parts.append(
-            delimited(15, delimited(2, _octets(self._text(span.problem))) + FAILED) if span.problem else NO_STATUS
-        )
-        parts.append(FLAGS)
+        if span.links:
+            parts += [delimited(13, _ids(*linked) + LINK_FLAGS) for linked in span.links]
+        if span.problem:
+            parts.append(delimited(15, delimited(2, _octets(self._text(span.problem))) + FAILED))
+        parts.append(FLAGS if span.problem else FLAGS_AND_NO_STATUS)
         return b"".join(parts)
 
     def _text(self, text: str) -> str:
@@ -119,6 +124,16 @@ def _ids(trace_id: str, span_id: str) -> bytes:
 def _octets(text: str) -> bytes:
     """UTF-8, whatever somebody else's text may hold: one that has none does not cost the others of its batch."""
     return text.encode(errors="replace")
+
+
+@lru_cache(maxsize=256)
+def _kind_and_name(kind: Kind, name: str) -> bytes:
+    return delimited(5, _octets(name)) + integer(6, KINDS[kind])
+
+
+@lru_cache(maxsize=64)
+def _attributes(shared: tuple[tuple[str, Value], ...]) -> bytes:
+    return b"".join([_key_value(9, name, value) for name, value in shared])
 
 
 @lru_cache(maxsize=256)

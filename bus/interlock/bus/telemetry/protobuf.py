@@ -39,10 +39,6 @@ def integer(field: int, number: int) -> bytes:
     return _tag(field, _VARINT) + varint(number & 0xFFFF_FFFF_FFFF_FFFF)
 
 
-def fixed64(field: int, number: int) -> bytes:
-    return _tag(field, _FIXED64) + number.to_bytes(8, "little")
-
-
 def fixed32(field: int, number: int) -> bytes:
     return _tag(field, _FIXED32) + number.to_bytes(4, "little")
 

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
+from functools import partial
 from types import TracebackType
 from typing import Literal, Protocol
 
@@ -22,9 +23,10 @@ _PREFIX = os.urandom(4).hex()
 
 class Span:
     """One timed piece of work. Times in ns since 1970 UTC; trace_id 32 and span_id 16 hex digits (W3C); problem: what went
-    wrong, empty if nothing did.
+    wrong, empty if nothing did. shared: attributes that are the same in many spans.
     """
 
+    shared: tuple[tuple[str, Value], ...] = ()
     __slots__ = (
         "attributes",
         "end_ns",
@@ -136,7 +138,16 @@ class Tracer:
 
 def new_span_id() -> str:
     """Unique in a trace: a random part per process, and a number."""
-    return f"{_PREFIX}{next(_numbers) & 0xFFFF_FFFF:08x}"
+    return span_id_of(new_number())
+
+
+# A span of this process; its id can be made of it later, if anybody wants to know it.
+new_number: Callable[[], int] = partial(next, _numbers)
+
+
+def span_id_of(number: int) -> str:
+    """The id of the span with this number."""
+    return f"{_PREFIX}{number & 0xFFFF_FFFF:08x}"
 
 
 def new_trace_id() -> str:

@@ -6,6 +6,9 @@ from typing import Protocol
 
 from interlock.bus.hop import Hop, Outcome
 
+# How a hop ended, as it is told: these, or the disposition that it was given up with.
+DONE, HELD = "done", "held"
+
 
 class Watched(Protocol):
     """One hop under watch."""
