@@ -25,7 +25,7 @@ from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.sender import Identity
 from interlock.bus.server.embedded import EmbeddedServer
-from interlock.bus.streams import consumers_of, declarations
+from interlock.bus.streams import GOALS, Declarations, consumers_of, declarations
 from interlock.bus.transport import MESSAGE_ID, Message, Transport
 from interlock.envelope.amounts import Amount, clock_ms, timestamp
 from interlock.envelope.contract import sign_contract
@@ -128,7 +128,10 @@ class InProcess:
         """Until the broker has forgotten the ids of goals published before this call. It tells nobody when: a mark is
         published until it is stored a second time.
         """
-        subject, mark = f"interlock.{self.workspace}-mark.goal.submit", {MESSAGE_ID: new_id(clock_ms())}
+        aside = f"{self.workspace}-mark"
+        heard = tuple(one for one in consumers_of(aside) if one.stream == GOALS.name)
+        await self.transport.declare(Declarations(streams=(GOALS,), consumers=heard))
+        subject, mark = f"interlock.{aside}.goal.submit", {MESSAGE_ID: new_id(clock_ms())}
         held = await self.transport.count("GOALS", subject)
         with anyio.fail_after(10):
             while await self.transport.count("GOALS", subject) < held + 2:

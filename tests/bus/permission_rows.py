@@ -140,4 +140,5 @@ def management() -> Iterator[Row]:
     yield one("make a reader of HOPS", f"$JS.API.CONSUMER.CREATE.HOPS.mine.{W}.role.executor.>")
     yield one("make a durable the old way", "$JS.API.CONSUMER.DURABLE.CREATE.HOPS.mine")
     yield one("list consumers", "$JS.API.CONSUMER.NAMES.HOPS")
+    yield one("list which workspaces hear goals", "$JS.API.CONSUMER.NAMES.GOALS")
     yield one("ask the broker about itself", "$SYS.REQ.SERVER.PING")

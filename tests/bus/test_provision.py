@@ -1,17 +1,20 @@
-"""How many workspaces one broker holds."""
+"""How several workspaces come to be on one broker, and how many it holds."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 from msgspec import Struct
 
 from interlock.bus.errors import TooManyConsumers
 from interlock.bus.jetstream.broker_errors import ApiError
 from interlock.bus.jetstream.transport import JetStreamTransport
+from interlock.bus.server.cluster import embedded_cluster, urls_of
 from interlock.bus.server.embedded import EmbeddedServer
-from interlock.bus.streams import STREAMS, consumers_of, declarations
+from interlock.bus.streams import GOALS, STREAMS, consumers_of, declarations
 
 pytestmark = [pytest.mark.anyio, pytest.mark.nats]
 # One user, whose account takes so many consumers of a stream.
@@ -23,6 +26,7 @@ no_auth_user: a
 
 class Config(Struct):
     max_consumers: int
+    subjects: list[str]
 
 
 class Info(Struct):
@@ -48,3 +52,54 @@ async def test_an_account_that_allows_few_holds_what_it_allows_and_then_says_so(
             await transport.declare(declarations(workspaces))
         with pytest.raises(TooManyConsumers, match="max_consumers of its account"):
             await transport.declare(declarations(("a", "b", "c")))
+
+
+async def goals_of(transport: JetStreamTransport) -> list[str]:
+    """The workspaces for which goals are taken."""
+    info = await transport.api(f"STREAM.INFO.{GOALS.name}", None, Info)
+    return [subject.split(".")[1] for subject in info.config.subjects]
+
+
+class Overtaken(JetStreamTransport):
+    """A connection of one who is slow: another workspace is made between what it last saw and what it writes."""
+
+    other: JetStreamTransport | None = None
+
+    async def api(self, verb: str, body: Any, answer_type: type[Any]) -> Any:
+        if verb == f"STREAM.UPDATE.{GOALS.name}" and self.other is not None:
+            other, self.other = self.other, None
+            await other.declare(declarations(("quick",)))
+            assert "quick" in await goals_of(other)
+        return await super().api(verb, body, answer_type)
+
+
+async def test_who_was_overtaken_takes_nothing_from_who_was_quicker(tmp_path: Path) -> None:
+    async with (
+        EmbeddedServer(tmp_path) as server,
+        JetStreamTransport.connect(server.url, name="quick") as quick,
+        Overtaken.connect(server.url, name="slow") as slow,
+    ):
+        await slow.declare(declarations(("slow",)))
+        assert await goals_of(quick) == ["slow"]
+        assert isinstance(slow, Overtaken)
+        slow.other = quick
+        await slow.declare(declarations(("slow",)))
+        assert await goals_of(quick) == ["quick", "slow"]
+
+
+@pytest.mark.process
+async def test_workspaces_of_a_cluster_made_at_once_all_have_their_goals_taken(tmp_path: Path) -> None:
+    names = [f"w{number}" for number in range(5)]
+
+    async def declare(name: str) -> None:
+        async with JetStreamTransport.connect(urls_of(servers), name=name) as own:
+            await own.declare(declarations((name,), replicas=3))
+
+    async with embedded_cluster(tmp_path, 3) as servers:
+        await declare(names[0])
+        async with anyio.create_task_group() as group:
+            for name in names[1:]:
+                group.start_soon(declare, name)
+        async with JetStreamTransport.connect(urls_of(servers), name="look") as look:
+            assert await goals_of(look) == names
+            await look.declare(declarations(tuple(names)), bind_only=True)

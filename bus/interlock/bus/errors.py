@@ -19,6 +19,12 @@ class Unavailable(BusError):
     may_have_happened = True
 
 
+class NobodyListens(Unavailable):
+    """No one hears the subject, and no stream takes it: what was sent is nowhere."""
+
+    may_have_happened = False
+
+
 class Conflict(BusError):
     """Another writer was first: the expected revision is not the last one."""
 

@@ -154,6 +154,7 @@ ACCESS: dict[str, Access] = {
             "$JS.API.STREAM.PURGE.OBJ_bundles",
             "$JS.API.STREAM.PURGE.KV_persons",
             "$JS.API.CONSUMER.CREATE.>",
+            f"$JS.API.CONSUMER.NAMES.{GOALS.name}",
             "$JS.API.CONSUMER.INFO.*.*",
             "$KV.trust.{workspace}",
             "$KV.contracts.{workspace}",

@@ -113,7 +113,7 @@ class Transport(Protocol):
     async def request(
         self, subject: str, data: bytes, *, timeout_ms: int, headers: Mapping[str, str] = NO_HEADERS
     ) -> Message:
-        """A plain message and the first answer. Raises Unavailable when nobody listens or answers in time."""
+        """A plain message and the first answer. Raises NobodyListens, or Unavailable when nobody answers in time."""
 
     def subscribe(self, subject: str, on_message: OnMessage, *, group: str = "") -> AbstractAsyncContextManager[None]:
         """Plain messages on subject (`*` and `>` allowed) while the context lasts; one of a group gets each."""

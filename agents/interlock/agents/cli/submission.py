@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from interlock.agents.errors import UserError
 from interlock.agents.goal.plan import Problem
 from interlock.agents.status import AuditStatus, GoalStatus, read_audit, read_status
-from interlock.bus.errors import BusError, Unavailable
+from interlock.bus.errors import BusError, NobodyListens, Unavailable
 from interlock.bus.streams import HOPS
 from interlock.bus.tasks import background
 from interlock.bus.transport import MESSAGE_ID, Message, Transport
@@ -40,6 +40,12 @@ async def publish_goal(transport: Transport, workspace: str, data: bytes, goal_i
     subject = workspace_subject(workspace, "goal", "submit")
     try:
         reply = await transport.request(subject, data, timeout_ms=ANSWER_MS, headers={MESSAGE_ID: goal_id})
+    except NobodyListens as error:
+        raise UserError(
+            "no_gateway",
+            f"nobody takes goals for workspace {workspace} here, and nothing was kept",
+            "Start it with `interlock up`, or check `workspace` in interlock.yaml and --nats",
+        ) from error
     except Unavailable as error:
         raise UserError(
             "no_gateway",

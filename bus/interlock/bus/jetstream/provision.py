@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from msgspec import Struct
+
 from interlock.bus.errors import NotFound, TooManyConsumers
 from interlock.bus.jetstream.broker_errors import Answer
 from interlock.bus.jetstream.connection import Connection
-from interlock.bus.streams import BucketSpec, ConsumerSpec, Declarations, StreamSpec
+from interlock.bus.streams import BucketSpec, ConsumerSpec, Declarations, StreamSpec, taken, unheard
 from interlock.bus.tasks import together
 
 _NS_PER_MS = 1_000_000
@@ -17,39 +19,92 @@ _DEDUPE_MS = 120_000  # NATS's default; a window beyond the age of what is kept 
 MAX_CONSUMERS = 60_000
 
 
+class _Subjects(Struct, frozen=True):
+    subjects: tuple[str, ...] = ()
+
+
+class _Stream(Answer):
+    config: _Subjects = _Subjects()
+
+
+class _Names(Answer):
+    """A page of names, the first; total: of all pages."""
+
+    consumers: tuple[str, ...] = ()
+    total: int = 0
+
+
 async def provision(transport: Connection, declarations: Declarations, *, bind_only: bool) -> None:
     """Creates or updates all; with bind_only raises NotFound, naming what is missing."""
-    streams = {spec.name: stream_config(spec, declarations.replicas) for spec in declarations.streams}
-    streams |= {
-        name: config for spec in declarations.buckets for name, config in [bucket_config(spec, declarations.replicas)]
-    }
-    await _each(transport, [("STREAM", name, name, config) for name, config in streams.items()], bind_only)
-    consumers = [
-        ("CONSUMER", f"{spec.stream}.{spec.name}", spec.stream, consumer_config(spec))
-        for spec in declarations.consumers
-    ]
-    await _each(transport, consumers, bind_only)
-
-
-async def _each(transport: Connection, wanted: list[tuple[str, str, str, dict[str, Any]]], bind_only: bool) -> None:
-    await together(partial(_one, transport, *what, bind_only) for what in wanted)
-
-
-async def _one(
-    transport: Connection, kind: str, path: str, stream: str, config: dict[str, Any], bind_only: bool
-) -> None:
     if bind_only:
-        await transport.api(f"{kind}.INFO.{path}", None, Answer)
-    elif kind == "CONSUMER":
-        await transport.api(f"CONSUMER.CREATE.{path}", {"stream_name": stream, "config": config}, Answer)
-    else:
-        try:
-            await _made(transport, path, config)
-        except TooManyConsumers:  # its account allows fewer than these: as many as it does
-            await _made(transport, path, config | {"max_consumers": -1})
+        await _bound(transport, declarations)
+        return
+    configs = {spec.name: stream_config(spec, declarations.replicas) for spec in declarations.streams}
+    configs |= dict(bucket_config(spec, declarations.replicas) for spec in declarations.buckets)
+    shared = [spec for spec in declarations.streams if spec.heard_by]
+    own = configs.keys() - {spec.name for spec in shared}
+    await together(
+        [partial(_made, transport, name, configs[name]) for name in own]
+        + [partial(_there, transport, spec.name, configs[spec.name]) for spec in shared]
+    )
+    await together(partial(_consumer, transport, spec) for spec in declarations.consumers)
+    await together(partial(_narrowed, transport, spec, configs[spec.name]) for spec in shared)
+
+
+async def _bound(transport: Connection, declarations: Declarations) -> None:
+    """Raises NotFound."""
+    subjects: dict[str, tuple[str, ...]] = {}
+
+    async def look(name: str) -> None:
+        subjects[name] = (await transport.api(f"STREAM.INFO.{name}", None, _Stream)).config.subjects
+
+    async def ask(spec: ConsumerSpec) -> None:
+        await transport.api(f"CONSUMER.INFO.{spec.stream}.{spec.name}", None, Answer)
+
+    names = [spec.name for spec in declarations.streams] + [bucket_config(one, 1)[0] for one in declarations.buckets]
+    await together(partial(look, name) for name in names)
+    await together(partial(ask, spec) for spec in declarations.consumers)
+    if wrong := unheard(declarations.consumers, subjects):
+        raise NotFound(wrong, "Run `interlock up` first")
+
+
+async def _consumer(transport: Connection, spec: ConsumerSpec) -> None:
+    body = {"stream_name": spec.stream, "config": consumer_config(spec)}
+    await transport.api(f"CONSUMER.CREATE.{spec.stream}.{spec.name}", body, Answer)
+
+
+async def _there(transport: Connection, name: str, config: dict[str, Any]) -> None:
+    """The same for whoever comes first, so that two of them may."""
+    try:
+        await transport.api(f"STREAM.INFO.{name}", None, Answer)
+    except NotFound:
+        await _made(transport, name, config)
+
+
+async def _narrowed(transport: Connection, spec: StreamSpec, config: dict[str, Any]) -> None:
+    """A stream's configuration has no revision that one could expect, and others may be about this as well: each writes
+    what he found after he had made his own consumers, and again until nothing came in between. So the last who writes knows all.
+    """
+    subjects = await _taken(transport, spec)
+    written = None
+    while subjects != written:
+        await _made(transport, spec.name, config | {"subjects": list(subjects)})
+        subjects, written = await _taken(transport, spec), subjects
+
+
+async def _taken(transport: Connection, spec: StreamSpec) -> tuple[str, ...]:
+    page = await transport.api(f"CONSUMER.NAMES.{spec.name}", None, _Names)
+    return spec.subjects if page.total > len(page.consumers) else taken(spec, page.consumers)
 
 
 async def _made(transport: Connection, name: str, config: dict[str, Any]) -> None:
+    try:
+        await _updated(transport, name, config)
+    except TooManyConsumers:  # its account allows fewer than these: as many as it does
+        await _updated(transport, name, config | {"max_consumers": -1})
+
+
+async def _updated(transport: Connection, name: str, config: dict[str, Any]) -> None:
     try:
         await transport.api(f"STREAM.UPDATE.{name}", config, Answer)
     except NotFound:

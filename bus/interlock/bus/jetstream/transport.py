@@ -19,7 +19,7 @@ import msgspec
 import nats.errors
 
 from interlock.bus.clock import Clock, SystemClock
-from interlock.bus.errors import LoginRefused, Refused, Unavailable
+from interlock.bus.errors import LoginRefused, NobodyListens, Refused, Unavailable
 from interlock.bus.jetstream import reading
 from interlock.bus.jetstream.broker_errors import api_error, client_error
 from interlock.bus.jetstream.connection import JetStreamSettings
@@ -225,7 +225,7 @@ class JetStreamTransport:
                 await anyio.sleep(NO_RESPONDER_PAUSE_S)
                 answer = await self.client.request(subject, data, timeout=timeout_ms / 1000, headers=sent)
         except nats.errors.NoRespondersError as error:
-            raise Unavailable(f"nobody listens on {subject}") from error
+            raise NobodyListens(f"nobody listens on {subject}") from error
         except (nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
             raise client_error(error, subject) from error
         except (nats.errors.Error, TimeoutError) as error:

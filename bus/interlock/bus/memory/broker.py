@@ -10,16 +10,26 @@ from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.bus.clock import Clock
-from interlock.bus.errors import BusError, NoStream, NotFound, Refused, Unavailable
+from interlock.bus.errors import BusError, NobodyListens, NoStream, NotFound, Refused, Unavailable
 from interlock.bus.memory.consumer import Exhausted, MemoryConsumer
 from interlock.bus.memory.delivery import Durable, Subscription
 from interlock.bus.memory.objects import MemoryObjects
 from interlock.bus.memory.refusals import check_consumer, check_stream, check_subject
 from interlock.bus.memory.schedules import Planned, planned
 from interlock.bus.memory.stream import MemoryStream
-from interlock.bus.streams import BucketSpec, ConsumerSpec, Declarations, StreamSpec, kv_stream, kv_subject
+from interlock.bus.streams import (
+    BucketSpec,
+    ConsumerSpec,
+    Declarations,
+    StreamSpec,
+    kv_stream,
+    kv_subject,
+    taken,
+    unheard,
+)
 from interlock.bus.subject_filter import any_of, matches, overlap
 from interlock.bus.timers import Timers
 from interlock.bus.transport import NO_HEADERS, Message, OnMessage, PubAck
@@ -70,6 +80,10 @@ class MemoryBroker:
                 self.objects.declare(bucket)
         for consumer in declarations.consumers:
             self._declare_consumer(consumer)
+        for stream in declarations.streams:
+            if stream.heard_by:
+                subjects = taken(stream, self._hosted(stream.name).durables)
+                self._declare_stream(replace(stream, subjects=subjects))
         self._declared.set()
         self._declared = asyncio.Event()
 
@@ -84,6 +98,10 @@ class MemoryBroker:
                 self.objects.list(bucket.name)
         for consumer in declarations.consumers:
             self.durable(consumer)
+        if wrong := unheard(
+            declarations.consumers, {spec.name: self.stream(spec.name).spec.subjects for spec in declarations.streams}
+        ):
+            raise NotFound(wrong, "Run `interlock up` first")
 
     def stream(self, name: str) -> MemoryStream:
         """Raises NotFound."""
@@ -153,7 +171,7 @@ class MemoryBroker:
         self._inboxes[inbox] = answer
         try:
             if not self.send(subject, data, headers, inbox):
-                raise Unavailable(f"no answer on {subject}: nobody listens")
+                raise NobodyListens(f"nobody listens on {subject}")
             late = Unavailable(f"no answer on {subject} within {timeout_ms} ms")
             self.timers.at(self.clock.now_ms() + timeout_ms, lambda: _fail(answer, late))
             return await answer
