@@ -18,12 +18,14 @@ from interlock.agents.contract.configuration import configuration_digests
 from interlock.agents.intake.gateway import NEVER_ANSWERED
 from interlock.agents.intake.handed_in import goal_id_of, stored_bytes
 from interlock.agents.intake.replies import MAX_WAITING, WAIT_MS, Replies, may_answer
+from interlock.agents.telemetry.telemetry import Telemetry
 from interlock.agents.wiring import running
 from interlock.bus.clock import ManualClock, SystemClock
 from interlock.bus.deadletters import DeadLetter
 from interlock.bus.errors import Unavailable
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.streams import GOALS, declarations
+from interlock.bus.telemetry.hops import HopCounts
 from interlock.bus.transport import MESSAGE_ID, Incoming, Message, OnIncoming, PubAck
 from interlock.envelope.amounts import Amount, clock_ms, time_ms, timestamp
 from interlock.envelope.ids import id_time_ms, is_uuid7, new_id
@@ -53,6 +55,17 @@ async def gateway(quiet_house: InProcess) -> AsyncIterator[InProcess]:
     """Only the gateway runs, so that its first envelopes stay as it published them."""
     async with running("gateway", quiet_house.parts("gateway")):
         yield quiet_house
+
+
+async def test_what_is_handed_in_is_counted_as_the_gateways_hops(quiet_house: InProcess) -> None:
+    """`interlock agents` showed none, however many goals came."""
+    counts = HopCounts()
+    async with running("gateway", quiet_house.parts("gateway", telemetry=Telemetry(counts=counts))):
+        assert "goalId" in await quiet_house.submit(quiet_house.goal(TASKS))
+        assert (counts.handled, counts.not_done, counts.last_problem) == (1, 0, "")
+        assert "errors" in await quiet_house.submit(b"{}")
+    assert (counts.handled, counts.not_done, counts.last_problem) == (2, 1, "invalid_intake")
+    assert counts.busy_ns > 0
 
 
 async def test_the_first_envelope_holds_the_whole_budget(gateway: InProcess) -> None:

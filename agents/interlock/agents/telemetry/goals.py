@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from interlock.agents.intake.handed_in import INVALID
 from interlock.agents.telemetry.telemetry import Telemetry
+from interlock.bus.errors import BusError
 from interlock.bus.telemetry.hops import SYSTEM
 from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, carry, read_traceparent
 from interlock.bus.telemetry.spans import Span, Value, enter, leave, moment
@@ -47,14 +50,31 @@ class IntakesShown:
         intake = Intake()
         span = self._begin(message, goal_id)
         token = None if span is None else enter(span)
+        began_s = time.perf_counter()
+        problem = INVALID
         try:
             yield intake
+        except BusError as error:
+            problem = error.reason
+            raise
         finally:
+            self._count(intake, problem, time.perf_counter() - began_s)
             if span is not None and token is not None:
                 leave(token)
                 self._end(span, intake)
             if self._submitted is not None:
                 self._submitted.labels("accepted" if intake.accepted else "refused").inc()
+
+    def _count(self, intake: Intake, problem: str, seconds: float) -> None:
+        """A gateway's hops are the goals that it takes in."""
+        counts = self._telemetry.counts
+        if counts is None:
+            return
+        counts.handled += 1
+        counts.busy_ns += int(seconds * 1e9)
+        if not intake.accepted:
+            counts.not_done += 1
+            counts.last_problem = problem
 
     def _begin(self, message: Message, goal_id: str) -> Span | None:
         tracer = self._telemetry.tracer

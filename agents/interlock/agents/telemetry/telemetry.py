@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 class Telemetry:
-    """tracer, metrics: None where nobody wants them. counts: of all hops of the process. slow_ms: how old a goal is when
-    its trace is kept whole.
+    """tracer, metrics: None where nobody wants them. counts: of all hops of the process, a gateway's intakes among them.
+    slow_ms: how old a goal is when its trace is kept whole.
     """
 
     def __init__(
