@@ -17,11 +17,12 @@ from interlock.envelope.payloads import ArtefactRef, Finding, GateOutcome, Groun
 
 log = logging.getLogger("interlock.status")
 BUCKET = "goals"
-Phase = Literal["planning", "review", "approval", "running", "auditing", "learning", "releasing", "ended"]
+Phase = Literal["accepted", "planning", "review", "approval", "running", "auditing", "learning", "releasing", "ended"]
 
 
 class GoalStatus(Struct, frozen=True, rename="camel", kw_only=True):
-    """outcome is empty until the phase is `ended`; approvals: ids of those that are waited for; money and carbon as
+    """phase: `accepted` is not written, but shown of a goal before its orchestrator has written anything. outcome is empty
+    until the phase is `ended`; approvals: ids of those that are waited for; money and carbon as
     decimal strings; times RFC 3339 UTC.
     """
 

@@ -77,6 +77,34 @@ async def test_a_goal_from_its_form_to_its_files(counter: Counter) -> None:
     assert goal_id in (await browser.get("/goals")).text
 
 
+async def test_a_goal_accepted_and_not_taken_up_yet_says_so_and_goes_on_by_itself(quiet_counter: Counter) -> None:
+    house, feed = quiet_counter.house, quiet_counter.desk.feed
+    browser = await quiet_counter.browser()
+    async with running("gateway", house.parts("gateway")):
+        goal_id = (await house.submit(house.goal(NOTHING, goal="A & B")))["goalId"]
+    page = await browser.get(f"/goals/{goal_id}")
+    assert page.status == 200
+    assert "A &amp; B" in page.text
+    assert "Accepted, and waiting for the orchestrator" in page.text
+    assert "✓ verified" in page.text
+    assert f'data-topics="goal.{goal_id}' in page.text
+    with feed.listening(frozenset({f"goal.{goal_id}"})) as browser_listens, anyio.fail_after(20):
+        await browser_listens.wait(0)  # what every listener is told at first
+        async with running("orchestrator", house.parts("orchestrator")):
+            while "Accepted" in (live := await browser.get(f"/goals/{goal_id}?part=live")).text:
+                assert await browser_listens.wait(20), "nobody told the page that something has changed"
+    assert 'class="pill planning"' in live.text or 'class="pill review"' in live.text
+
+
+async def test_what_strangers_say_was_accepted_is_no_goal(quiet_counter: Counter) -> None:
+    house, goal_id = quiet_counter.house, new_id(clock_ms())
+    browser = await quiet_counter.browser()
+    await house.transport.publish(f"interlock.{house.workspace}.role.orchestrator.{goal_id}.plan", b"{}")
+    for unknown in (goal_id, new_id(clock_ms())):
+        page = await browser.get(f"/goals/{unknown}")
+        assert (page.status, "unknown_goal" in page.text) == (404, True)
+
+
 async def test_an_artefact_is_had_only_by_a_goal_that_made_it(counter: Counter) -> None:
     browser = await counter.browser()
     first, second = await submitted(counter, browser), await submitted(counter, browser, goal="another goal")

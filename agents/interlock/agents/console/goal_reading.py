@@ -17,7 +17,11 @@ from interlock.bus.ledger.client import goal_scope
 from interlock.bus.ledger.stored import stored_balance
 from interlock.bus.records import Seals
 from interlock.bus.sender import Identity
+from interlock.bus.streams import HOPS
+from interlock.envelope.amounts import timestamp
 from interlock.envelope.keys import SigningKey
+from interlock.envelope.payloads import Intake
+from interlock.envelope.subjects import role_subject
 
 
 class Goal(Struct, frozen=True, kw_only=True):
@@ -35,11 +39,12 @@ async def read_goal(desk: Desk, goal_id: str) -> Goal:
 
     async def load() -> Goal:
         status = await read_status(desk.transport, desk.workspace, goal_id)
-        if status is None:
-            raise UserError("unknown_goal", f"there is no goal {goal_id}", "It may not have been planned yet", 2)
+        intake = role_subject(desk.workspace, "orchestrator", goal_id, "plan")
+        if status is None and await desk.transport.last(HOPS.name, intake) is None:
+            raise _unknown(goal_id)
         audit = await desk.hops.audit(desk.transport, desk.workspace, goal_id, desk.trust, desk.limits)
         return Goal(
-            status=status,
+            status=status or _accepted(desk.workspace, goal_id, audit),
             audited=await read_audit(desk.transport, desk.workspace, goal_id),
             audit=audit,
             branches=branches_of(audit.hops),
@@ -47,6 +52,20 @@ async def read_goal(desk: Desk, goal_id: str) -> Goal:
         )
 
     return await desk.kept.get(f"goal.{goal_id}", "goal", load)
+
+
+def _accepted(workspace: str, goal_id: str, audit: HopAudit) -> GoalStatus:
+    """Of a goal that its orchestrator has not taken up yet, as its intake tells it. Raises UserError if nothing verified does."""
+    for hop in audit.hops:
+        if hop.verified and hop.envelope is not None and isinstance(hop.envelope.payload, Intake):
+            goal = hop.envelope.payload.goal
+            at = timestamp(hop.stored_ms)
+            return GoalStatus(goal_id=goal_id, workspace=workspace, goal=goal, phase="accepted", started_at=at)
+    raise _unknown(goal_id)
+
+
+def _unknown(goal_id: str) -> UserError:
+    return UserError("unknown_goal", f"there is no goal {goal_id}", "The goals page lists them", 2)
 
 
 def ledger_seals(desk: Desk) -> Seals:
