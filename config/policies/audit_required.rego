@@ -9,7 +9,7 @@ applies if input.task.operation == "task.release"
 
 cost_limit_usd := 100
 
-reasons contains "risk" if input.hop.riskTier in {"high", "systemic"}
+reasons contains "risk" if input.hop.riskTier in ["high", "systemic"]
 
 reasons contains "cost" if input.budget.costUsdAtMost > cost_limit_usd
 

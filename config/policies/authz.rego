@@ -17,15 +17,19 @@ allow if {
 
 default ordinary_tier := false
 
-ordinary_tier if input.hop.riskTier == "minimal"
-
-ordinary_tier if input.hop.riskTier == "limited"
+ordinary_tier if {
+	input.hop.riskTier == "minimal"
+} else if {
+	input.hop.riskTier == "limited"
+}
 
 default risky_tier := false
 
-risky_tier if input.hop.riskTier == "high"
-
-risky_tier if input.hop.riskTier == "systemic"
+risky_tier if {
+	input.hop.riskTier == "high"
+} else if {
+	input.hop.riskTier == "systemic"
+}
 
 # What the sender must hold for what it says; payloads that are not listed need nothing beyond the authority table.
 sender_needs := {"decision": "approve:", "audit_report": "audit:"}
@@ -49,21 +53,17 @@ covers(held, wanted) if {
 default capability_held := false
 
 capability_held if {
+	starts_work
+	goal_holds
+	performer_holds
+} else if {
 	starts_work == false
 	object.get(sender_needs, input.hop.payload, "") == ""
-}
-
-capability_held if {
+} else if {
 	starts_work == false
 	needed := sender_needs[input.hop.payload]
 	some held in input.agent.capabilities
 	startswith(held, needed)
-}
-
-capability_held if {
-	starts_work
-	goal_holds
-	performer_holds
 }
 
 goal_holds if {
@@ -81,14 +81,12 @@ needed_trust := object.get(min_trust, input.hop.payload, default_min_trust)
 default trust_sufficient := false
 
 trust_sufficient if {
-	starts_work == false
-	input.agent.trustLevel >= needed_trust
-}
-
-trust_sufficient if {
 	starts_work
 	input.agent.trustLevel >= default_min_trust
 	input.performer.trustLevel >= default_min_trust
+} else if {
+	starts_work == false
+	input.agent.trustLevel >= needed_trust
 }
 
 default not_revoked := false
@@ -108,14 +106,12 @@ budget_respected if input.budget.withinGrant == true
 # High risk: no work starts without an approval that is not older than an hour.
 default risk_approved := false
 
-risk_approved if ordinary_tier
-
 risk_approved if {
+	ordinary_tier
+} else if {
 	risky_tier
 	starts_work == false
-}
-
-risk_approved if {
+} else if {
 	risky_tier
 	approval.valid
 }
@@ -123,20 +119,16 @@ risk_approved if {
 # EU AI Act: high risk needs human oversight and transparency; systemic risk never goes without approval.
 default ai_act_met := false
 
-ai_act_met if ordinary_tier
-
 ai_act_met if {
+	ordinary_tier
+} else if {
 	risky_tier
 	starts_work == false
-}
-
-ai_act_met if {
+} else if {
 	input.hop.riskTier == "high"
 	overseen
 	transparent
-}
-
-ai_act_met if {
+} else if {
 	input.hop.riskTier == "systemic"
 	overseen
 	transparent
@@ -205,7 +197,7 @@ known_tier if risky_tier
 needs_approval contains {
 	"code": "risk_tier",
 	"rule": "authz.risk_approved",
-	"message": sprintf("work of the risk tier %s needs a human's approval not older than an hour", [input.hop.riskTier]),
+	"message": "work of high or systemic risk needs a human's approval not older than an hour",
 	"instead": "an approval of exactly this action by a person who may give it",
 } if {
 	risk_approved == false
@@ -215,7 +207,7 @@ needs_approval contains {
 deny contains {
 	"code": "oversight_missing",
 	"rule": "authz.ai_act_met",
-	"message": sprintf("a goal of the risk tier %s names no human oversight (EU AI Act, Article 14)", [input.hop.riskTier]),
+	"message": "a goal of high or systemic risk names no human oversight (EU AI Act, Article 14)",
 	"instead": "risk_hints: {human_oversight: true} once it is so",
 } if {
 	ai_act_met == false
@@ -226,7 +218,7 @@ deny contains {
 deny contains {
 	"code": "transparency_missing",
 	"rule": "authz.ai_act_met",
-	"message": sprintf("a goal of the risk tier %s gives no transparency (EU AI Act, Article 13)", [input.hop.riskTier]),
+	"message": "a goal of high or systemic risk gives no transparency (EU AI Act, Article 13)",
 	"instead": "risk_hints: {transparency: true} once it is so",
 } if {
 	ai_act_met == false

@@ -4,8 +4,6 @@ package interlock.classification
 import data.interlock.approval
 import rego.v1
 
-classes := {"data:public", "data:internal", "data:confidential", "data:restricted"}
-
 default applies := false
 
 applies if {
@@ -19,7 +17,7 @@ default classified := false
 
 classified if {
 	some tag in input.hop.tags
-	tag in classes
+	tag in ["data:public", "data:internal", "data:confidential", "data:restricted"]
 }
 
 deny contains {

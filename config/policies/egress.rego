@@ -6,11 +6,11 @@ import rego.v1
 
 default applies := false
 
-applies if count(unknown) > 0
+applies if some _ in unknown
 
 applies if input.task.network == true
 
-roles := {"gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer", "human"}
+roles := ["executor", "orchestrator", "gateway", "evaluator", "auditor", "synthesizer", "human"]
 
 unknown contains name if {
 	some name in input.hop.to

@@ -16,31 +16,32 @@ default allow := false
 
 allow if {
 	authz.allow
-	count(applying) == 0
-	count(workspace_denied) == 0
-	count(workspace_asked) == 0
-}
-
-allow if {
+	concerned == false
+} else if {
 	authz.allow
-	count(applying) > 0
 	count(denied) == 0
 	count(asked) == 0
 }
 
-applying contains "rates" if rates.applies
+default concerned := false
 
-applying contains "audit_required" if audit_required.applies
+concerned if rates.applies
 
-applying contains "classification" if classification.applies
+concerned if audit_required.applies
 
-applying contains "egress" if egress.applies
+concerned if classification.applies
 
-applying contains "hallucination" if hallucination.applies
+concerned if egress.applies
 
-applying contains "tools" if tools.applies
+concerned if hallucination.applies
 
-applying contains "models" if models.applies
+concerned if tools.applies
+
+concerned if models.applies
+
+concerned if some _ in workspace_denied
+
+concerned if some _ in workspace_asked
 
 workspace_denied contains ground if {
 	some name
@@ -52,74 +53,30 @@ workspace_asked contains ground if {
 	some ground in data.interlock.workspace[name].needs_approval
 }
 
-denied contains ground if {
-	authz.allow == false
-	some ground in authz.deny
-}
+denied := [ground | some part in denying; some ground in part]
 
-denied contains ground if {
-	rates.applies
-	some ground in rates.deny
-}
+denying := [
+	[a | authz.allow == false; some a in authz.deny],
+	[b | rates.applies; some b in rates.deny],
+	[c | audit_required.applies; some c in audit_required.deny],
+	[d | classification.applies; some d in classification.deny],
+	[e | egress.applies; some e in egress.deny],
+	[f | tools.applies; some f in tools.deny],
+	[g | models.applies; some g in models.deny],
+	workspace_denied,
+]
 
-denied contains ground if {
-	audit_required.applies
-	some ground in audit_required.deny
-}
+asked := [ground | some part in asking; some ground in part]
 
-denied contains ground if {
-	classification.applies
-	some ground in classification.deny
-}
-
-denied contains ground if {
-	egress.applies
-	some ground in egress.deny
-}
-
-denied contains ground if {
-	tools.applies
-	some ground in tools.deny
-}
-
-denied contains ground if {
-	models.applies
-	some ground in models.deny
-}
-
-denied contains ground if some ground in workspace_denied
-
-asked contains ground if {
-	authz.allow == false
-	some ground in authz.needs_approval
-}
-
-asked contains ground if {
-	hallucination.applies
-	some ground in hallucination.needs_approval
-}
-
-asked contains ground if {
-	classification.applies
-	some ground in classification.needs_approval
-}
-
-asked contains ground if {
-	egress.applies
-	some ground in egress.needs_approval
-}
-
-asked contains ground if {
-	tools.applies
-	some ground in tools.needs_approval
-}
-
-asked contains ground if {
-	models.applies
-	some ground in models.needs_approval
-}
-
-asked contains ground if some ground in workspace_asked
+asking := [
+	[a | authz.allow == false; some a in authz.needs_approval],
+	[b | hallucination.applies; some b in hallucination.needs_approval],
+	[c | classification.applies; some c in classification.needs_approval],
+	[d | egress.applies; some d in egress.needs_approval],
+	[e | tools.applies; some e in tools.needs_approval],
+	[f | models.applies; some f in models.needs_approval],
+	workspace_asked,
+]
 
 default verdict := "deny"
 

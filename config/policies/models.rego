@@ -6,11 +6,9 @@ import rego.v1
 
 default applies := false
 
-applies if input.model.name != ""
+applies if input.model != null
 
-applies if input.model.hosting == "remote"
-
-hostings := {"local", "remote"}
+hostings := ["local", "remote"]
 
 default known_hosting := false
 
@@ -34,7 +32,7 @@ deny contains {
 } if {
 	input.model.hosting == "remote"
 	some tag in input.hop.tags
-	tag in {"data:confidential", "data:restricted"}
+	tag in ["data:confidential", "data:restricted"]
 }
 
 deny contains {

@@ -8,33 +8,43 @@ default applies := false
 
 applies if {
 	input.hop.payload == "task"
-	task_described == false
-}
-
-applies if {
-	input.hop.payload == "task"
-	for_executors == false
+	fits == false
 }
 
 applies if input.task.effects == "external"
 
-operations := {"task.run", "task.release"}
+default fits := false
 
-effects := {"none", "external"}
+fits if {
+	task_described
+	for_executors
+}
 
 default task_described := false
 
 task_described if {
-	input.task.operation in operations
-	input.task.effects in effects
+	known_operation
+	known_effects
 	input.task.skill != ""
+}
+
+known_operation if {
+	input.task.operation == "task.run"
+} else if {
+	input.task.operation == "task.release"
+}
+
+known_effects if {
+	input.task.effects == "none"
+} else if {
+	input.task.effects == "external"
 }
 
 deny contains {
 	"code": "tool_unknown",
 	"rule": "tools.described",
 	"message": "the task is not described, or is no known operation",
-	"instead": concat(", ", [name | some name in operations]),
+	"instead": "task.run, task.release",
 } if {
 	input.hop.payload == "task"
 	task_described == false
@@ -65,6 +75,6 @@ needs_approval contains {
 	"instead": "a skill without effects, or an approval",
 } if {
 	input.task.effects == "external"
-	input.hop.riskTier in {"high", "systemic"}
+	input.hop.riskTier in ["high", "systemic"]
 	approval.valid == false
 }

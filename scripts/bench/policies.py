@@ -1,15 +1,21 @@
-"""A policy decision, with all policies of the distribution: by the worker child, there and back; and from the memo."""
+"""A policy decision: by the worker child, there and back, with all policies of the distribution and with so many that 50 rules
+remain; by the engine alone; and from the memo.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import re
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from interlock.bus.policy.bundle import load_bundle
+from interlock.bus.policy.bundle import PolicyBundle, load_bundle
 from interlock.bus.policy.engine import Engine
 from interlock.bus.policy.facts import AgentFacts, BudgetFacts, Facts, GoalFacts, HopFacts, TaskFacts
 from interlock.bus.policy.rego_source import Module, read_source
@@ -17,6 +23,9 @@ from interlock.bus.policy.service import PolicyService
 
 POLICIES = Path(__file__).resolve().parents[2] / "config" / "policies"
 COUNT = 2_000
+RULES = 50
+# Without these two nothing is decided; each of the others can be left out as a whole.
+NEEDED = {"main.rego", "authz.rego", "approval.rego"}
 WORKER = AgentFacts(capabilities=["skill:*"], trust_level=50, revoked=False)
 
 
@@ -76,15 +85,52 @@ def cpu_p99_ms(modules: Sequence[Module]) -> float:
     return sorted(samples)[COUNT * 99 // 100] * 1000
 
 
-def measure() -> dict[str, float]:
-    bundle = load_bundle(POLICIES)
+def rules_in(module: Module) -> int:
+    """Rules by their names: several bodies of one are one."""
+    return len(read_source(module.name, module.text).heads)
+
+
+def cut(bundle: PolicyBundle, rules: int) -> PolicyBundle:
+    """The bundle without whole policies, so that at least as many rules remain and as few more as can be, of the fewest files.
+
+    The one decision names each policy in lines of its own, which go with it; what remains is vetted like any bundle.
+    """
+    counts = {module.name.rpartition("/")[2]: rules_in(module) for module in bundle.modules}
+    others = sorted(counts.keys() - NEEDED)
+    total = sum(counts.values())
+    left = [out for size in range(len(others) + 1) for out in itertools.combinations(others, size)]
+    enough = [out for out in left if total - sum(counts[name] for name in out) >= rules]
+    out = min(enough, key=lambda names: (total - sum(counts[name] for name in names), len(names)))
+    with tempfile.TemporaryDirectory() as directory:
+        policies = Path(directory)
+        for name in counts.keys() - set(out):
+            shutil.copy(POLICIES / name, policies)
+        main = policies / "main.rego"
+        named = re.compile(rf"\b({'|'.join(name.removesuffix('.rego') for name in out)})\b(?=\.|$)")
+        main.write_text(
+            "".join(line for line in main.read_text().splitlines(True) if not out or not named.search(line))
+        )
+        return load_bundle(policies)
+
+
+def there_and_back(bundle: PolicyBundle) -> dict[str, float]:
     service = PolicyService(bundle)
     problem = service.worker.start()
     if problem is not None:
         raise SystemExit(problem.grounds[0].message)
     try:
-        figures = asyncio.run(asked(service))
+        return asyncio.run(asked(service))
     finally:
         service.close()
-    rules = sum(len(read_source(module.name, module.text).heads) for module in bundle.modules)
-    return figures | {"policy_rules": float(rules), "policy_cpu_p99_ms": cpu_p99_ms(bundle.modules)}
+
+
+def measure() -> dict[str, float]:
+    bundle = load_bundle(POLICIES)
+    smaller = cut(bundle, RULES)
+    return there_and_back(bundle) | {
+        "policy_p99_ms_50_rules": there_and_back(smaller)["policy_p99_ms"],
+        "policy_rules": float(sum(map(rules_in, bundle.modules))),
+        "policy_rules_50": float(sum(map(rules_in, smaller.modules))),
+        "policy_cpu_p99_ms": cpu_p99_ms(bundle.modules),
+        "policy_cpu_p99_ms_50_rules": cpu_p99_ms(smaller.modules),
+    }

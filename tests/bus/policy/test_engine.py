@@ -12,7 +12,7 @@ from interlock.bus.policy.bundle import load_bundle
 from interlock.bus.policy.engine import Engine, verdict_of
 from interlock.bus.policy.errors import PolicyError
 from interlock.bus.policy.rego_source import Module
-from interlock.envelope.verdict import Decision
+from interlock.envelope.verdict import Decision, Verdict
 from tests.bus.policy.bundles import POLICIES, TASK, changed, of_main
 
 GROUNDS = 'grounds := {"denied": [], "asked": []}'
@@ -68,6 +68,27 @@ def test_text_that_could_write_the_rest_of_an_answer_is_not_judged(text: str) ->
     for document in (changed("hop", tags=[text]), changed("task", skill=text), TASK | {text: 1}):
         verdict = engine.judge(document)
         assert (verdict.decision, verdict.grounds[0].code) == (Decision.DENY, "policy_unsafe_input")
+
+
+def test_a_name_is_looked_at_also_when_the_engine_has_met_thousands(tmp_path: Path) -> None:
+    engine = engine_of(tmp_path, f"default allow := false\n\nallow if input.goal.capabilities\n\n{GROUNDS}")
+    for number in range(2_500):
+        assert engine.judge({"goal": {f"n{number}": 1, "capabilities": []}}).allowed
+    for wrong in ('n1"', "n\\"):
+        assert engine.judge({"goal": {"capabilities": [], wrong: 1}}).grounds[0].code == "policy_unsafe_input"
+    assert engine.judge({"goal": {"capabilities": [], 1: 1}}).grounds[0].code == "policy_stale_input"
+
+
+def test_a_question_that_the_bundle_does_not_know_is_denied(tmp_path: Path) -> None:
+    engine = engine_of(tmp_path, f"allow := true\n\n{GROUNDS}")
+    unknown = engine.value(TASK, "interlock/main/other")
+    assert isinstance(unknown, Verdict) and unknown.decision is Decision.DENY
+    assert engine.judge(TASK).allowed, "and the next is judged"
+
+
+def test_rules_that_call_themselves_deny(tmp_path: Path) -> None:
+    verdict = engine_of(tmp_path, f"allow if again\n\nagain if not other\n\nother if again\n\n{GROUNDS}").judge(TASK)
+    assert verdict.decision is Decision.DENY
 
 
 def test_the_engine_has_every_builtin_that_policies_may_call(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from interlock.bus.policy.errors import PolicyError
 from interlock.envelope.verdict import Decision
 from tests.bus.policy.bundles import POLICIES, TASK, of_main, written
 
-ENGINE = Engine(load_bundle(POLICIES).modules)
+GROUNDS = "interlock/main/grounds"
+ENGINE = Engine(load_bundle(POLICIES).modules, [GROUNDS])
 OPA = shutil.which("opa")
 
 
@@ -105,6 +106,7 @@ def test_no_condition_of_authorization_is_optional(document: dict[str, Any]) -> 
     assert not any(ground.code.startswith("policy_") for ground in verdict.grounds), "the policies themselves failed"
     if not verdict.allowed:
         return
+    assert ENGINE.value(document, GROUNDS) == {"denied": [], "asked": []}, "it is not asked where nothing is concerned"
     hop, agent, performer, approval = (document[name] for name in ("hop", "agent", "performer", "approval"))
     approved = approval is not None and approval["digestMatches"] and approval["ageMs"] <= 3_600_000
     approved = approved and approval["by"].startswith("human")
@@ -136,7 +138,7 @@ def test_the_engine_agrees_with_opa_on_random_inputs(tmp_path: Path) -> None:
         "[answer | some document in data.documents; given := document;"
         " decided := data.interlock.main.decision with input as given;"
         " allowed := data.interlock.main.allow with input as given;"
-        " codes := {ground.code | some ground in decided.denied | decided.asked};"
+        " codes := {ground.code | some ground in array.concat(decided.denied, decided.asked)};"
         " answer := [decided.decision, allowed, codes]]"
     )
     command = [str(OPA), "eval", "--format", "raw", "-d", str(POLICIES), "-d", str(tmp_path / "documents.json"), query]

@@ -10,8 +10,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from interlock.bus.policy.errors import PolicyError
 from interlock.bus.policy.rego_input import InputSetter, UnsafeText
+from interlock.bus.policy.rego_query import UNDEFINED_ANSWER, BundleQuery
 from interlock.bus.policy.rego_source import Module
 from interlock.envelope.verdict import ALLOW, Decision, Ground, Verdict, deny
 
@@ -23,19 +26,23 @@ MAX_GROUNDS = 50
 # One question gathers both, so that nothing is evaluated twice. What is told beside `allow` stands in an object: whatever
 # a policy or an input makes the engine print there, it cannot come out as these bytes.
 _ANSWER_ENTRY = "interlock_engine/answer"
-_ALLOWED = '{"expressions":[true]}'
+_ALLOWED = b'{"expressions":[true]}'
 _ANSWER = Module(
     "engine.rego",
     """package interlock_engine
 
 import rego.v1
 
-answer := true if data.interlock.main.allow == true
-
-answer := {"grounds": data.interlock.main.grounds} if not data.interlock.main.allow == true
+answer := true if {
+	data.interlock.main.allow == true
+} else := {"grounds": data.interlock.main.grounds}
 """,
 )
 _ERROR = re.compile(r"\(error \d+:(?P<name>[^|]+)\|(?P<offset>\d+)\|.*?\(errormsg \d+:(?P<what>[^)]*)\)", re.DOTALL)
+
+
+class _Result(msgspec.Struct):
+    expressions: list[Any]
 
 
 class Engine:
@@ -46,7 +53,7 @@ class Engine:
         from regopy import Interpreter, RegoError  # 20 MB: only where it is used
         from regopy.rego_shared import LogLevel
 
-        self._failures = (RegoError, ValueError, TypeError, OverflowError, RecursionError, UnicodeError)
+        self._failures = (RegoError, msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
         build: Any = Interpreter  # it has no types
         self._interpreter = build()
         self._interpreter.log_level = LogLevel.NONE
@@ -54,11 +61,12 @@ class Engine:
         try:
             for module in (*modules, _ANSWER):
                 self._interpreter.add_module(module.name, module.text)
-            self._bundle = self._interpreter.build(None, [_ANSWER_ENTRY, *entries])
+            bundle = self._interpreter.build(None, [_ANSWER_ENTRY, *entries])
         except self._failures as error:
             raise PolicyError("policy_compile", f"the policies do not compile: {_where(error, modules)}") from error
-        if not self._bundle.ok():
+        if not bundle.ok():
             raise PolicyError("policy_compile", "the policies do not compile")
+        self._bundle = BundleQuery(self._interpreter, bundle)
 
     def knows(self, builtin: str) -> bool:
         """Whether this engine has a builtin; calls of others are silently undefined."""
@@ -69,30 +77,41 @@ class Engine:
         problem = self._set(document)
         if problem is not None:
             return problem
-        output = self._query(_ANSWER_ENTRY)
-        if isinstance(output, Verdict):
-            return output
-        if str(output) == _ALLOWED:
+        answer = self._query(_ANSWER_ENTRY)
+        if answer == _ALLOWED:
             return ALLOW
-        answer = _expressions(output, ALLOW_ENTRY)
-        return answer if isinstance(answer, Verdict) else verdict_of(answer)
+        expressions = self._expressions(answer, ALLOW_ENTRY)
+        return expressions if isinstance(expressions, Verdict) else verdict_of(expressions)
 
     def value(self, document: Any, entry: str) -> Any | Verdict:
         """What one entrypoint says of an input, or the denial that stands for its absence."""
-        output = self._set(document) or self._query(entry)
-        answer = output if isinstance(output, Verdict) else _expressions(output, entry)
-        return answer[0] if isinstance(answer, list) else answer
+        problem = self._set(document)
+        if problem is not None:
+            return problem
+        expressions = self._expressions(self._query(entry), entry)
+        return expressions[0] if isinstance(expressions, list) else expressions
 
-    def _query(self, entry: str) -> Any | Verdict:
-        """The output for the input that is set, or the denial that stands for its absence."""
+    def _query(self, entry: str) -> bytes | Verdict:
+        """What is printed for the input that is set, or the denial that stands for its absence."""
         try:
-            output = self._interpreter.query_bundle_entrypoint(self._bundle, entry)
-            if not output.ok():
-                # Two values for one rule end here, and errors of builtins made strict.
-                return deny(CONFLICT, f"{entry}: the rules contradict each other or fail", rule=entry)
+            answer = self._bundle.ask(entry)
         except self._failures as error:
             return deny(ERROR, f"{entry}: {_brief(error)}", rule=entry)
-        return output
+        # Two values for one rule end here, and errors of builtins made strict.
+        return (
+            deny(CONFLICT, f"{entry}: the rules contradict each other or fail", rule=entry)
+            if answer is None
+            else answer
+        )
+
+    def _expressions(self, answer: bytes | Verdict, entry: str) -> list[Any] | Verdict:
+        if isinstance(answer, Verdict):
+            return answer
+        try:
+            told = [] if answer == UNDEFINED_ANSWER else msgspec.json.decode(answer, type=_Result).expressions
+        except self._failures as error:
+            return deny(ERROR, f"{entry}: {_brief(error)}", rule=entry)
+        return told or deny(UNDEFINED, f"{entry} is undefined for this input", rule=entry)
 
     def _set(self, document: Any) -> Verdict | None:
         """After a failed set_input the engine would judge the input before it: nothing is asked then."""
@@ -121,13 +140,6 @@ def verdict_of(expressions: Sequence[Any]) -> Verdict:
     if asked:
         return Verdict(Decision.NEEDS_APPROVAL, asked)
     return deny(UNDEFINED, "no policy allows this", rule=ALLOW_ENTRY)
-
-
-def _expressions(output: Any, entry: str) -> list[Any] | Verdict:
-    told = [list(result.expressions) for result in output.results]
-    if len(told) != 1 or not told[0]:
-        return deny(UNDEFINED, f"{entry} is undefined for this input", rule=entry)
-    return told[0]
 
 
 def _grounds(value: list[Any]) -> tuple[Ground, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 _ESCAPED = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')
 _LARGEST = 2**53
+_MAX_NAMES = 1_000
 
 
 class UnsafeText(ValueError):
@@ -36,6 +37,7 @@ class InputSetter:
             library.regoInputArray,
         )
         self._interpreter = interpreter
+        self._names: dict[str, bytes] = {}
 
     def set(self, document: Any) -> None:
         """Raises UnsafeText, TypeError, OverflowError, RecursionError and the engine's RegoError; the engine then has its
@@ -57,10 +59,9 @@ class InputSetter:
             return int(self._text(stack, value.encode()))
         if kind is dict:
             failed = 0
+            names, text, item = self._names, self._text, self._item
             for name, inner in value.items():
-                if type(name) is not str:
-                    raise TypeError(f"{name!r} is no name of JSON")
-                failed |= self._put(stack, name) | self._put(stack, inner) | self._item(stack)
+                failed |= text(stack, names.get(name) or self._name(name)) | self._put(stack, inner) | item(stack)
             return failed | int(self._object(stack, len(value)))
         if kind is list:
             failed = 0
@@ -68,6 +69,17 @@ class InputSetter:
                 failed |= self._put(stack, inner)
             return failed | int(self._array(stack, len(value)))
         return self._put_scalar(stack, value)
+
+    def _name(self, name: Any) -> bytes:
+        """A field's name, looked at once: the inputs of a bundle have the same fields."""
+        if type(name) is not str:
+            raise TypeError(f"{name!r} is no name of JSON")
+        if _ESCAPED.search(name):
+            raise UnsafeText(name)
+        if len(self._names) >= _MAX_NAMES:
+            self._names.clear()
+        encoded = self._names[name] = name.encode()
+        return encoded
 
     def _put_scalar(self, stack: Any, value: Any) -> int:
         kind = type(value)

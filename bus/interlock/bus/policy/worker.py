@@ -46,7 +46,7 @@ class PolicyWorker:
         self._modules = tuple(modules)
         self._settings = settings or WorkerSettings()
         self._lock = threading.Lock()
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._running: _Running | None = None
         self._number = 0
         self.starts = 0

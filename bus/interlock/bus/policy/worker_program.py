@@ -4,6 +4,7 @@ one until its parent ends or kills it. It has no secrets, no environment, writes
 
 from __future__ import annotations
 
+import gc
 import resource
 import socket
 import sys
@@ -41,6 +42,8 @@ def serve(connection: socket.socket) -> int:
     except (PolicyError, ImportError) as error:
         send_frame(connection, msgspec.json.encode(Started(str(error)[:2000] or type(error).__name__)))
         return 1
+    gc.collect()
+    gc.freeze()  # what stays is not looked through again in the middle of a decision
     send_frame(connection, msgspec.json.encode(Started()))
     while (frame := receive_frame(connection)) is not None:
         ask = msgspec.json.decode(frame, type=Ask)
