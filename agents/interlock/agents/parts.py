@@ -8,8 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from interlock.agents.approvals.notify import Webhook
 from interlock.agents.planning.model_settings import ModelPlanner
+from interlock.agents.posting import Webhook
 from interlock.agents.telemetry.telemetry import OFF, Telemetry
 from interlock.bus.actor import Actor, ActorSettings, OnDead
 from interlock.bus.breaker import BreakerSettings
@@ -39,14 +39,14 @@ UNDELIVERABLE = "undeliverable"
 
 class Parts(Struct, frozen=True, kw_only=True):
     """What a role is put together from. config: the read-only configuration directory. contract: the mandate that
-    every hop moves under; None only in tests of single roles. skills, playbooks, policies: further directories of them.
-    read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day.
-    approvals: what is asked of them; webhook: where people are told of them. model_planner: a model that drafts plans of
-    free-text goals, if any. log_memory: where the auditor remembers its last checkpoint, outside the broker. reports:
-    where it lays out its reports by date. pseudonyms: whether goals name people by salted hashes. token_key: the URI of the
-    key that signs goals' capability tokens, if not the gateway's own. secured: the broker
-    knows its users. control: which halts are in force. halt_grace_ms: how long a running skill may go on after a halt.
-    telemetry: what the role shows itself by.
+    every hop moves under; None only in tests of single roles. skills, playbooks, policies: further directories of
+    them. read_roots, write_roots: what skills may be given of the host. day_limit: what the workspace may spend a day.
+    approvals: what is asked of them; webhook: where people are told of them; witness: who is handed the audit log's
+    checkpoints. model_planner: a model that drafts plans of free-text goals, if any. log_memory: where the auditor
+    remembers its last checkpoint, outside the broker. reports: where it lays out its reports by date. pseudonyms:
+    whether goals name people by salted hashes. token_key: the URI of the key that signs goals' capability tokens, if
+    not the gateway's own. secured: the broker knows its users. control: which halts are in force. halt_grace_ms: how
+    long a running skill may go on after a halt. telemetry: what the role shows itself by.
     """
 
     transport: Transport
@@ -71,6 +71,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     breaker: BreakerSettings = BreakerSettings()
     approvals: ApprovalTerms = ApprovalTerms()
     webhook: Webhook | None = None
+    witness: Webhook | None = None
     model_planner: ModelPlanner | None = None
     pseudonyms: bool = False
     token_key: str = ""

@@ -33,7 +33,7 @@ from interlock.agents.workspace.keys import load_key, load_roots, load_trust
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import MetricsPort, Settings, check_directories, load_settings
 from interlock.agents.workspace.trust_source import TrustHolder
-from interlock.agents.workspace.webhook import webhook_of
+from interlock.agents.workspace.webhook import webhook_of, witness_of
 from interlock.bus.child import bind_to_parent
 from interlock.bus.control.holder import ControlHolder
 from interlock.bus.errors import BusError, LoginRefused
@@ -190,6 +190,7 @@ async def serve(options: Options, layout: Layout, settings: Settings, logs: LogT
             breaker=settings.breaker.settings,
             approvals=settings.approvals.terms,
             webhook=webhook_of(layout, settings) if role in ("orchestrator", "auditor") else None,
+            witness=witness_of(layout, settings) if role == "auditor" else None,
             model_planner=settings.model,
             token_key=settings.token_key,
             pseudonyms=settings.personal_data == "pseudonymous",

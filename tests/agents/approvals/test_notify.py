@@ -15,12 +15,12 @@ import anyio
 import msgspec
 import pytest
 
-from interlock.agents.approvals.notify import NotTaken, Webhook, post, url_problem
 from interlock.agents.errors import UserError
+from interlock.agents.posting import Webhook
 from interlock.agents.wiring import running
 from interlock.agents.workspace.layout import Layout
-from interlock.agents.workspace.settings import Approvals, Settings, WebhookSettings
-from interlock.agents.workspace.webhook import webhook_of
+from interlock.agents.workspace.settings import Approvals, AuditSettings, Settings, WebhookSettings
+from interlock.agents.workspace.webhook import webhook_of, witness_of
 from interlock.bus.backoff import Backoff
 from tests.agents.approvals.humans import asked
 
@@ -41,8 +41,7 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.got.append((dict(self.headers), body))
-                status = receiver.statuses.pop(0) if len(receiver.statuses) > 1 else receiver.statuses[0]
-                self.send_response(status)
+                self.send_response(receiver.status_of(body))
                 self.send_header("Location", "http://127.0.0.1:1/elsewhere")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -53,6 +52,9 @@ class Receiver:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
+
+    def status_of(self, body: bytes) -> int:
+        return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
 
     @property
     def hook(self) -> Webhook:
@@ -119,38 +121,6 @@ async def test_what_nobody_trusted_signed_troubles_nobody(quiet_house: Any, rece
         assert len(receivers[0].got) == 2
 
 
-@pytest.mark.parametrize(("status", "again"), [(500, True), (429, True), (400, False), (404, False), (302, False)])
-def test_which_answers_are_worth_another_try(receivers: list[Receiver], status: int, again: bool) -> None:
-    receivers.append(Receiver(status))
-    with pytest.raises(NotTaken, match=str(status)) as refused:
-        post(receivers[0].hook, b"{}", 1)
-    assert refused.value.again is again
-    assert len(receivers[0].got) == 1, "redirects are not followed"
-
-
-def test_nobody_there_is_worth_another_try() -> None:
-    with pytest.raises(NotTaken) as refused:
-        post(Webhook(url="http://127.0.0.1:1/", secret=SECRET), b"{}", 1)
-    assert refused.value.again
-
-
-@pytest.mark.parametrize(
-    ("url", "fits"),
-    [
-        ("https://hooks.example.com/services/T/B/x", True),
-        ("http://127.0.0.1:8080/", True),
-        ("http://localhost/", True),
-        ("http://hooks.example.com/", False),
-        ("https://", False),
-        ("https://a:99999999/", False),
-        ("file:///etc/passwd", False),
-        ("", False),
-    ],
-)
-def test_where_notices_may_go(url: str, fits: bool) -> None:
-    assert (url_problem(url) == "") is fits
-
-
 def test_the_secret_is_a_private_file_with_something_in_it(tmp_path: Path) -> None:
     def read(url: str = "https://x.example/") -> Webhook | None:
         hook = WebhookSettings(url=url, secret_file="secret")
@@ -173,6 +143,20 @@ def test_the_secret_is_a_private_file_with_something_in_it(tmp_path: Path) -> No
     hook = read()
     assert hook is not None
     assert hook.secret == SECRET
+
+
+def test_the_witness_is_read_like_the_webhook_and_named_when_it_would_not_do(tmp_path: Path) -> None:
+    def read(url: str) -> Webhook | None:
+        audit = AuditSettings(witness=WebhookSettings(url=url, secret_file="secret"))
+        return witness_of(Layout(tmp_path), Settings(audit=audit))
+
+    assert witness_of(Layout(tmp_path), Settings()) is None
+    with pytest.raises(UserError, match=r"audit\.witness\.url must be https"):
+        read("http://witness.example/")
+    (tmp_path / "secret").write_bytes(SECRET)
+    (tmp_path / "secret").chmod(0o600)
+    hook = read("https://witness.example/")
+    assert hook is not None and hook.secret == SECRET
 
 
 async def test_a_notice_of_sensitive_data_says_only_where_to_read_it(

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 
 from interlock.agents.deviations.fold import KINDS
-from interlock.agents.telemetry.gauges import show_day, show_deviations, show_open
+from interlock.agents.telemetry.gauges import show_day, show_deviations, show_open, show_witness
 from interlock.agents.telemetry.metrics import (
     MAX_DOMAINS,
     MAX_SKILLS,
@@ -68,6 +68,7 @@ def everything() -> RoleMetrics:
     show_day(metrics, lambda: Balance(scope="day", limit=Amount(10, 20_000_000, 30, 40)))
     show_open(metrics, lambda: (2, 1))
     show_deviations(metrics, MemoryTransport(SystemClock()), "w", dict)
+    show_witness(metrics, lambda: 61_500)
     return metrics
 
 

@@ -5,19 +5,15 @@ The broker remembers what has been told (the consumer `notices`), so that a rest
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
-import anyio.to_thread
 import msgspec
-from msgspec import Struct
 
+from interlock.agents.posting import NotTaken, Webhook, post
 from interlock.bus.authority import judge
-from interlock.bus.backoff import Backoff, delay_ms
+from interlock.bus.backoff import delay_ms
 from interlock.bus.gates import TrustSource
 from interlock.bus.streams import notices_of
 from interlock.bus.transport import Incoming, Message, Transport
@@ -27,49 +23,8 @@ from interlock.envelope.verification import Limits, check_freshness, check_route
 
 log = logging.getLogger("interlock.notify")
 
-SIGNATURE = "Interlock-Signature"
-TIMESTAMP = "Interlock-Timestamp"
-TIMEOUT_S = 10
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# Another try may help: the other side was busy, asked for patience, or failed.
-TRANSIENT = frozenset({408, 425, 429})
 SENSITIVE = frozenset({"data:confidential", "data:restricted"})
 WITHHELD = "the goal's data is sensitive: `interlock approvals` shows what is asked"
-
-
-class Webhook(Struct, frozen=True, kw_only=True):
-    """Where and how. secret: signs the body; retry: the pauses between tries, of which the broker allows eight."""
-
-    url: str
-    secret: bytes
-    retry: Backoff = Backoff(first_ms=1_000, cap_ms=300_000)
-
-
-class NotTaken(Exception):
-    """The other side did not take it. again: whether another try may help."""
-
-    def __init__(self, detail: str, *, again: bool) -> None:
-        super().__init__(detail)
-        self.again = again
-
-
-def url_problem(url: str) -> str:
-    """Why this is no address to send to; empty if it is one. Plain http only on this machine."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - a bad port is told now
-    except ValueError as error:
-        return str(error)
-    if parts.scheme == "https" and parts.hostname:
-        return ""
-    if parts.scheme == "http" and parts.hostname in LOOPBACK:
-        return ""
-    return "must be https://…, or http:// on this machine"
-
-
-def signature_of(secret: bytes, timestamp_s: int, body: bytes) -> str:
-    """`sha256=` and HMAC-SHA-256 over timestamp, a dot, and the body, in hex."""
-    return "sha256=" + hmac.new(secret, b"%d.%b" % (timestamp_s, body), hashlib.sha256).hexdigest()
 
 
 def body_of(envelope: Envelope) -> bytes:
@@ -105,39 +60,11 @@ def slack_body(title: str, lines: Sequence[str]) -> bytes:
     )
 
 
-def post(hook: Webhook, body: bytes, now_s: int, timeout_s: float = TIMEOUT_S) -> None:
-    """Sends once; follows no redirects. Raises NotTaken."""
-    import http.client
-    import ssl
-
-    parts = urlsplit(hook.url)
-    host, secure = parts.hostname or "", parts.scheme == "https"
-    connection = (
-        http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=ssl.create_default_context())
-        if secure
-        else http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
-    )
-    headers = {
-        "Content-Type": "application/json",
-        TIMESTAMP: str(now_s),
-        SIGNATURE: signature_of(hook.secret, now_s, body),
-    }
-    try:
-        connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        raise NotTaken(f"{host}: {error or type(error).__name__}", again=True) from error
-    finally:
-        connection.close()
-    if not 200 <= status < 300:
-        raise NotTaken(f"{host} answered {status}", again=status >= 500 or status in TRANSIENT)
-
-
 async def hand_over(incoming: Incoming, hook: Webhook, body: bytes, name: str, now_ms: int) -> None:
     """Posts once and answers the broker: taken, again later, or never."""
     delivered = incoming.message.delivered
     try:
-        await anyio.to_thread.run_sync(post, hook, body, now_ms // 1000, abandon_on_cancel=True)
+        await post(hook, body, now_ms)
     except NotTaken as error:
         log.warning("%s, try %s: %s", name, delivered, error)
         if error.again:

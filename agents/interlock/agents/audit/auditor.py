@@ -18,6 +18,7 @@ from interlock.agents.audit.heard import Heard
 from interlock.agents.audit.hop_graph import Hop as AuditedHop
 from interlock.agents.audit.hop_graph import HopAudit, Memo, audit_hops, refusal_of
 from interlock.agents.audit.log.recorder import LogBroken, Recorder
+from interlock.agents.audit.log.witness import Witness
 from interlock.agents.audit.release import release_problems
 from interlock.agents.audit.report import audit_report, compliance_log, judge_goal
 from interlock.agents.audit.signature_log import signature_log
@@ -291,6 +292,7 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
         detect=watch.detect,
         contract=parts.contract,
     )
+    witness = _witness(parts, watch)
     recorder = Recorder(
         parts.transport,
         parts.workspace,
@@ -299,6 +301,7 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
         hear=role.heard.keep,
         notice=watch.notice,
         memory=parts.log_memory,
+        told=None if witness is None else witness.told,
     )
 
     async def record() -> None:
@@ -312,6 +315,19 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
     advisories = AdvisoryWatch(parts.transport, parts.workspace)
     hook = parts.webhook
     warnings = nullcontext() if hook is None else warning(parts.transport, parts.workspace, hook, watch.up_to_date)
-    async with background() as group, watch.running(), advisories.running(), actor.running(), warnings:
+    handing_over = nullcontext() if witness is None else witness.running()
+    # The witness ends after the recorder, which signs a last checkpoint when it ends.
+    async with handing_over, background() as group, watch.running(), advisories.running(), actor.running(), warnings:
         group.start_soon(record)
         yield
+
+
+def _witness(parts: Parts, watch: DeviationWatch) -> Witness | None:
+    if parts.witness is None:
+        return None
+    witness = Witness(parts.witness, parts.transport, parts.workspace, parts.trust, watch.detect)
+    if parts.telemetry.metrics is not None:
+        from interlock.agents.telemetry.gauges import show_witness
+
+        show_witness(parts.telemetry.metrics, lambda: witness.behind_ms)
+    return witness

@@ -87,6 +87,20 @@ def of_release(goal_id: str, problems: Sequence[str], sequence: int, stored_ms: 
     )
 
 
+def of_witness(size: int, sequence: int, seen_ms: int) -> Detection:
+    """A witness refuses a checkpoint as contradicting what it holds. It halts nothing: whoever runs the witness may not stop
+    goals.
+    """
+    return Detection(
+        kind="compliance_failure",
+        about="witness",
+        halts="",
+        evidence=f"{AUDIT.name}:{sequence}",
+        detail=f"the witness holds a checkpoint that contradicts that of {size} records: was the log cut or replaced?",
+        seen_ms=seen_ms,
+    )
+
+
 def of_report(report: Statement, sequence: int, stored_ms: int) -> Detection | None:
     """A replay's figure, already believed."""
     if report.per_mille >= LEAST_DETERMINISM:

@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from interlock.agents.approvals.notify import Webhook, hand_over, slack_body
+from interlock.agents.approvals.notify import hand_over, slack_body
 from interlock.agents.deviations.book import deviation_subject
 from interlock.agents.deviations.fold import Deviation, Event, State
+from interlock.agents.posting import Webhook
 from interlock.bus.errors import BusError
 from interlock.bus.streams import warnings_of
 from interlock.bus.transport import Incoming, Message, Transport

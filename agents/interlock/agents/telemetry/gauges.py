@@ -64,3 +64,14 @@ def show_deviations(metrics: RoleMetrics, transport: Transport, workspace: str, 
 
     metrics.on_scrape("deviations", deviations)
     metrics.on_scrape("dead_letters", dead, [letters])
+
+
+def show_witness(metrics: RoleMetrics, behind_ms: Callable[[], int]) -> None:
+    behind = metrics.gauge(
+        "interlock_witness_behind_seconds", "For how long the witness has not taken what the auditor signed."
+    )
+
+    async def refresh() -> None:
+        behind.set(behind_ms() / 1000)
+
+    metrics.on_scrape("witness", refresh)

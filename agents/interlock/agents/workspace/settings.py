@@ -100,7 +100,7 @@ class Control(_Part, frozen=True, kw_only=True):
 
 
 class WebhookSettings(_Part, frozen=True, kw_only=True):
-    """Where people are told that they are asked. secret_file: what signs the notices, relative to interlock.yaml."""
+    """Where something is posted to. secret_file: what signs it, relative to interlock.yaml."""
 
     url: str
     secret_file: str
@@ -119,6 +119,12 @@ class Approvals(_Part, frozen=True, kw_only=True):
     @property
     def terms(self) -> ApprovalTerms:
         return ApprovalTerms(needed=self.needed, timeout_ms=self.timeout_ms, age_ms=self.age_ms)
+
+
+class AuditSettings(_Part, frozen=True, kw_only=True):
+    """witness: who is handed each signed checkpoint of the audit log, outside, so that a log cut short is noticed."""
+
+    witness: WebhookSettings | None = None
 
 
 MetricsPort = Annotated[int, Meta(ge=0, le=65_500)] | Literal["off"]
@@ -164,6 +170,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     breaker: Breakers = field(default_factory=Breakers)
     control: Control = field(default_factory=Control)
     approvals: Approvals = field(default_factory=Approvals)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     model: ModelPlanner | None = None

@@ -1,25 +1,33 @@
-"""The webhook of the settings, with its secret read from its file."""
+"""The webhooks of the settings, each with its secret read from its file."""
 
 from __future__ import annotations
 
 import stat
 
-from interlock.agents.approvals.notify import Webhook, url_problem
 from interlock.agents.errors import UserError
+from interlock.agents.posting import Webhook, url_problem
 from interlock.agents.workspace.layout import Layout
-from interlock.agents.workspace.settings import Settings
+from interlock.agents.workspace.settings import Settings, WebhookSettings
 
 MIN_SECRET_BYTES = 16
 
 
 def webhook_of(layout: Layout, settings: Settings) -> Webhook | None:
-    """None where none is set. Raises UserError for an address or a secret that would not do."""
-    wanted = settings.approvals.webhook
+    """Where people are told; None where none is set. Raises UserError for an address or a secret that would not do."""
+    return _read(layout, "approvals.webhook", settings.approvals.webhook)
+
+
+def witness_of(layout: Layout, settings: Settings) -> Webhook | None:
+    """Who is handed the checkpoints of the audit log; None and errors as above."""
+    return _read(layout, "audit.witness", settings.audit.witness)
+
+
+def _read(layout: Layout, name: str, wanted: WebhookSettings | None) -> Webhook | None:
     if wanted is None:
         return None
     problem = url_problem(wanted.url)
     if problem:
-        raise UserError("bad_webhook", f"approvals.webhook.url {problem}", "Mend interlock.yaml", 2)
+        raise UserError("bad_webhook", f"{name}.url {problem}", "Mend interlock.yaml", 2)
     path = layout.root / wanted.secret_file
     try:
         mode, secret = path.stat().st_mode, path.read_bytes().strip()

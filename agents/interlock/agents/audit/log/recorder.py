@@ -33,6 +33,7 @@ Hear = Callable[[Message], None]
 Notice = Callable[[str, Message], Awaitable[None]]
 Seen = tuple[str, Message]
 Take = Callable[[list[Seen], bool], Awaitable[None]]
+Told = Callable[[Checkpoint, bytes, int], None]
 
 
 class RecorderSettings(Struct, frozen=True, kw_only=True):
@@ -60,7 +61,8 @@ class LogBroken(Exception):
 class Recorder:
     """observe: looks at a hop before it is recorded and gives its verdict; hear: is told of it as it comes;
     notice: is told of what other streams hold, before it is recorded, so at least once. memory: the last checkpoint, kept
-    outside the broker. Run `await recorder.run()` in a task group.
+    outside the broker. told: hears of each checkpoint that is stored (itself, its note, its sequence in AUDIT), the first
+    time soon after the start. Run `await recorder.run()` in a task group.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Recorder:
         hear: Hear | None = None,
         notice: Notice | None = None,
         memory: Path | None = None,
+        told: Told | None = None,
         settings: RecorderSettings | None = None,
     ) -> None:
         self._transport = transport
@@ -82,6 +85,7 @@ class Recorder:
         self._hear = hear
         self._notice = notice
         self._memory = CheckpointMemory(memory, origin_of(workspace))
+        self._on_told = told
         self._settings = settings or RecorderSettings()
         self._chain = Chain()
         self._last = 0  # sequence of the last message of the log
@@ -245,7 +249,7 @@ class Recorder:
         checkpoint = Checkpoint(origin_of(self._workspace), self._chain.size, self._chain.root)
         note = sign_checkpoint(checkpoint, self._key, self._key.key_id).encode()
         try:
-            await self._transport.publish(
+            ack = await self._transport.publish(
                 checkpoint_subject(self._workspace), note, message_id=f"checkpoint-{self._workspace}-{checkpoint.size}"
             )
         except BusError as error:
@@ -254,6 +258,8 @@ class Recorder:
         failpoint("checkpoint_stored")
         self._memory.save(note)
         self._told, self._told_ms = checkpoint.size, now_ms
+        if self._on_told is not None:
+            self._on_told(checkpoint, note, ack.sequence)
 
 
 async def _put(send: MemoryObjectSendStream[Seen], seen: Seen) -> None:
