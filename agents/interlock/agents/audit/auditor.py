@@ -71,7 +71,8 @@ async def no_detection(detection: Detection | None) -> None:
 
 class AuditorRole:
     """handle: the end of the receiving onion, for what is addressed to the auditor; observe: the recorder's eyes. detect:
-    is told of everything that may be a deviation. contract: names the gates that a release has passed.
+    is told of everything that may be a deviation. contract: names the gates that a release has passed. log_known: no audit is
+    answered before it is set: as long as nobody knows whether the log is broken, nothing is released.
     """
 
     def __init__(
@@ -84,8 +85,10 @@ class AuditorRole:
         most: MostHops = MOST_HOPS,
         detect: Detect = no_detection,
         contract: ContractSource | None = None,
+        log_known: anyio.Event | None = None,
     ) -> None:
         self._contract = contract
+        self._log_known = log_known
         self._detect = detect
         self._transport = transport
         self._workspace = workspace
@@ -103,6 +106,8 @@ class AuditorRole:
         detail = f"the audit log is broken: {error}"
         instead = "`interlock audit check` shows where; restore the stream AUDIT from a copy"
         self._alarm = Ground(code="log_broken", message=detail[:2000], rule="AUD-01", instead=instead)
+        if self._log_known is not None:
+            self._log_known.set()
         alarm = {"reason": error.reason, "detail": str(error)[:2000]}
         await self._transport.publish(workspace_subject(self._workspace, "audit", "alarm"), msgspec.json.encode(alarm))
 
@@ -112,6 +117,8 @@ class AuditorRole:
         if not isinstance(request, AuditRequest):
             raise Refusal(Reason.WRONG_PAYLOAD, f"an auditor does not handle {type(request).__name__}")
         goal_id = hop.envelope.goal_id
+        if self._log_known is not None:
+            await self._log_known.wait()
         self.heard.keep(hop.message)
         audit = await self.audit(goal_id, hop.message.sequence)
         judged = judge_goal(request, audit)
@@ -283,6 +290,7 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
         from interlock.agents.telemetry.gauges import show_deviations
 
         show_deviations(parts.telemetry.metrics, parts.transport, parts.workspace, lambda: watch.state)
+    log_known = anyio.Event()
     role = AuditorRole(
         parts.transport,
         parts.workspace,
@@ -291,6 +299,7 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
         parts.limits,
         detect=watch.detect,
         contract=parts.contract,
+        log_known=log_known,
     )
     witness = _witness(parts, watch)
     recorder = Recorder(
@@ -302,6 +311,7 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
         notice=watch.notice,
         memory=parts.log_memory,
         told=None if witness is None else witness.told,
+        known=log_known,
     )
 
     async def record() -> None:

@@ -62,7 +62,8 @@ class Recorder:
     """observe: looks at a hop before it is recorded and gives its verdict; hear: is told of it as it comes;
     notice: is told of what other streams hold, before it is recorded, so at least once. memory: the last checkpoint, kept
     outside the broker. told: hears of each checkpoint that is stored (itself, its note, its sequence in AUDIT), the first
-    time soon after the start. Run `await recorder.run()` in a task group.
+    time soon after the start. known: is set when the stored log was read and follows from what was signed.
+    Run `await recorder.run()` in a task group.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Recorder:
         notice: Notice | None = None,
         memory: Path | None = None,
         told: Told | None = None,
+        known: anyio.Event | None = None,
         settings: RecorderSettings | None = None,
     ) -> None:
         self._transport = transport
@@ -86,6 +88,7 @@ class Recorder:
         self._notice = notice
         self._memory = CheckpointMemory(memory, origin_of(workspace))
         self._on_told = told
+        self._known = known
         self._settings = settings or RecorderSettings()
         self._chain = Chain()
         self._last = 0  # sequence of the last message of the log
@@ -221,6 +224,8 @@ class Recorder:
         )
         if read and self._chain.size < signed:
             raise LogBroken("truncated", f"the log has {self._chain.size} records, {signed} were signed")
+        if read and self._known is not None:
+            self._known.set()
 
     async def _read_on(self, remembered: Checkpoint | None) -> bool:
         """Whether the log could be read. Raises LogBroken."""
