@@ -13,6 +13,7 @@ Guarantees of every transport
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -47,6 +48,19 @@ class PubAck(Struct, frozen=True):
     stream: str
     sequence: int
     duplicate: bool = False
+
+
+class Pace(Struct, frozen=True):
+    """How soon a follower of a stream asks for what it was told of. One question costs the broker as much as several
+    messages, so that what comes within gather_ms of the last one waits for the next; what comes later is asked for at once.
+    hurry: set by who cannot wait, and cleared when it is asked.
+    """
+
+    gather_ms: int = 20
+    hurry: asyncio.Event | None = None
+
+
+PACE = Pace()
 
 
 class Incoming(Protocol):
@@ -152,10 +166,11 @@ class Transport(Protocol):
         from_sequence: int = 1,
         from_ms: int | None = None,
         follow: bool = False,
+        pace: Pace = PACE,
     ) -> AsyncGenerator[Message, None]:
         """Messages in order, filtered by subjects (wildcards allowed), from a sequence or a time. Without follow it
-        ends with the last message stored when the call was made; with it, it waits for more. Close it (aclose) when
-        leaving early.
+        ends with the last message stored when the call was made; with it, it waits for more, at its pace or sooner. Close
+        it (aclose) when leaving early.
         """
 
     async def put_object(self, bucket: str, name: str, data: bytes) -> None:

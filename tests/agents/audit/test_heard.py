@@ -41,3 +41,15 @@ def test_a_subject_of_no_goal_is_let_go() -> None:
     heard.keep(Message(subject="interlock.w.role.executor", data=b"", sequence=1))
     heard.keep(Message(subject="x", data=b"", sequence=2))
     assert heard.of("executor", 0) == []
+
+
+def test_a_goal_once_heard_whole_lacks_nothing_before_what_came_last() -> None:
+    heard = Heard(max_bytes=25)
+    heard.keep(hop("g", 1))
+    assert (heard.is_all("g", 2), heard.is_from_its_first("g")) == (False, False)
+    heard.keep(hop("g", 2))
+    assert (heard.is_all("g", 2), heard.is_from_its_first("g")) == (True, True)
+    heard.keep(hop("other", 3))
+    assert heard.count("g") == 0, "it made room"
+    heard.keep(hop("g", 4))
+    assert not heard.is_from_its_first("g")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -17,7 +18,7 @@ from interlock.bus.jetstream.connection import JetStreamSettings
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import ConsumerSpec, Declarations, StreamSpec
-from interlock.bus.transport import Incoming, Message
+from interlock.bus.transport import Incoming, Message, Pace
 
 pytestmark = [pytest.mark.anyio, pytest.mark.nats, pytest.mark.process]
 
@@ -181,6 +182,31 @@ async def test_a_follower_of_a_stream_that_is_removed_is_told(transport: JetStre
         async with aclosing(transport.read("S", ["s.>"], follow=True)) as messages:
             async for _ in messages:
                 await transport.client.jetstream().delete_stream("S")
+
+
+async def test_a_follower_keeps_its_pace_unless_somebody_cannot_wait(transport: JetStreamTransport) -> None:
+    seen: list[bytes] = []
+    pace = Pace(gather_ms=3_600_000, hurry=asyncio.Event())
+    assert pace.hurry is not None
+
+    async def follow() -> None:
+        async with aclosing(transport.read("S", ["s.>"], follow=True, pace=pace)) as messages:
+            async for message in messages:
+                seen.append(message.data)
+
+    async with anyio.create_task_group() as group:
+        await transport.publish("s.a", b"0")
+        group.start_soon(follow)
+        await until(lambda: seen == [b"0"])
+        for number in range(1, 4):
+            await transport.publish("s.a", b"%d" % number)
+            for _ in range(20):
+                await transport.last("S", "s.a")
+        assert seen == [b"0"], "it was asked before the time had come"
+        pace.hurry.set()
+        await until(lambda: seen == [b"0", b"1", b"2", b"3"])
+        assert not pace.hurry.is_set()
+        group.cancel_scope.cancel()
 
 
 async def test_a_reader_leaves_no_consumer_behind(transport: JetStreamTransport) -> None:

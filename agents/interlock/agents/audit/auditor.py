@@ -4,6 +4,7 @@ that ended. A log that does not follow from what was signed before is an alarm, 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext
@@ -98,6 +99,7 @@ class AuditorRole:
         self._most = most
         self._memo = Memo()
         self.heard = Heard()
+        self.hurry = asyncio.Event()
         self._alarm: Ground | None = None
 
     async def raise_alarm(self, error: LogBroken) -> None:
@@ -120,6 +122,7 @@ class AuditorRole:
         if self._log_known is not None:
             await self._log_known.wait()
         self.heard.keep(hop.message)
+        self.hurry.set()
         audit = await self.audit(goal_id, hop.message.sequence)
         judged = judge_goal(request, audit)
         # As of the request, whenever this is done: a redelivery writes the same files.
@@ -185,7 +188,7 @@ class AuditorRole:
         """The goal has ended: its signature log, as of its completion. Only once: a copy of a completion adds nothing."""
         if await read_audit(self._transport, self._workspace, goal_id) is not None:
             return
-        audit = await self.audit(goal_id, completion.sequence)
+        audit = await self.audit(goal_id, completion.sequence, is_last_heard=True)
         chain = None if self._contract is None else self._contract.chain
         problems = [] if audit.truncated else release_problems(audit, chain)
         await self._detect(of_release(goal_id, problems, completion.sequence, completion.stored_ms))
@@ -212,10 +215,12 @@ class AuditorRole:
         self._memo.forget(audit.hops, self._trust.trust)
         self.heard.forget(goal_id)
 
-    async def audit(self, goal_id: str, up_to: int = 0) -> HopAudit:
-        """Of what the stream gave this auditor, if that is all it has of the goal; else of what it gives now."""
+    async def audit(self, goal_id: str, up_to: int = 0, *, is_last_heard: bool = False) -> HopAudit:
+        """Of what the stream gave this auditor, if that is all it has of the goal; else of what it gives now. is_last_heard:
+        the hop at up_to came in its turn, so that nothing before it is on its way.
+        """
         await self._until_there(up_to)
-        if await self._heard_all(goal_id):
+        if (is_last_heard and self.heard.is_from_its_first(goal_id)) or await self._heard_all(goal_id):
             messages = self.heard.of(goal_id, up_to)
         else:
             messages = await goal_messages(self._transport, self._workspace, goal_id, up_to, self._most)
@@ -243,7 +248,7 @@ class AuditorRole:
             if self.heard.count(goal_id) >= held:
                 break
             await anyio.sleep(CATCH_UP_S)
-        return self.heard.count(goal_id) == held
+        return self.heard.is_all(goal_id, held)
 
 
 def _is_heard(subject: str) -> bool:
@@ -308,6 +313,7 @@ async def auditor_running(parts: Parts) -> AsyncIterator[None]:
         parts.identity.key,
         observe=role.observe,
         hear=role.heard.keep,
+        hurry=role.hurry,
         notice=watch.notice,
         memory=parts.log_memory,
         told=None if witness is None else witness.told,

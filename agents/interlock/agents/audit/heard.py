@@ -18,6 +18,7 @@ class Heard:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._goals: OrderedDict[str, dict[int, Message]] = OrderedDict()
+        self._from_its_first: set[str] = set()
 
     def keep(self, message: Message) -> None:
         """A message on `interlock.<workspace>.role.<role>.<goalId>.…`; anything else is let go."""
@@ -39,5 +40,19 @@ class Heard:
     def count(self, goal_id: str) -> int:
         return len(self._goals.get(goal_id, ()))
 
+    def is_all(self, goal_id: str, held: int) -> bool:
+        """Whether as many were heard as the stream holds."""
+        if held != self.count(goal_id):
+            return False
+        self._from_its_first.add(goal_id)
+        return True
+
+    def is_from_its_first(self, goal_id: str) -> bool:
+        """Whether nothing is missing before what the stream gave last: all was there at some time, and it gives one after
+        another.
+        """
+        return goal_id in self._from_its_first
+
     def forget(self, goal_id: str) -> None:
+        self._from_its_first.discard(goal_id)
         self._bytes -= sum(len(message.data) for message in self._goals.pop(goal_id, {}).values())

@@ -22,7 +22,7 @@ from interlock.bus.jetstream.broker_errors import ApiError
 from interlock.bus.jetstream.connection import Connection
 from interlock.bus.jetstream.hop_client import NO_RESPONDERS
 from interlock.bus.jetstream.wake import waking
-from interlock.bus.transport import Message
+from interlock.bus.transport import Message, Pace
 from interlock.envelope.amounts import time_ms, timestamp
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _BATCH_BYTES = 8 << 20
 _LOST_PAUSE_S = 0.25
 # A follower looks by itself so often, should a wake-up have been lost with the connection.
 FOLLOW_POLL_S = 2.0
-# One question costs as much as several messages: those that follow each other closely are asked for together.
+# What follows a message closely is asked for with it.
 _LINGER_S = 0.004
 # A plain message is heard before it is stored: how long between two looks for what it announced.
 _NOT_YET_STORED_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.05)
@@ -107,11 +107,11 @@ async def read(
     subjects: Sequence[str],
     from_sequence: int,
     from_ms: int | None,
-    follow: bool,
+    pace: Pace | None,
 ) -> AsyncGenerator[Message, None]:
-    """May raise NoStream and Unavailable at once; later, when it does not follow, Unavailable."""
+    """pace: of a follower. May raise NoStream and Unavailable at once; later, when it does not follow, Unavailable."""
     reader = _Reader(transport, stream, subjects, from_sequence, from_ms)
-    if not follow:
+    if pace is None:
         async with aclosing(reader.stored()) as messages:
             async for message in messages:
                 yield message
@@ -119,8 +119,12 @@ async def read(
     await reader.ask()  # before anybody listens: a stream that is not there has no other listeners either
     async with waking(transport, tuple(subjects)) as wake:
         tries = 0
+        now_s = asyncio.get_running_loop().time
         while True:
             wake.event.clear()
+            if pace.hurry is not None:
+                pace.hurry.clear()
+            asked_s = now_s()
             try:
                 async with aclosing(reader.stored()) as messages:
                     async for message in messages:
@@ -139,16 +143,28 @@ async def read(
             else:
                 tries = 0
                 await _wait(wake.event)
+                await _gather(pace, max(_LINGER_S, asked_s + pace.gather_ms / 1000 - now_s()))
 
 
 async def _wait(event: asyncio.Event) -> None:
-    """Until something was heard, and what comes close behind it; or the time to look has come."""
+    """Until something was heard, or the time to look has come."""
     try:
         async with asyncio.timeout(FOLLOW_POLL_S):
             await event.wait()
     except TimeoutError:
         return
-    await anyio.sleep(_LINGER_S)
+
+
+async def _gather(pace: Pace, pause_s: float) -> None:
+    """For so long, or until somebody cannot wait."""
+    if pace.hurry is None:
+        await anyio.sleep(pause_s)
+        return
+    try:
+        async with asyncio.timeout(pause_s):
+            await pace.hurry.wait()
+    except TimeoutError:
+        return
 
 
 class _Reader:

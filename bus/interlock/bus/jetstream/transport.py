@@ -34,10 +34,12 @@ from interlock.bus.streams import ConsumerSpec
 from interlock.bus.tasks import background
 from interlock.bus.transport import (
     NO_HEADERS,
+    PACE,
     Message,
     ObjectInfo,
     OnIncoming,
     OnMessage,
+    Pace,
     PubAck,
 )
 
@@ -281,8 +283,9 @@ class JetStreamTransport:
         from_sequence: int = 1,
         from_ms: int | None = None,
         follow: bool = False,
+        pace: Pace = PACE,
     ) -> AsyncGenerator[Message, None]:
-        return reading.read(self, stream, subjects, from_sequence, from_ms, follow)
+        return reading.read(self, stream, subjects, from_sequence, from_ms, pace if follow else None)
 
     @asynccontextmanager
     async def pulling(self, consumer: ConsumerSpec, batch: int) -> AsyncIterator[Pull]:

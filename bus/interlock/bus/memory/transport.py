@@ -15,10 +15,12 @@ from interlock.bus.transport import (
     EXPECTED_SEQUENCE,
     MESSAGE_ID,
     NO_HEADERS,
+    PACE,
     Message,
     ObjectInfo,
     OnIncoming,
     OnMessage,
+    Pace,
     PubAck,
 )
 
@@ -139,6 +141,7 @@ class MemoryTransport:
         from_sequence: int = 1,
         from_ms: int | None = None,
         follow: bool = False,
+        pace: Pace = PACE,
     ) -> AsyncGenerator[Message, None]:
         try:
             end = None if follow else self.broker.stream(stream).last_sequence

@@ -7,6 +7,7 @@ from the log is never signed over: the recorder stops and says so.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -23,7 +24,7 @@ from interlock.bus.catching_up import caught_up
 from interlock.bus.errors import BusError, Conflict
 from interlock.bus.failpoints import failpoint
 from interlock.bus.streams import AUDIT, HOPS
-from interlock.bus.transport import Message, Transport
+from interlock.bus.transport import Message, Pace, Transport
 from interlock.envelope.checkpoint import Checkpoint, sign_checkpoint
 from interlock.envelope.keys import SigningKey
 
@@ -37,13 +38,15 @@ Told = Callable[[Checkpoint, bytes, int], None]
 
 
 class RecorderSettings(Struct, frozen=True, kw_only=True):
-    """batch: records a message of the log at most; window_ms: how long a batch may gather; checkpoint_ms: how old news
-    may get without a checkpoint; standby_ms: how long whoever lost the race leaves the log to the winner; farewell_ms:
-    what a recorder that is ended may take to write down what it has heard.
+    """batch: records a message of the log at most; window_ms: how long a batch may gather; gather_ms: how long what a
+    stream holds may gather before it is asked for; checkpoint_ms: how old news may get without a checkpoint; standby_ms:
+    how long whoever lost the race leaves the log to the winner; farewell_ms: what a recorder that is ended may take to
+    write down what it has heard.
     """
 
     batch: int = 512
     window_ms: int = 100
+    gather_ms: int = 50
     checkpoint_ms: int = 1_000
     standby_ms: int = 2_000
     pause_ms: int = 500
@@ -59,7 +62,8 @@ class LogBroken(Exception):
 
 
 class Recorder:
-    """observe: looks at a hop before it is recorded and gives its verdict; hear: is told of it as it comes;
+    """observe: looks at a hop before it is recorded and gives its verdict; hear: is told of it as it comes; hurry: set by who
+    waits to hear of one;
     notice: is told of what other streams hold, before it is recorded, so at least once. memory: the last checkpoint, kept
     outside the broker. told: hears of each checkpoint that is stored (itself, its note, its sequence in AUDIT), the first
     time soon after the start. known: is set when the stored log was read and follows from what was signed.
@@ -74,6 +78,7 @@ class Recorder:
         *,
         observe: Observe,
         hear: Hear | None = None,
+        hurry: asyncio.Event | None = None,
         notice: Notice | None = None,
         memory: Path | None = None,
         told: Told | None = None,
@@ -85,6 +90,7 @@ class Recorder:
         self._key = key
         self._observe = observe
         self._hear = hear
+        self._hurry = hurry
         self._notice = notice
         self._memory = CheckpointMemory(memory, origin_of(workspace))
         self._on_told = told
@@ -129,9 +135,12 @@ class Recorder:
 
     async def _follow(self, source: Source, send: MemoryObjectSendStream[Seen]) -> None:
         position = self._chain.positions.get(source.stream, 0)
+        pace = Pace(self._settings.gather_ms, self._hurry if source.stream == HOPS.name else None)
         while True:
             try:
-                messages = self._transport.read(source.stream, source.subjects, from_sequence=position + 1, follow=True)
+                messages = self._transport.read(
+                    source.stream, source.subjects, from_sequence=position + 1, follow=True, pace=pace
+                )
                 async with aclosing(messages):
                     async for message in messages:
                         if self._hear is not None and source.stream == HOPS.name:
