@@ -243,6 +243,18 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert not Path(f"/proc/{child.pid}").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="scheduling policies are Linux's")
+@pytest.mark.parametrize(("in_batches", "policy"), [(True, "SCHED_BATCH"), (False, "SCHED_OTHER")])
+def test_only_a_child_that_works_in_batches_is_scheduled_so(tmp_path: Path, in_batches: bool, policy: str) -> None:
+    before = os.sched_getscheduler(0)
+    child = BoundChild(["/bin/sleep", "60"], env={}, output=tmp_path / "output", in_batches=in_batches)
+    try:
+        assert os.sched_getscheduler(child.pid) == getattr(os, policy)
+        assert os.sched_getscheduler(0) == before, "whoever starts it is scheduled as before"
+    finally:
+        child.kill()
+
+
 async def test_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
     before = children()
     for delay_s in (0.0, 0.002, 0.01, 0.02):

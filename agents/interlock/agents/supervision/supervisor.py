@@ -81,7 +81,7 @@ class Supervisor:
             path.replace(path.with_suffix(".log.1"))
         env = {name: value for name, value in os.environ.items() if name in ENV_KEPT or name.startswith("OTEL_")}
         self._children[program.name] = BoundChild(
-            program.command, env=env, output=path, binds_itself=program.binds_itself
+            program.command, env=env, output=path, binds_itself=program.binds_itself, in_batches=True
         )
 
     async def _keep(self, program: Program) -> None:

@@ -149,7 +149,7 @@ class EmbeddedServer:
             config_path.write_text(self._configuration())
             env = {name: os.environ[name] for name in _ENV_KEPT if name in os.environ}
             argv = [str(binary), "-c", str(config_path)]
-            self._child = BoundChild(argv, env=env, output=self.log_path, keep_fds=[self._lock.fd])
+            self._child = BoundChild(argv, env=env, output=self.log_path, keep_fds=[self._lock.fd], in_batches=True)
         except OSError as error:
             raise ServerFailed(
                 f"cannot use store {self.store_dir}: {error.strerror or error}", "Give a directory that can be written"
