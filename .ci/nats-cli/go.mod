@@ -2,4 +2,4 @@ module recipes
 
 go 1.24
 
-require github.com/nats-io/natscli v0.2.3
+require github.com/nats-io/natscli v0.1.6
