@@ -187,6 +187,21 @@ def test_journals_that_cannot_be_read_are_divergences(code: Code, journal: list[
     assert first.kind == "event"
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"workspace":"', b'"workspace":"a b'),
+        (b'"origin":{"id":"01', b'"origin":{"id":"x-'),
+        (b'"goal_id":"', b'"goal_id":"*'),
+    ],
+)
+def test_a_journal_from_which_nothing_can_follow_is_a_divergence(code: Code, old: bytes, new: bytes) -> None:
+    recording = recorded()
+    journal = [record.replace(old, new) for record in recording.journal]
+    assert journal != recording.journal
+    assert replay(replace(recording, journal=journal), code).first is not None
+
+
 def test_a_contract_counts_from_when_it_was_issued() -> None:
     chain = recorded().chain
     assert chain is not None

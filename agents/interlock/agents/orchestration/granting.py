@@ -29,8 +29,8 @@ def with_grants(send: Send, state: GoalState, identity: Identity, at_ms: int) ->
     draft, began = send.draft, state.began
     if began is None or not (isinstance(draft.payload, Task) or needs_grant(draft.to)):
         return send
-    above = next((one for one in began.grants if read_grant(one) is not None), None)
-    grant = None if above is None else read_grant(above)
+    read = ((one, read_grant(one)) for one in began.grants)
+    above, grant = next((found for found in read if found[1] is not None), (None, None))
     if above is None or grant is None:
         return send
     if not isinstance(draft.payload, Task):

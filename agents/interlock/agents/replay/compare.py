@@ -55,6 +55,15 @@ def essence(envelope: Envelope) -> tuple[Envelope, list[dict[str, Any]]]:
     return bare, [attestation.statement for attestation in envelope.attestations]
 
 
+def is_decided_alike(recorded: Envelope, now: Envelope) -> bool:
+    """Whether their essence is the same."""
+    said, says = recorded.attestations, now.attestations
+    if len(said) != len(says) or any(one.statement != other.statement for one, other in zip(said, says, strict=True)):
+        return False
+    unsigned = msgspec.structs.replace
+    return recorded == unsigned(now, key_id=recorded.key_id, signature=recorded.signature, attestations=said)
+
+
 def first_difference_of(recorded: Envelope, now: Envelope) -> tuple[str, Any, Any]:
     """As first_difference, of what is decided."""
     (left, said), (right, says) = essence(recorded), essence(now)

@@ -7,28 +7,30 @@ models, skills, the auditor and the synthesizer answered are inputs. Pure.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from interlock.agents.goal.events import Planned, event_of
 from interlock.agents.goal.state import AnyEvent, ApprovalTimedOut, Began, DeadlinePassed, GoalState, Send, Withheld
 from interlock.agents.orchestration.asking import decision_event
 from interlock.agents.orchestration.granting import with_grants
-from interlock.agents.replay.code import Code, InForce, chain_at
+from interlock.agents.replay.code import Code
 from interlock.agents.replay.compare import (
     Divergence,
     Kind,
     ReplayReport,
-    essence,
     first_difference,
     first_difference_of,
+    is_decided_alike,
 )
 from interlock.agents.replay.ledger import Asked, decided, refused_again
 from interlock.agents.replay.policies import Policies, recorded_decision
+from interlock.agents.replay.receiving import OBSERVER, Receiving, Trusted
 from interlock.agents.replay.recording import Recording
-from interlock.bus.gates import CONSEQUENCE, Receiver, receiving_gates
+from interlock.bus.gates import CONSEQUENCE
 from interlock.bus.hop import Disposition, Hop, Refusal
 from interlock.bus.ledger.balance import Reservation
 from interlock.bus.ledger.client import goal_scope
@@ -38,17 +40,12 @@ from interlock.bus.sender import Identity
 from interlock.bus.transport import Message
 from interlock.envelope.amounts import ZERO, Amount, time_ms
 from interlock.envelope.approval import ApprovalTerms
-from interlock.envelope.capability_token import Proven, read_grant
 from interlock.envelope.children import ChildRefused, Draft, Origin, derive, origin_of
-from interlock.envelope.goal_grant import needs_grant
 from interlock.envelope.ids import derived_id, role_of
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import Envelope
 from interlock.envelope.payloads import AnyPayload, Escalation, HaltNotice, HumanDecision, Intake, PlanDraft
-from interlock.envelope.replay import ReplayMemory
-from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
-from interlock.envelope.verification import decode
 
 # Nobody receives through gates what is sent to people, and nothing is sent to a gateway.
 _UNJUDGED = ("human", "gateway", "")
@@ -66,6 +63,7 @@ _BEHIND = frozenset(
         Reason.MAX_DELIVERIES,
     }
 )
+YOUNG_OBJECTS = 50_000
 _events = msgspec.json.Decoder(AnyEvent)
 
 
@@ -81,13 +79,24 @@ class _Read(Struct, frozen=True):
         return origin_of(self.envelope, self.digest)
 
 
-class _Trusted(Struct, frozen=True):
-    trust: Trust
+class _Unsigning(SigningKey):
+    """Tokens are compared without their signatures, so none is made."""
+
+    __slots__ = ()
+
+    def sign(self, message: bytes) -> bytes:
+        return bytes(64)
 
 
 def replay(recording: Recording, code: Code) -> ReplayReport:
     """Never raises for what a recording may hold."""
-    return _Replay(recording, code).run()
+    # What is decoded stays until the report is made: looking through it again and again for what could go is in vain.
+    thresholds = gc.get_threshold()
+    gc.set_threshold(YOUNG_OBJECTS, *thresholds[1:])
+    try:
+        return _Replay(recording, code).run()
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 class _Replay:
@@ -99,15 +108,14 @@ class _Replay:
         self._explained: set[str] = set()
         self._orchestrators = ["orchestrator"]
         self._evaluators = ["evaluator"]
-        self._grants_travel = _grants_travel(recording)
-        # Tokens are compared without their signatures, so any key does to make them again.
-        self._key = SigningKey.generate()
+        self._trust = Trusted(recording.trust)
+        self._key = _Unsigning.generate()
 
     def run(self) -> ReplayReport:
         events = self._journal()
         terms = next((event.terms for event in events if isinstance(event, Began)), ApprovalTerms())
         recording = self._recording
-        self._gates(Policies(self._code, _Trusted(recording.trust), terms, recording.limits))
+        self._gates(Policies(self._code, self._trust, terms, recording.limits))
         self._evaluations()
         self._fold(events)
         self._ledger()
@@ -127,7 +135,7 @@ class _Replay:
     # Gates
 
     def _gates(self, policies: Policies) -> None:
-        memories: dict[str, ReplayMemory] = {}
+        receiving = Receiving(self._recording)
         for message in self._recording.hops:
             tokens = message.subject.split(".")
             role = tokens[3] if len(tokens) > 3 else ""
@@ -136,8 +144,7 @@ class _Replay:
             if recorded is not None:
                 hop.now_ms = recorded.at_ms
             unjudged = role in _UNJUDGED
-            memory = ReplayMemory() if unjudged else memories.setdefault(role, ReplayMemory())
-            reason, detail = self._first_reason(hop, "" if unjudged else role, memory)
+            reason, detail = receiving.first_reason(hop, OBSERVER if unjudged else role)
             told = str(Reason.OK) if recorded is None else recorded.reason
             # What was let in then had its consequences, whatever today's gates say of it.
             if hop.parsed is not None and (reason is Reason.OK or (told == Reason.OK and not unjudged)):
@@ -148,17 +155,6 @@ class _Replay:
                 )
                 if reason is Reason.OK:
                     self._policies(policies, hop, role, told)
-
-    def _first_reason(self, hop: Hop, role: str, memory: ReplayMemory) -> tuple[Reason, str]:
-        recording = self._recording
-        contract = None if recording.chain is None else InForce(chain_at(recording.chain, hop.now_ms))
-        proven = Proven() if self._grants_travel and needs_grant(role) else None
-        receiver = Receiver(role, _Trusted(recording.trust), recording.limits, memory, contract, proven=proven)
-        for _, gate in receiving_gates(receiver):
-            checked = gate(hop)
-            if not checked.ok:
-                return checked.reason, checked.detail
-        return Reason.OK, ""
 
     def _remember(self, read: _Read) -> None:
         self._read.setdefault(read.envelope.id, read)
@@ -234,7 +230,7 @@ class _Replay:
         except ChildRefused as error:
             self._differ(cause or answer, kind, f"what follows at step {draft.step}", f"refused: {error}")
             return
-        if essence(now) == essence(recorded):
+        if is_decided_alike(recorded, now):
             self._report.compared(None)
             return
         path, left, right = first_difference_of(recorded, now)
@@ -251,13 +247,22 @@ class _Replay:
                 self._event(cause, event)
             elif not isinstance(event, DeadlinePassed | ApprovalTimedOut | Withheld):
                 self._differ(None, "event", f"the hop {event.cause} that a journal record names", "not among the hops")
-            sends = self._code.decider.apply(state, event)
-            identity = Identity(self._orchestrators[0], self._key)
-            last = number == len(events)
-            for send in (with_grants(one, state, identity, event.at_ms) for one in sends):
-                if send.draft.step in kept:
-                    continue  # policies, which are not asked again, did not let it go out
-                self._send(cause, send, event.at_ms, may_lack=last and not self._recording.ended)
+            may_lack = number == len(events) and not self._recording.ended
+            try:
+                self._follow(state, event, cause, kept, may_lack=may_lack)
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                # A journal that was tampered with holds what no orchestrator writes, such as an id that is none.
+                self._differ(cause, "event", "what follows from it", f"nothing can: {error}"[:300])
+
+    def _follow(
+        self, state: GoalState, event: AnyEvent, cause: _Read | None, kept: set[str], *, may_lack: bool
+    ) -> None:
+        identity = Identity(self._orchestrators[0], self._key)
+        sends = self._code.decider.apply(state, event)
+        for send in (with_grants(one, state, identity, event.at_ms) for one in sends):
+            if send.draft.step in kept:
+                continue  # policies, which are not asked again, did not let it go out
+            self._send(cause, send, event.at_ms, may_lack=may_lack)
 
     def _event(self, cause: _Read, recorded: AnyEvent) -> None:
         now = self._event_now(cause, recorded)
@@ -275,7 +280,7 @@ class _Replay:
             hop = Hop(cause.message, recorded.at_ms)
             hop.envelope, hop.digest = envelope, cause.digest
             try:
-                return decision_event(hop, _Trusted(self._recording.trust))
+                return decision_event(hop, self._trust)
             except Refusal:
                 return None
         terms, gates = (recorded.terms, recorded.gates) if isinstance(recorded, Began) else (ApprovalTerms(), [])
@@ -365,16 +370,6 @@ class _Replay:
                 now=now,
             )
         )
-
-
-def _grants_travel(recording: Recording) -> bool:
-    """Whether the goal is of a time when its grant went to all who have to see it: they say what it may spend since."""
-    plans = (message for message in recording.hops if message.subject.endswith(".plan"))
-    for found in (decode(message.data, recording.limits).envelope for message in plans):
-        if found is not None and isinstance(found.payload, Intake):
-            grants = map(read_grant, found.attestations)
-            return any(grant is not None and grant.budget is not UNSET for grant in grants)
-    return False
 
 
 def _agree(reason: Reason, told: str) -> bool:

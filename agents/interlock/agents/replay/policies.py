@@ -5,14 +5,12 @@ Rates count as none: how many hops of other goals there were is not in the recor
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from interlock.agents.approvals.evidence import ApprovalCheck
 from interlock.agents.goal.task_facts import task_facts
 from interlock.agents.replay.code import Code
 from interlock.bus.gates import TrustSource
 from interlock.bus.hop import Hop
-from interlock.bus.policy.facts import facts_of, performer_facts, sender_facts
+from interlock.bus.policy.facts import AgentFacts, facts_of, performer_facts, sender_facts
 from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.verdict import Reason, Verdict
 from interlock.envelope.verification import Limits
@@ -31,25 +29,29 @@ ALLOWED = frozenset(
 _EXECUTOR = "executor"
 
 
-class Policies(Struct, frozen=True):
+class Policies:
     """The policies of `code`, asked with what was known at the time."""
 
-    code: Code
-    trust: TrustSource
-    terms: ApprovalTerms
-    limits: Limits
+    def __init__(self, code: Code, trust: TrustSource, terms: ApprovalTerms, limits: Limits) -> None:
+        self._code = code
+        self._trust = trust.trust
+        self._approvals = ApprovalCheck(trust, terms, limits)
+        self._performers: dict[str, AgentFacts] = {}
 
     def verdict(self, hop: Hop, role: str) -> Verdict:
         """hop: one that the receiving gates let in, with its envelope."""
-        trust, runs = self.trust.trust, role == _EXECUTOR
+        performer = self._performers.get(role)
+        if performer is None:
+            performer = self._performers[role] = performer_facts(self._trust, role)
+        runs = role == _EXECUTOR
         facts = facts_of(
             hop,
-            sender_facts(trust, hop.envelope.key_id, hop.now_ms),
-            performer_facts(trust, role),
-            task=task_facts(hop, self.code.catalogue.registry.find) if runs else None,
-            approval=ApprovalCheck(self.trust, self.terms, self.limits).facts(hop) if runs else None,
+            sender_facts(self._trust, hop.envelope.key_id, hop.now_ms),
+            performer,
+            task=task_facts(hop, self._code.catalogue.registry.find) if runs else None,
+            approval=self._approvals.facts(hop) if runs else None,
         )
-        return self.code.judge(facts)
+        return self._code.judge(facts)
 
 
 def recorded_decision(told: str) -> bool | None:

@@ -48,10 +48,15 @@ class Balance(Struct, frozen=True, kw_only=True):
 
     @property
     def reserved(self) -> Amount:
-        total = ZERO
-        for reservation in self.open.values():
-            total = total + reservation.amount
-        return total
+        # In integers: an Amount for each would cost more than all else that a balance decides.
+        tokens = usd_micro = wall_ms = actions = 0
+        for held in self.open.values():
+            amount = held.amount
+            tokens += amount.tokens
+            usd_micro += amount.usd_micro
+            wall_ms += amount.wall_ms
+            actions += amount.actions
+        return Amount(tokens, usd_micro, wall_ms, actions)
 
     @property
     def left(self) -> Amount:
