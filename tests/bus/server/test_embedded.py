@@ -21,7 +21,7 @@ from interlock.bus.child import BoundChild
 from interlock.bus.errors import ServerFailed
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server import binary as server_binary
-from interlock.bus.server.embedded import EmbeddedServer, health_problem
+from interlock.bus.server.embedded import Durability, EmbeddedServer, health_problem
 from interlock.bus.server.store_lock import StoreLock
 from interlock.bus.streams import Declarations, StreamSpec
 
@@ -85,6 +85,17 @@ async def test_no_secret_of_ours_reaches_the_server(tmp_path: Path, monkeypatch:
         environment = Path(f"/proc/{server.pid}/environ").read_bytes()
     assert b"not-for-others" not in environment
     assert b"TZ=UTC" in environment
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is read from /proc")
+@pytest.mark.parametrize(("durability", "processors"), [("fast", ["1"]), ("safe", [])])
+async def test_it_leaves_half_of_the_processors_to_the_roles(
+    tmp_path: Path, durability: Durability, processors: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    async with EmbeddedServer(tmp_path, durability) as server:
+        environment = Path(f"/proc/{server.pid}/environ").read_text().split("\0")
+    assert [entry.partition("=")[2] for entry in environment if entry.startswith("GOMAXPROCS=")] == processors
 
 
 async def test_its_files_are_for_the_owner_only(tmp_path: Path) -> None:
