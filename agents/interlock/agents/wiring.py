@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import anyio
@@ -105,6 +105,7 @@ async def evaluator(parts: Parts) -> AsyncIterator[None]:
 @asynccontextmanager
 async def executor(parts: Parts) -> AsyncIterator[None]:
     from interlock.agents.approvals.evidence import ApprovalCheck
+    from interlock.agents.contract.kinds import kind_of_task
     from interlock.agents.execution.executor import ExecutorRole, Granted
     from interlock.agents.goal.task_facts import task_facts
     from interlock.skills.cost import load_prices
@@ -141,7 +142,7 @@ async def executor(parts: Parts) -> AsyncIterator[None]:
             parts,
             role.handle,
             ("breaker", breaker_layer(Breakers(parts.breaker), circuit)),
-            ("budget", budget_layer(ledger, Charge(granted_budget))),
+            ("budget", budget_layer(ledger, Charge(granted_budget, kind=partial(kind_of_task, parts.contract)))),
             task_facts=lambda hop: task_facts(hop, registry.find),
             approval_facts=approvals.facts,
         )

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from interlock.envelope.amounts import MAX_INT, Budget, Count, Timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import AgentId, Digest, Token, Uuid7
 from interlock.envelope.keys import SigningKey, base64url
+from interlock.envelope.kind_quota import KindQuota, kinds_problem
 from interlock.envelope.model import KeyId, Signature
 from interlock.envelope.signing import CHANGE_DOMAIN, CONTRACT_DOMAIN, pre_auth
 
@@ -45,10 +46,20 @@ class EmergencyFlags(_Part, frozen=True, kw_only=True):
 
 
 class Quotas(_Part, frozen=True, kw_only=True):
-    """What one goal may state at most, and what all goals of a day (UTC) may spend together."""
+    """What one goal may state at most, what all goals of a day (UTC) may spend together, and what a kind of work may."""
 
     per_goal: Budget
     per_day: Budget
+    kinds: Annotated[list[KindQuota], Meta(max_length=64)] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        problem = kinds_problem(self.kinds_of_work)
+        if problem:
+            raise ValueError(problem)
+
+    @property
+    def kinds_of_work(self) -> list[KindQuota]:
+        return [] if self.kinds is UNSET else self.kinds
 
 
 class ContractAgent(_Part, frozen=True, kw_only=True):

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     RATE_LIMITED = "rate_limited"
     CIRCUIT_OPEN = "circuit_open"
     OVER_BUDGET = "over_budget"
+    OVER_QUOTA = "over_quota"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     WRONG_PAYLOAD = "wrong_payload"
     GATE_FAILED = "gate_failed"

@@ -179,6 +179,10 @@ def test_bad_usage_is_one_line_with_a_reason(
         ("day_limit:\n  cost_usd: lots\n", ":2:13:"),
         ("workspace: a\nworkspace: b\n", ":2:1:"),
         ("isolation: none\n", ":1:12:"),
+        ("kinds:\n  - kind: A\n    skills: [a]\n", ":2:11:"),
+        ("kinds:\n  - kind: a\n    skills: [a]\n    per_task: {cost_usd: 1}\n", ":4:26:"),
+        ("kinds:\n  - {kind: a, skills: [a]}\n  - {kind: b, skills: ['*']}\n", "a and b overlap"),
+        ("kinds:\n  - {kind: a, skills: [a]}\n  - {kind: a, skills: [b]}\n", "each once"),
     ],
 )
 def test_bad_settings_name_their_place(text: str, where: str, tmp_path: Path) -> None:

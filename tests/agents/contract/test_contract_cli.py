@@ -47,6 +47,20 @@ def test_init_makes_a_contract_and_a_second_init_keeps_it(cli: Cli) -> None:
     assert cli("verify")["valid"]
 
 
+def test_summaries_are_limited_until_people_say_otherwise(cli: Cli) -> None:
+    (one,) = cli("show")["contract"]["quotas"]["kinds"]
+    assert (one["kind"], one["perTask"], one["perDay"]) == ("summaries", {"costUSD": "0.05"}, {"actions": 100})
+    kinds = '[{"kind": "letters", "skills": ["writing-letter*"], "perDay": {"costUSD": "3"}}]'
+    assert cli("propose", "--set", f"quotas.kinds={kinds}") == {"version": 2, "changed": ["economics"]}
+    assert cli("sign")["inForce"]
+    assert [one["kind"] for one in cli("show")["contract"]["quotas"]["kinds"]] == ["letters"]
+    cli("propose", "--set", "quotas.kinds=[]")
+    assert cli("sign")["inForce"]
+    assert "kinds" not in cli("show")["contract"]["quotas"]
+    cli("propose", "--set", f"quotas.kinds={kinds}")
+    assert cli("sign")["inForce"]
+
+
 def test_a_proposal_is_in_force_once_it_is_signed(cli: Cli) -> None:
     told = cli("propose", "--set", "quotas.perGoal.costUSD=5", "--set", "baselines.determinismPerMille=960")
     assert told == {"version": 2, "changed": ["economics", "determinism"]}
@@ -114,6 +128,14 @@ def test_verify_finds_every_change_on_disk(cli: Cli) -> None:
         (["propose", "--set", "contractVersion=9"], "bad_usage"),
         (["propose", "--set", "origin=generated"], "bad_usage"),
         (["propose", "--set", "quotas.perGoal=5"], "bad_contract"),
+        (["propose", "--set", "quotas=5"], "bad_contract"),
+        (["propose", "--set", "quotas.kinds=5"], "bad_contract"),
+        (["propose", "--set", 'quotas.kinds=[{"kind": "a", "skills": []}]'], "bad_contract"),
+        (["propose", "--set", 'quotas.kinds=[{"kind": "a", "skills": ["a"], "perDay": {"usd": 1}}]'], "bad_contract"),
+        (
+            ["propose", "--set", 'quotas.kinds=[{"kind":"a","skills":["a"]},{"kind":"b","skills":["*"]}]'],
+            "bad_contract",
+        ),
         (["propose", "--set", "signing.threshold=0"], "bad_contract"),
         (["propose", "--lifecycle", "asleep"], "bad_contract"),
         (["propose", "--lifecycle", "draft"], "bad_lifecycle"),

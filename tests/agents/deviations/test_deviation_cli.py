@@ -102,7 +102,11 @@ def test_budget_and_deviations_are_told_and_resolved(cli: Cli) -> None:
     assert (told["limit"]["tokens"], told["reserved"]["tokens"], told["left"]["tokens"]) == (100, 85, 15)
     assert told["left"]["usdMicro"] == 750_000
     assert "alert 80 %, refused what was not left" in cli.text("budget", goal_id)
-    assert cli("budget")["reserved"]["tokens"] == 100, "the day holds what the goal may spend"
+    day = cli("budget")
+    assert day["reserved"]["tokens"] == 100, "the day holds what the goal may spend"
+    (kind,) = day["kinds"]
+    assert (kind["kind"], kind["limit"], kind["perTask"]) == ("summaries", None, {"costUSD": "0.05"})
+    assert "(one: at most 0.05 USD; a day: at most 100 actions)" in cli.text("budget")
 
     [one] = cli("deviations")
     assert (one["kind"], one["about"], one["halts"]) == ("cost_breach", f"goal:{goal_id}", f"goal:{goal_id}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,39 +10,16 @@ import anyio
 import msgspec
 import pytest
 
-from interlock.bus.clock import SystemClock
-from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.ledger.balance import Answer, Balance, Request
 from interlock.bus.ledger.client import Lease, LedgerClient, close_unopened, day_scope, goal_scope, open_goal
 from interlock.bus.ledger.writer import MAX_BATCH, LedgerWriter, request_subject
-from interlock.bus.memory.transport import MemoryTransport
-from interlock.bus.server.embedded import EmbeddedServer
-from interlock.bus.streams import LEDGER, Declarations
+from interlock.bus.streams import LEDGER
 from interlock.bus.transport import Message, Transport
 from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.ids import new_id
 
 pytestmark = pytest.mark.anyio
 DAY = Amount(10**9, 10**9, 10**9, 10**9)
-
-
-@pytest.fixture(params=["memory", pytest.param("jetstream", marks=pytest.mark.nats)])
-async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
-    declared = Declarations(streams=(LEDGER,))
-    if request.param == "memory":
-        memory = MemoryTransport(SystemClock())
-        await memory.declare(declared)
-        yield memory
-        return
-    server: EmbeddedServer = request.getfixturevalue("nats_server")
-    async with JetStreamTransport.connect(server.url, name="ledger") as connection:
-        await connection.declare(declared)
-        yield connection
-
-
-@pytest.fixture
-def workspace() -> str:
-    return f"l{uuid.uuid4().hex[:12]}"
 
 
 async def stored(transport: Transport, workspace: str, scope: str) -> Balance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from interlock.agents.contract.configuration import ConfigurationDigests, configuration_digests
@@ -18,6 +19,7 @@ from interlock.envelope.amounts import Budget, clock_ms, timestamp
 from interlock.envelope.contract import Contract, ContractAgent, EmergencyFlags, Quotas, sign_contract
 from interlock.envelope.contract_chain import Chain, first
 from interlock.envelope.keys import SigningKey
+from interlock.envelope.kind_quota import KindQuota
 from interlock.envelope.trust import Trust
 
 GATES = [f"G{number}" for number in range(9)]
@@ -31,7 +33,8 @@ def ensure_contract(layout: Layout, settings: Settings, config: Path) -> Chain:
     digests = configuration_digests(
         config, playbook_directories(layout, settings), policy_directories(layout, settings)
     )
-    wanted = generated(signers.trust, digests, settings.day_limit.amount.budget, timestamp(clock_ms()))
+    limit, issued_at = settings.day_limit.amount.budget, timestamp(clock_ms())
+    wanted = generated(signers.trust, digests, limit, issued_at, settings.kind_quotas)
     if not stored_versions(layout):
         chain = first(sign_contract(wanted, [_root(layout)]), signers.trust.workspace, signers)
     else:
@@ -47,8 +50,12 @@ def ensure_contract(layout: Layout, settings: Settings, config: Path) -> Chain:
     return chain
 
 
-def generated(trust: Trust, digests: ConfigurationDigests, limit: Budget, issued_at: str) -> Contract:
-    """Version 1: every agent of the trust store, the configuration as it is, quotas no narrower than the day's limit."""
+def generated(
+    trust: Trust, digests: ConfigurationDigests, limit: Budget, issued_at: str, kinds: Sequence[KindQuota] = ()
+) -> Contract:
+    """Version 1: every agent of the trust store, the configuration as it is, quotas no narrower than the day's limit, and
+    what the settings let work of a kind cost.
+    """
     agents = sorted(
         (ContractAgent(agent=record.agent, capabilities=record.capabilities) for record in trust.store.agents),
         key=lambda entry: entry.agent,
@@ -63,7 +70,7 @@ def generated(trust: Trust, digests: ConfigurationDigests, limit: Budget, issued
         kms_key_ref=_auditor_key(trust),
         lifecycle="active",
         emergency_flags=EmergencyFlags(),
-        quotas=Quotas(per_goal=limit, per_day=limit),
+        quotas=Quotas(per_goal=limit, per_day=limit, kinds=list(kinds) or UNSET),
         agents=agents,
         gates=GATES,
         checksums=digests.checksums,

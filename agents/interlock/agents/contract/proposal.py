@@ -33,8 +33,11 @@ def proposed(chain: Chain, digests: ConfigurationDigests | None, changes: Sequen
     body = msgspec.to_builtins(chain.head.contract)
     if digests is not None:
         body |= {"policyBundleChecksum": digests.policy_bundle, "checksums": msgspec.to_builtins(digests.checksums)}
+    body["quotas"].setdefault("kinds", [])  # may be set where there are none yet
     for change in changes:
         _set(body, change)
+    if isinstance(body["quotas"], dict) and not body["quotas"].get("kinds"):
+        body["quotas"].pop("kinds", None)
     body |= {"origin": "proposed", "issuedAt": timestamp(now_ms), "changeRequest": None}
     try:
         return following(chain, msgspec.convert(body, Contract))

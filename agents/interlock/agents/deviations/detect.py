@@ -44,14 +44,17 @@ def of_balance(balance: Balance, sequence: int, stored_ms: int) -> Detection | N
     submitter.
     """
     kind, _, name = balance.scope.partition(".")
-    if not (balance.breached or (balance.refused and kind == "goal")) or kind not in ("goal", "day"):
+    if not (balance.breached or (balance.refused and kind == "goal")) or kind not in ("goal", "day", "kind"):
         return None
-    scope = f"goal:{name}" if kind == "goal" else "workspace"
+    # The ledger lets no more work of a breached kind begin that day: there is nothing besides that a halt would stop.
+    halts = {"goal": f"goal:{name}", "day": "workspace", "kind": ""}[kind]
     what = "used more than its limit" if balance.breached else "was asked for more than is left of its limit"
+    if kind == "kind":
+        what = "cost more than one may, or all of that day more than they may"
     return Detection(
         kind="cost_breach",
-        about=scope if kind == "goal" else f"day:{name}",
-        halts=scope,
+        about=f"{kind}:{name}",
+        halts=halts,
         evidence=f"{LEDGER.name}:{sequence}",
         detail=f"{balance.scope} {what}",
         seen_ms=stored_ms,

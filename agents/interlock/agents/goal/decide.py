@@ -55,7 +55,16 @@ MAX_TOLD = 200
 # An actor gave up on an authentic hop: the goal cannot go on without it.
 UNDELIVERABLE = "undeliverable"
 GOVERNANCE_CODES = frozenset(
-    {"over_budget", "path_not_allowed", "capability_missing", "policy_denied", "unknown", DENIED, TIMED_OUT}
+    {
+        "over_budget",
+        "over_quota",
+        "path_not_allowed",
+        "capability_missing",
+        "policy_denied",
+        "unknown",
+        DENIED,
+        TIMED_OUT,
+    }
     | {"approval_missing", "approval_used", *EVIDENCE_CODES}
 )
 

@@ -13,6 +13,7 @@ from interlock.agents.goal.state import GoalState, Node, Send, TaskState, Withhe
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.canonical import canonical
 from interlock.envelope.children import Draft
+from interlock.envelope.kind_quota import kind_of
 from interlock.envelope.payloads import ArtefactRef, Ground, Task, TaskSpec, TaskSummary
 
 MAX_ATTEMPTS = 3
@@ -57,7 +58,14 @@ def start(state: GoalState, task: TaskState, spec: TaskSpec, at_ms: int) -> list
     if mandate is None:
         raise RuntimeError("a task cannot start before the plan is reviewed")
     left = mandate.budget - state.granted
-    wanted = spec.budget.amount if not spec.budget.amount.is_zero else state.share
+    stated = spec.budget.amount
+    kind = kind_of(state.began.kinds, spec.skill) if state.began is not None else None
+    if kind is not None and not stated.within(kind.per_task.amount):
+        told = f"one of the kind {kind.kind} may cost {kind.per_task.told} (quotas.kinds of the contract)"
+        return fail(state, task, "over_quota", f"asks for {stated.budget}; {told}")
+    wanted = stated if not stated.is_zero else state.share
+    if kind is not None:
+        wanted = wanted.at_most(kind.per_task.amount)
     grant = wanted.at_most(left if task.attempt == 0 else half(left))
     if grant.actions < 1 or (task.attempt == 0 and grant != wanted):
         return fail(state, task, "over_budget", f"needs {wanted.budget}, but the goal has left {left.budget}")

@@ -9,6 +9,7 @@ import msgspec
 from interlock.agents.goal.state import AnyEvent, Audited, Began, Escalated, Learned, Reviewed, Verified
 from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.children import Origin
+from interlock.envelope.kind_quota import KindQuota
 from interlock.envelope.model import Envelope
 from interlock.envelope.payloads import (
     AuditReport,
@@ -31,10 +32,11 @@ def event_of(
     planned: Planned,
     terms: ApprovalTerms,
     gates: Sequence[str] = (),
+    kinds: Sequence[KindQuota] = (),
 ) -> AnyEvent | None:
     """What the envelope tells its goal; None if it tells it nothing. origin: the envelope as a parent. planned: for an
     intake, its draft or why there is none; not looked at otherwise. terms: what the goal is to ask
-    of approvals; gates: without which it may not be released.
+    of approvals; gates: without which it may not be released; kinds: what work of a kind may cost.
     """
     cause, payload = envelope.id, envelope.payload
     if isinstance(payload, Intake):
@@ -48,6 +50,7 @@ def event_of(
             grants=envelope.attestations,
             terms=terms,
             gates=list(gates),
+            kinds=list(kinds),
         )
     if isinstance(payload, PlanVerdict):
         return Reviewed(cause=cause, at_ms=at_ms, origin=origin, verdict=payload)

@@ -14,6 +14,7 @@ from interlock.agents.status import Phase
 from interlock.envelope.amounts import ZERO, Amount, micro_usd
 from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.children import Draft, Origin
+from interlock.envelope.kind_quota import KindQuota
 from interlock.envelope.model import Attestation
 from interlock.envelope.payloads import (
     ArtefactRef,
@@ -46,7 +47,7 @@ class Event(Struct, frozen=True, tag_field="event", kw_only=True):
 class Began(Event, tag="began", frozen=True, kw_only=True):
     """The intake arrived and was planned: a draft, or the reasons why there is none. terms: what was asked of approvals
     then, so that settings changed later do not change what was decided; gates: those without which the contract of then
-    lets nothing be released.
+    lets nothing be released; kinds: what it lets work of a kind cost.
     """
 
     origin: Origin
@@ -56,6 +57,7 @@ class Began(Event, tag="began", frozen=True, kw_only=True):
     grants: list[Attestation] = msgspec.field(default_factory=list)
     terms: ApprovalTerms = ApprovalTerms()
     gates: list[str] = msgspec.field(default_factory=list)
+    kinds: list[KindQuota] = msgspec.field(default_factory=list)
 
 
 class Reviewed(Event, tag="reviewed", frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from interlock.agents.contract.admission import Admission, Unbound, UnderContract
 from interlock.agents.contract.configuration import configuration_digests
+from interlock.agents.contract.kinds import kind_named
 from interlock.agents.intake.closing import Closing
 from interlock.agents.intake.gateway import GatewayRole
 from interlock.agents.intake.persons import Persons
@@ -15,6 +16,7 @@ from interlock.agents.planning.catalogue import load_catalogue
 from interlock.bus.ledger.client import day_scope
 from interlock.bus.ledger.writer import LedgerWriter
 from interlock.envelope.amounts import Amount
+from interlock.envelope.kind_quota import KindQuota
 from interlock.envelope.model import PolicyContext
 
 if TYPE_CHECKING:
@@ -41,7 +43,12 @@ async def gateway_running(parts: Parts) -> AsyncIterator[None]:
     def day_limit() -> Amount:
         return parts.day_limit.at_most(admission.day_cap())
 
-    writer = LedgerWriter(parts.transport, parts.workspace, day_limit, parts.seals, asked=ASKED_OF_THE_LEDGER)
+    def kinds(name: str) -> KindQuota | None:
+        return None if parts.contract is None else kind_named(parts.contract.chain, name)
+
+    writer = LedgerWriter(
+        parts.transport, parts.workspace, day_limit, parts.seals, asked=ASKED_OF_THE_LEDGER, kinds=kinds
+    )
     role = GatewayRole(
         parts.transport,
         parts.workspace,

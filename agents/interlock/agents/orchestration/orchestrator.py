@@ -21,6 +21,7 @@ import anyio
 import msgspec
 
 from interlock.agents.approvals.view import ApprovalStatus
+from interlock.agents.contract.kinds import kinds_of
 from interlock.agents.goal.approving import matters, waiting_for
 from interlock.agents.goal.deadline import deadline_ms
 from interlock.agents.goal.decide import UNDELIVERABLE, Decider
@@ -61,6 +62,7 @@ from interlock.bus.transport import Transport
 from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.children import ChildRefused, Origin, exceeds
 from interlock.envelope.ids import is_uuid7
+from interlock.envelope.kind_quota import KindQuota
 from interlock.envelope.payloads import Escalation, Ground, HumanDecision, Intake, PlanDraft
 from interlock.envelope.verdict import Reason
 
@@ -227,10 +229,11 @@ class OrchestratorRole:
             return decision_event(hop, self._trust)
         planned = await self._plan(payload) if isinstance(payload, Intake) else []
         gates: Sequence[str] = ()
+        kinds: Sequence[KindQuota] = ()
         if self._contract is not None:
-            chain = self._contract.chain
-            gates = (chain.find(hop.envelope.policy_context.contract_ref) or chain.head).contract.gates
-        event = event_of(hop.envelope, hop.origin, hop.now_ms, planned, self._terms, gates)
+            chain, ref = self._contract.chain, hop.envelope.policy_context.contract_ref
+            gates, kinds = (chain.find(ref) or chain.head).contract.gates, kinds_of(chain, ref)
+        event = event_of(hop.envelope, hop.origin, hop.now_ms, planned, self._terms, gates, kinds)
         if event is None:
             raise Refusal(Reason.WRONG_PAYLOAD, f"an orchestrator does not handle {type(payload).__name__}")
         return event

@@ -56,6 +56,7 @@ _BEHIND = frozenset(
         Reason.RATE_LIMITED,
         Reason.CIRCUIT_OPEN,
         Reason.OVER_BUDGET,
+        Reason.OVER_QUOTA,
         Reason.LEDGER_UNAVAILABLE,
         Reason.WRONG_PAYLOAD,
         Reason.GATE_FAILED,
@@ -283,9 +284,11 @@ class _Replay:
                 return decision_event(hop, self._trust)
             except Refusal:
                 return None
-        terms, gates = (recorded.terms, recorded.gates) if isinstance(recorded, Began) else (ApprovalTerms(), [])
         planned = self._planned(envelope.payload, recorded)
-        return event_of(envelope, cause.origin, recorded.at_ms, planned, terms, gates)
+        if not isinstance(recorded, Began):
+            return event_of(envelope, cause.origin, recorded.at_ms, planned, ApprovalTerms())
+        mandate = (recorded.gates, recorded.kinds)
+        return event_of(envelope, cause.origin, recorded.at_ms, planned, recorded.terms, *mandate)
 
     def _planned(self, payload: AnyPayload, recorded: AnyEvent) -> Planned:
         """A model's plan is an input: it is not asked again."""

@@ -21,6 +21,7 @@ ALLOWED = frozenset(
         Reason.OK,
         Reason.CIRCUIT_OPEN,
         Reason.OVER_BUDGET,
+        Reason.OVER_QUOTA,
         Reason.LEDGER_UNAVAILABLE,
         Reason.WRONG_PAYLOAD,
         Reason.HANDLER_FAILED,

@@ -14,6 +14,7 @@ from interlock.agents.console.settings import ConsoleSettings
 from interlock.agents.errors import UserError
 from interlock.agents.planning.model_settings import ModelPlanner
 from interlock.agents.workspace.files import read_file
+from interlock.agents.workspace.kind_settings import SUMMARIES, KindSetting
 from interlock.bus.breaker import BreakerSettings
 from interlock.bus.control.holder import ControlSettings
 from interlock.bus.rates import RateLimit
@@ -21,6 +22,7 @@ from interlock.bus.yaml12 import MAX_BYTES, YamlError, load_yaml
 from interlock.envelope.amounts import Amount, micro_usd
 from interlock.envelope.approval import ApprovalTerms
 from interlock.envelope.ids import Token
+from interlock.envelope.kind_quota import KindQuota, kinds_problem
 from interlock.envelope.payloads import MAX_DECIDERS
 from interlock.envelope.verification import Limits
 
@@ -165,6 +167,7 @@ class Settings(_Part, frozen=True, kw_only=True):
     playbooks: list[str] = field(default_factory=list)
     policies: list[str] = field(default_factory=list)
     day_limit: DayLimit = field(default_factory=DayLimit)
+    kinds: Annotated[list[KindSetting], Meta(max_length=64)] = field(default_factory=lambda: [SUMMARIES])
     hops: HopLimits = field(default_factory=HopLimits)
     rates: Rates = field(default_factory=Rates)
     breaker: Breakers = field(default_factory=Breakers)
@@ -175,6 +178,10 @@ class Settings(_Part, frozen=True, kw_only=True):
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     model: ModelPlanner | None = None
 
+    @property
+    def kind_quotas(self) -> list[KindQuota]:
+        return sorted((one.quota for one in self.kinds), key=lambda quota: quota.kind)
+
 
 def load_settings(path: Path) -> Settings:
     """The defaults if there is no file. Raises UserError with file, line and column."""
@@ -183,6 +190,10 @@ def load_settings(path: Path) -> Settings:
     data, loaded = read_yaml(path)
     try:
         settings = msgspec.convert(data or {}, Settings)
+        wrong, where = kinds_problem(settings.kind_quotas), "$.kinds"
+        if wrong:
+            raise ValueError(wrong)
+        where = "$.day_limit.cost_usd"
         settings.day_limit.amount  # noqa: B018 - a bad amount is told now
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `")
@@ -190,7 +201,7 @@ def load_settings(path: Path) -> Settings:
         where = where.rstrip("`")
         raise UserError("bad_settings", f"{path}:{line}:{column}: {what} {where}".rstrip(), exit_code=2) from error
     except ValueError as error:
-        line, column = loaded.position("$.day_limit.cost_usd")
+        line, column = loaded.position(where)
         raise UserError("bad_settings", f"{path}:{line}:{column}: {error}", exit_code=2) from error
     return settings
 

@@ -89,6 +89,13 @@ def day_scope(now_ms: int) -> str:
     return f"day.{timestamp(now_ms)[:10]}"
 
 
+def kind_scope(kind: str, created_at: str) -> str:
+    """What a kind of work may spend a day (UTC). created_at: of the envelope that asks for the work, so that a hop that
+    comes again counts for the same day.
+    """
+    return f"kind.{kind}.{created_at[:10]}"
+
+
 async def open_goal(ledger: Ask, goal_id: str, limit: Amount, *, now_ms: int, expires_ms: int) -> Answer:
     """Opens a goal's scope under the day's; refused when the day cannot hold it, and as `taken` when it was closed."""
     request = Request(

@@ -1,17 +1,21 @@
-"""The budget layer of the onion: reserve before the handler, settle after it (BUS-05)."""
+"""The budget layer of the onion: reserve before the handler, settle after it (BUS-05). In the goal's scope, and where the kind
+of work is limited, in its day's as well.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Disposition, Handler, Hop, Middleware, Outcome
 from interlock.bus.ledger.balance import Request
-from interlock.bus.ledger.client import Ask, Lease, goal_scope
+from interlock.bus.ledger.client import Ask, Lease, goal_scope, kind_scope
 from interlock.bus.telemetry.spans import span
 from interlock.envelope.amounts import Amount, usd_text
+from interlock.envelope.kind_quota import KindQuota
 from interlock.envelope.verdict import Reason
 
 Estimate = Callable[[Hop], Amount]
@@ -19,11 +23,12 @@ Estimate = Callable[[Hop], Amount]
 
 class Charge(Struct, frozen=True):
     """estimate: what handling a hop may cost at most (zero: nothing is reserved). grace_ms: how much longer than the
-    envelope lives its reservation may stand before it is taken for spent.
+    envelope lives its reservation may stand before it is taken for spent. kind: what kind of work it is, if its kind is limited.
     """
 
     estimate: Estimate
     grace_ms: int = 60_000
+    kind: Callable[[Hop], KindQuota | None] = lambda hop: None
 
 
 def granted_budget(hop: Hop) -> Amount:
@@ -36,31 +41,42 @@ def budget_layer(ledger: Ask, charge: Charge) -> Middleware:
 
     def middleware(handle_next: Handler) -> Handler:
         async def handle(hop: Hop) -> Outcome:
-            amount = charge.estimate(hop)
+            amount, kind = charge.estimate(hop), charge.kind(hop)
             if not amount.within(hop.envelope.budget.amount):
                 return Outcome(Disposition.DEAD, Reason.OVER_BUDGET, "the work would cost more than its grant")
-            if amount.is_zero:
+            if kind is not None and not amount.within(kind.per_task.amount):
+                detail = f"granted {usd_text(amount.usd_micro)} USD; a task of the kind {kind.kind} may cost {kind.per_task.told}"
+                return Outcome(Disposition.DEAD, Reason.OVER_QUOTA, detail)
+            if amount.is_zero and kind is None:
                 return await handle_next(hop)
-            scope, key = goal_scope(hop.envelope.goal_id), hop.envelope.id
-            expires_ms = hop.origin.deadline_ms + charge.grace_ms
-            request = Request(op="reserve", scope=scope, key=key, amount=amount, slack=amount, expires_ms=expires_ms)
-            with span("reserve") as shown:
-                answer = await ledger.ask(request)
-                shown.set("interlock.granted", answer.granted)
-                shown.set("interlock.cost_limit_usd", usd_text(amount.usd_micro))
-                if not answer.granted:
-                    shown.fail(answer.reason)
-            if not answer.granted:
+            scopes = [(goal_scope(hop.envelope.goal_id), amount, Reason.OVER_BUDGET)]
+            if kind is not None:  # a run is one action, whatever it was granted
+                day = kind_scope(kind.kind, hop.envelope.created_at)
+                scopes.append((day, replace(amount, actions=1), Reason.OVER_QUOTA))
+            key, expires_ms = hop.envelope.id, hop.origin.deadline_ms + charge.grace_ms
+            for number, (scope, held, reason) in enumerate(scopes):
+                request = Request(op="reserve", scope=scope, key=key, amount=held, slack=held, expires_ms=expires_ms)
+                with span("reserve") as shown:
+                    answer = await ledger.ask(request)
+                    shown.set("interlock.granted", answer.granted)
+                    shown.set("interlock.cost_limit_usd", usd_text(held.usd_micro))
+                    if not answer.granted:
+                        shown.fail(answer.reason)
+                if answer.granted:
+                    continue
                 if answer.reason == "unavailable":
                     return Outcome(Disposition.RETRY, Reason.LEDGER_UNAVAILABLE, answer.detail)
-                return Outcome(Disposition.DEAD, Reason.OVER_BUDGET, f"{answer.reason}: {answer.detail}")
+                for other, _, _ in scopes[:number]:
+                    await ledger.ask(Request(op="settle", scope=other, key=key))
+                return Outcome(Disposition.DEAD, reason, f"{answer.reason}: {answer.detail}")
             failpoint("amount_reserved")
             outcome = await handle_next(hop)
             failpoint("amount_due")
             if outcome.disposition is not Disposition.RETRY:
                 with span("settle") as shown:
                     shown.set("interlock.cost_usd", usd_text(outcome.spent.usd_micro))
-                    await ledger.ask(Request(op="settle", scope=scope, key=key, amount=outcome.spent))
+                    for scope, _, _ in scopes:
+                        await ledger.ask(Request(op="settle", scope=scope, key=key, amount=outcome.spent))
             return outcome
 
         return handle

@@ -38,14 +38,16 @@ from interlock.bus.relays import is_asked
 from interlock.bus.streams import LEDGER
 from interlock.bus.tasks import background
 from interlock.bus.transport import NO_HEADERS, Message, Transport
-from interlock.envelope.amounts import ZERO, Amount
+from interlock.envelope.amounts import ZERO, Amount, timestamp
+from interlock.envelope.kind_quota import KindQuota
 from interlock.envelope.subjects import workspace_subject
 
 log = logging.getLogger("interlock.ledger")
 MAX_SCOPES = 10_000
 MAX_BATCH = 512
 EXPIRE_EVERY_MS = 1_000
-SCOPE = re.compile(r"(day|goal|task)\.[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64})?")
+SCOPE = re.compile(r"(day|goal|task|kind)\.[a-z0-9-]{1,64}(\.[a-z0-9-]{1,64})?")
+DAY_MS = 86_400_000
 Responder = Callable[[Answer], Awaitable[None]]
 _requests = msgspec.json.Decoder(Request | list[Request])
 _balances = msgspec.json.Decoder(Balance)
@@ -75,7 +77,7 @@ class LedgerWriter:
     """Use as `async with writer.running():`. day_limit: what a workspace may spend a day; asked for again whenever a
     goal is opened, so that a limit changed during the day holds for all goals after it. seals: signs balances, and only
     signed ones count, as do only requests that the broker does not just repeat. asked: which operations are done for
-    whoever asks on `request.ledger`.
+    whoever asks on `request.ledger`. kinds: the limits of a kind of work by its name, looked at with every request.
     """
 
     def __init__(
@@ -86,7 +88,9 @@ class LedgerWriter:
         seals: Seals | None = None,
         *,
         asked: frozenset[str] = frozenset(get_args(Operation)),
+        kinds: Callable[[str], KindQuota | None] = lambda name: None,
     ) -> None:
+        self._kinds = kinds
         self._seals = seals
         self._asked = asked
         self._transport = transport
@@ -186,18 +190,26 @@ class LedgerWriter:
             return Answer(granted=False, reason="malformed", detail="a negative amount")
         if request.op == "open":
             return await self._open(request, touched)
-        balance = await self._balance(request.scope, touched)
+        if request.scope.startswith("kind."):
+            balance = await self._kind(request, touched)
+        else:
+            balance = await self._balance(request.scope, touched)
         if balance is None:
             return Answer(granted=False, reason="unknown_scope", detail=request.scope)
         if request.op == "balance":
             return Answer(granted=True, left=balance.left)
         if request.op == "end":
             return await self._end(balance, touched)
+        if balance.breached and request.op == "reserve" and balance.scope.startswith("kind."):
+            detail = f"{balance.scope}: one cost more than one may, so no more of this kind begins that day"
+            return Answer(granted=False, reason="breached", detail=detail)
         if request.op == "reserve":
             held = Reservation(request.amount, request.expires_ms, slack=request.slack)
             changed, answer = reserve(balance, request.key, held)
         elif request.op == "settle":
             changed, answer = settle(balance, request.key, request.amount)
+            if changed is not balance and self._costs_too_much(request):
+                changed = replace(changed, breached=True)
         else:
             changed, answer = renew(balance, request.key, request.amount, request.expires_ms)
         if changed is not balance:
@@ -235,6 +247,32 @@ class LedgerWriter:
         elif found.limit != limit:
             found = touched[scope] = replace(found, limit=limit)
         return found
+
+    async def _kind(self, request: Request, touched: dict[str, Balance]) -> Balance | None:
+        """The day of a kind of work, which begins with the first that is asked of it; None for a kind that is not limited, and
+        for a new day that is not about today. What was breached stays so until the day's limit is another.
+        """
+        _, name, day = (*request.scope.split("."), "")[:3]
+        quota, found = self._kinds(name), await self._balance(request.scope, touched)
+        if quota is None or (found is None and (request.op != "reserve" or not self._is_about_now(day))):
+            return found
+        limit = quota.per_day.amount
+        if found is None:
+            return Balance(scope=request.scope, limit=limit)
+        if found.limit != limit:
+            found = replace(found, limit=limit, breached=not found.used.within(limit))
+            touched[request.scope] = found
+        return found
+
+    def _is_about_now(self, day: str) -> bool:
+        now_ms = self._transport.clock.now_ms()
+        return day in {timestamp(now_ms + off)[:10] for off in (-DAY_MS, 0, DAY_MS)}
+
+    def _costs_too_much(self, request: Request) -> bool:
+        """Whether one piece of work of a kind cost more than one may."""
+        kind, name = request.scope.split(".")[:2]
+        quota = self._kinds(name) if kind == "kind" else None
+        return quota is not None and not request.amount.within(quota.per_task.amount)
 
     async def _end(self, balance: Balance, touched: dict[str, Balance]) -> Answer:
         ended = balance if balance.ended else end(balance)
