@@ -69,7 +69,7 @@ async def test_the_day_holds_so_many_and_the_next_does_not_start(house: Any) -> 
     assert status.outcome == "blocked" and "over_quota" in [ground.code for ground in status.grounds]
     (dead,) = await house.messages("DEAD", "dead", "executor", ">")
     letter = msgspec.json.decode(dead.data, type=DeadLetter)
-    assert letter.reason == "over_quota" and "kind.nothings." in letter.detail
+    assert letter.reason == "over_quota" and "holds no more: at most 2 actions a day" in letter.detail
     balance = await balance_of(house)
     assert (balance.used.actions, balance.refused, balance.alerted) == (2, True, 90)
     await house.until("AUDIT", 1, "audit", "alert", "kind", "nothings", "*", "90")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from interlock.bus.failpoints import failpoint
 from interlock.bus.hop import Disposition, Handler, Hop, Middleware, Outcome
-from interlock.bus.ledger.balance import Request
+from interlock.bus.ledger.balance import Answer, Request
 from interlock.bus.ledger.client import Ask, Lease, goal_scope, kind_scope
 from interlock.bus.telemetry.spans import span
 from interlock.envelope.amounts import Amount, usd_text
@@ -68,7 +68,7 @@ def budget_layer(ledger: Ask, charge: Charge) -> Middleware:
                     return Outcome(Disposition.RETRY, Reason.LEDGER_UNAVAILABLE, answer.detail)
                 for other, _, _ in scopes[:number]:
                     await ledger.ask(Request(op="settle", scope=other, key=key))
-                return Outcome(Disposition.DEAD, reason, f"{answer.reason}: {answer.detail}")
+                return Outcome(Disposition.DEAD, reason, _why_not(answer, scope, kind))
             failpoint("amount_reserved")
             outcome = await handle_next(hop)
             failpoint("amount_due")
@@ -82,6 +82,13 @@ def budget_layer(ledger: Ask, charge: Charge) -> Middleware:
         return handle
 
     return middleware
+
+
+def _why_not(answer: Answer, scope: str, kind: KindQuota | None) -> str:
+    if kind is None or answer.reason != "over_budget" or not scope.startswith("kind."):
+        return f"{answer.reason}: {answer.detail}"
+    mend = "again tomorrow, or under a contract version that allows more"
+    return f"{scope} holds no more: {kind.per_day.told} a day; {mend}"
 
 
 def lease_layer(lease: Lease, charge: Charge) -> Middleware:
