@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import decisions
 import goals
+import grants
 import hops
 import peers
 import policies
@@ -59,7 +60,7 @@ def main() -> int:
     for round_number in range(options.rounds):
         print(f"round {round_number + 1} of {options.rounds}", flush=True)
         if options.only in ("", "hops"):
-            collect(figures, hops.measure(options.hops))
+            collect(figures, hops.measure(options.hops) | grants.measure())
         if options.only in ("", "goals"):
             collect(figures, goals.measure())
         if options.only in ("", "policies"):
