@@ -534,8 +534,10 @@ def test_no_page_is_wider_than_its_window(chromium: Any, seat: Any, place: Place
     goal_id = place.submit(
         [line(place, f"wide-{width}")], "A goal with_a_name_that_nobody_can_break" + "_anywhere" * 30
     )
+    logged_decisions(place)
+    decision = f"/decisions/{record().decision.id}"
     page = context.new_page()
-    for path in (*PAGES, f"/goals/{goal_id}", "/halts/confirm?kind=workspace", "/goals/nope", "/login"):
+    for path in (*PAGES, f"/goals/{goal_id}", decision, "/halts/confirm?kind=workspace", "/goals/nope", "/login"):
         page.goto(place.url + path)
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
         narrow = page.evaluate(

@@ -391,7 +391,11 @@ async def test_decisions_are_read_from_their_logs(quiet_counter: Counter) -> Non
     whole = (await browser.get(html.unescape(found[1]))).text
     assert "spec.performance.latency_p95" in whole
     assert "scale_within_limits" in whole
-    assert "✓ met" in whole
+    assert "✓ targets met" in whole
+    row = '<td>latency p95</td><td class="num nowrap" title="latency_p95_us 220000">220 ms</td><td></td>'
+    assert row + '<td class="num nowrap" title="latency_p95_us 180000">180 ms</td>' in whole
+    assert '<td class="num" title="weight_ppm 500000">50 %</td>' in whole
+    assert "After 60 s" in whole
     assert (await browser.get("/decisions/nope")).status == 404
     file = next((root / "logs" / "agent-decisions").glob("*.jsonl"))
     with file.open("ab") as lines:

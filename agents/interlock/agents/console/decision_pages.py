@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from interlock.agents.blueprints.decision_places import noted_places
 from interlock.agents.console.desk import Desk
+from interlock.agents.console.figures import Figure, figure
 from interlock.agents.console.pages import render, shown
 from interlock.agents.console.sessions import Visit
 from interlock.agents.errors import UserError
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 MOST_FILES = 64
 MOST_RECORDS = 200
 TAIL_BYTES = 2 << 20
+# How an outcome looks, by the classes that goals have.
+LOOKS = {
+    "success": "done",
+    "rolled_back": "failed",
+    "blocked": "blocked",
+    "rejected": "rejected",
+    "unknown": "pending",
+}
 _HELD = b'"outcome":"held"'  # lines are canonical; inside of a string its quotes would be escaped
 _records = msgspec.json.Decoder(DecisionRecord)
 
@@ -67,7 +76,9 @@ def _last_lines(path: Path) -> list[bytes]:
 async def _decisions(desk: Desk, visit: Visit, request: Request) -> Response:
     held = "held" in request.query_params
     found = await _read(desk, held)
-    return render("decisions.html", desk, visit, found=found, held=held, places=_places(desk), most=MOST_RECORDS)
+    return render(
+        "decisions.html", desk, visit, found=found, held=held, places=_places(desk), most=MOST_RECORDS, looks=LOOKS
+    )
 
 
 async def _decision(desk: Desk, visit: Visit, request: Request) -> Response:
@@ -76,7 +87,33 @@ async def _decision(desk: Desk, visit: Visit, request: Request) -> Response:
     if not found:
         raise UserError("unknown_decision", "there is no such decision here", "See the decision log itself", 2)
     whole: Any = msgspec.to_builtins(found[0])
-    return render("decision.html", desk, visit, one=found[0], whole=whole)
+    return render("decision.html", desk, visit, one=found[0], whole=whole, rows=measured(found[0]), looks=LOOKS)
+
+
+class Measured(Struct, frozen=True):
+    """One figure as it was seen, as it was wanted, and as it was when that had been done."""
+
+    name: str
+    seen: Figure | None
+    wanted: Figure | None
+    after: Figure | None
+
+
+def measured(record: DecisionRecord) -> list[Measured]:
+    """All figures of a record, what is to change first."""
+    decision, verification = record.decision, record.verification
+    after = {} if verification is None else verification.post_operation_state
+    names = {**decision.target_state, **decision.current_state, **after}
+
+    def of(state: dict[str, int], name: str) -> Figure | None:
+        return figure(name, state[name]) if name in state else None
+
+    return [
+        Measured(
+            figure(name, None).name, of(decision.current_state, name), of(decision.target_state, name), of(after, name)
+        )
+        for name in names
+    ]
 
 
 async def _read(desk: Desk, held: bool) -> Decisions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +13,7 @@ import msgspec
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from interlock.agents.console.desk import Desk
+from interlock.agents.console.figures import figure, share
 from interlock.agents.console.guard import FORM_BYTES
 from interlock.agents.console.sessions import Visit, same
 from interlock.agents.errors import UserError, one_line
@@ -54,7 +56,9 @@ def environment() -> Environment:
         "stamp": timestamp,
         "pretty": pretty,
         "brief": brief,
+        "share": lambda ppm: share(Decimal(ppm) / 1_000_000),
     }
+    made.globals["figure"] = figure
     return made
 
 
