@@ -184,27 +184,34 @@ async def test_a_follower_of_a_stream_that_is_removed_is_told(transport: JetStre
                 await transport.client.jetstream().delete_stream("S")
 
 
-async def test_a_follower_keeps_its_pace_unless_somebody_cannot_wait(transport: JetStreamTransport) -> None:
+async def test_a_follower_with_much_to_read_keeps_its_pace_hears_nothing_and_can_be_hurried(
+    server: EmbeddedServer, transport: JetStreamTransport
+) -> None:
     seen: list[bytes] = []
     pace = Pace(gather_ms=3_600_000, hurry=asyncio.Event())
     assert pace.hurry is not None
 
     async def follow() -> None:
-        async with aclosing(transport.read("S", ["s.>"], follow=True, pace=pace)) as messages:
+        async with aclosing(other.read("S", ["s.>"], follow=True, pace=pace)) as messages:
             async for message in messages:
                 seen.append(message.data)
 
-    async with anyio.create_task_group() as group:
-        await transport.publish("s.a", b"0")
+    async with JetStreamTransport.connect(server.url, name="other") as other, anyio.create_task_group() as group:
+        for _ in range(8):
+            await transport.publish("s.a", b"0")
         group.start_soon(follow)
-        await until(lambda: seen == [b"0"])
+        await until(lambda: seen == [b"0"] * 8)
+        await other.client.flush()
+        heard = other.client.stats["in_msgs"]
         for number in range(1, 4):
             await transport.publish("s.a", b"%d" % number)
             for _ in range(20):
                 await transport.last("S", "s.a")
-        assert seen == [b"0"], "it was asked before the time had come"
+        await other.client.flush()
+        assert seen == [b"0"] * 8, "it was asked before the time had come"
+        assert other.client.stats["in_msgs"] == heard, "it comes anyway, and need not be told of"
         pace.hurry.set()
-        await until(lambda: seen == [b"0", b"1", b"2", b"3"])
+        await until(lambda: seen[8:] == [b"1", b"2", b"3"])
         assert not pace.hurry.is_set()
         group.cancel_scope.cancel()
 

@@ -21,7 +21,7 @@ from interlock.bus.errors import NoMessage, NoStream, Refused, Unavailable
 from interlock.bus.jetstream.broker_errors import ApiError
 from interlock.bus.jetstream.connection import Connection
 from interlock.bus.jetstream.hop_client import NO_RESPONDERS
-from interlock.bus.jetstream.wake import waking
+from interlock.bus.jetstream.wake import Ears
 from interlock.bus.transport import Message, Pace
 from interlock.envelope.amounts import time_ms, timestamp
 
@@ -38,6 +38,10 @@ _BATCH_BYTES = 8 << 20
 _LOST_PAUSE_S = 0.25
 # A follower looks by itself so often, should a wake-up have been lost with the connection.
 FOLLOW_POLL_S = 2.0
+# So many at once, and more will come anyway: it looks by itself, without listening, until there is nothing.
+_MANY = 8
+# Once when it has begun to listen: what was said just before may be stored just now.
+_SOON_S = 0.05
 # What follows a message closely is asked for with it.
 _LINGER_S = 0.004
 # A plain message is heard before it is stored: how long between two looks for what it announced.
@@ -117,20 +121,24 @@ async def read(
                 yield message
         return
     await reader.ask()  # before anybody listens: a stream that is not there has no other listeners either
-    async with waking(transport, tuple(subjects)) as wake:
-        tries = 0
-        now_s = asyncio.get_running_loop().time
+    now_s = asyncio.get_running_loop().time
+    async with Ears(transport, tuple(subjects)) as ears:
+        wake, tries, patience_s = ears.wake, 0, FOLLOW_POLL_S
         while True:
             wake.event.clear()
             if pace.hurry is not None:
                 pace.hurry.clear()
-            asked_s = now_s()
+            asked_s, found = now_s(), 0
             try:
                 async with aclosing(reader.stored()) as messages:
                     async for message in messages:
-                        tries = 0
+                        found, tries = found + 1, 0
                         wake.read(message)
                         yield message
+                if not found and not wake.is_owed and not ears.are_open:
+                    await ears.open()
+                    patience_s = _SOON_S
+                    continue
             except (Unavailable, NoStream) as error:
                 # In a cluster nobody may answer for a stream while its leader is elected; elsewhere it is gone.
                 if not reader.began or (isinstance(error, NoStream) and not transport.lag_ms):
@@ -140,16 +148,20 @@ async def read(
             if wake.is_owed:
                 await anyio.sleep(_NOT_YET_STORED_S[min(tries, len(_NOT_YET_STORED_S) - 1)])
                 tries += 1
-            else:
-                tries = 0
-                await _wait(wake.event)
-                await _gather(pace, max(_LINGER_S, asked_s + pace.gather_ms / 1000 - now_s()))
+                continue
+            tries = 0
+            if found >= _MANY:
+                await ears.close()
+            if ears.are_open:
+                await _wait(wake.event, patience_s)
+                patience_s = FOLLOW_POLL_S
+            await _gather(pace, max(_LINGER_S, asked_s + pace.gather_ms / 1000 - now_s()))
 
 
-async def _wait(event: asyncio.Event) -> None:
+async def _wait(event: asyncio.Event, patience_s: float) -> None:
     """Until something was heard, or the time to look has come."""
     try:
-        async with asyncio.timeout(FOLLOW_POLL_S):
+        async with asyncio.timeout(patience_s):
             await event.wait()
     except TimeoutError:
         return

@@ -1,13 +1,13 @@
 """What wakes a follower: the plain messages of its subjects. A plain message is heard before it is stored, so what was heard
-and not yet read is owed by the stream, for a while: it may have been refused.
+and not yet read is owed by the stream, for a while: it may have been refused. A follower that has much to read looks by
+itself, and does not listen: else the broker would send it every message twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
 
 import nats.errors
 
@@ -61,18 +61,42 @@ class Wake:
         return False
 
 
-@asynccontextmanager
-async def waking(transport: Connection, subjects: tuple[str, ...]) -> AsyncIterator[Wake]:
-    """While the context lasts, plain messages on the subjects are heard. Raises Unavailable."""
-    wake = Wake()
-    async with AsyncExitStack() as stack:
-        for subject in subjects:
-            try:
-                subscription = await transport.client.subscribe_raw(subject, wake.hear, headers=False)
-            except nats.errors.Error as error:
-                raise Unavailable(f"the broker does not take the subscription to {subject}") from error
-            stack.push_async_callback(unsubscribe, subscription)
-            await confirm(transport.client, subject)
-        transport.followers.add(wake.event)
-        stack.callback(transport.followers.discard, wake.event)
-        yield wake
+class Ears:
+    """Plain messages on the subjects are heard from `open` to `close`; that the connection is a new one, while the context
+    lasts.
+    """
+
+    def __init__(self, transport: Connection, subjects: tuple[str, ...]) -> None:
+        self.wake = Wake()
+        self._transport = transport
+        self._subjects = subjects
+        self._heard: AsyncExitStack | None = None
+
+    @property
+    def are_open(self) -> bool:
+        return self._heard is not None
+
+    async def __aenter__(self) -> Self:
+        self._transport.followers.add(self.wake.event)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._transport.followers.discard(self.wake.event)
+        await self.close()
+
+    async def open(self) -> None:
+        """Returns when the broker knows of it. Raises Unavailable, and then they are closed."""
+        async with AsyncExitStack() as stack:
+            for subject in self._subjects:
+                try:
+                    subscription = await self._transport.client.subscribe_raw(subject, self.wake.hear, headers=False)
+                except nats.errors.Error as error:
+                    raise Unavailable(f"the broker does not take the subscription to {subject}") from error
+                stack.push_async_callback(unsubscribe, subscription)
+                await confirm(self._transport.client, subject)
+            self._heard = stack.pop_all()
+
+    async def close(self) -> None:
+        heard, self._heard = self._heard, None
+        if heard is not None:
+            await heard.aclose()
