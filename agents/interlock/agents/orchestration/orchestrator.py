@@ -70,8 +70,8 @@ log = logging.getLogger("interlock.orchestrator")
 
 Plan = Callable[[Intake], Awaitable[PlanDraft | list[Ground]]]
 MAX_CACHED_GOALS = 2_000
-# How often a goal's progress is told: the more goals run at a time, the less often each.
-STATUS_EVERY_MS, STATUS_MS_A_GOAL = 250, 5
+# How often a goal's progress is told: the more goals run at a time, the less often each, 50 a second together.
+STATUS_EVERY_MS, STATUS_MS_A_GOAL = 250, 20
 DEADLINE = "deadline"
 LASTING = ("approval", "running", "releasing", "ended")
 _decoder = msgspec.json.Decoder(AnyEvent)
