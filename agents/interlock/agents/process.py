@@ -43,6 +43,7 @@ from interlock.bus.tasks import background
 from interlock.bus.telemetry.logs import LogThread, logging_to
 from interlock.bus.transport import Message
 from interlock.bus.yaml12 import YamlError
+from interlock.envelope.contract_chain import Chain
 from interlock.envelope.contract_gate import check_in_force
 from interlock.envelope.ids import is_agent_id, role_of
 from interlock.envelope.keys import HeldKey
@@ -241,9 +242,14 @@ async def serve(options: Options, layout: Layout, settings: Settings, logs: LogT
 def emergency(contract: ContractHolder) -> Callable[[], str]:
     """Why the contract in force halts the workspace, empty if it does not (emergencyFlags.halted)."""
 
+    told: tuple[Chain, str] | None = None  # asked several times a hop, and chains do not change
+
     def why() -> str:
-        checked = check_in_force(contract.chain)
-        return checked.detail if checked.reason is Reason.HALTED else ""
+        nonlocal told
+        if told is None or told[0] is not contract.chain:
+            checked = check_in_force(contract.chain)
+            told = contract.chain, checked.detail if checked.reason is Reason.HALTED else ""
+        return told[1]
 
     return why
 

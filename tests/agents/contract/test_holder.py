@@ -14,6 +14,7 @@ from interlock.agents.contract.generate import ensure_contract
 from interlock.agents.contract.holder import BUCKET, ContractHolder, publish_contract, published_after
 from interlock.agents.contract.store import load_contract, stored_versions, version_path
 from interlock.agents.errors import UserError
+from interlock.agents.process import emergency
 from interlock.agents.workspace.keys import ensure_keys, load_key
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import DayLimit, Settings
@@ -44,6 +45,18 @@ async def transport() -> MemoryTransport:
     made = MemoryTransport(ManualClock(NOW + 10**9))
     await made.declare(declarations((WORKSPACE,)))
     return made
+
+
+def test_an_emergency_of_the_contract_is_told_as_soon_as_its_version_is_in_force() -> None:
+    held = holder(chain_of())
+    why = emergency(held)
+    assert (why(), why()) == ("", "")
+    halting = grown(chain_of(), ADA, emergency_flags=EmergencyFlags(halted=True))
+    assert held.offer(halting.head.data, NOW + 10**8)
+    assert "emergencyFlags.halted" in why()
+    going = grown(halting, ADA, emergency_flags=EmergencyFlags())
+    assert held.offer(going.head.data, NOW + 2 * 10**8)
+    assert why() == ""
 
 
 def test_a_holder_takes_over_the_next_version_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
