@@ -13,15 +13,17 @@ Guarantees of every transport
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 from interlock.bus.clock import Clock
 from interlock.bus.streams import ConsumerSpec, Declarations
+
+if TYPE_CHECKING:
+    import asyncio
 
 MESSAGE_ID = "Nats-Msg-Id"
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
