@@ -34,15 +34,44 @@ def check_machine():
         import venv  # noqa: F401
     except ImportError:
         stop("this Python has no venv module", "On Debian or Ubuntu: apt-get install python3-venv")
-    needed = int(os.environ.get("INTERLOCK_NEEDED_MB", NEEDED_MB))
     free_mb = shutil.disk_usage(ROOT).free // 2**20
-    if free_mb < needed:
+    if free_mb < NEEDED_MB and not is_made():
         stop(
             "only %d MB of disk are free here" % free_mb,
-            "Free at least %d MB on the disk that holds %s" % (needed, ROOT),
+            "Free at least %d MB on the disk that holds %s" % (NEEDED_MB, ROOT),
         )
     if not os.access(ROOT, os.W_OK):
         stop("%s is not writable" % ROOT, "Clone into a directory of your own")
+
+
+def is_made():
+    """Whether the environment is there with pip, which comes last: interrupted, or with its Python gone, it is of no use."""
+    return all(os.path.exists(os.path.join(VENV, "bin", name)) for name in ("python", "pip"))
+
+
+def make_venv():
+    shutil.rmtree(VENV, ignore_errors=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "venv", VENV],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+    )
+    if done.returncode != 0:
+        shutil.rmtree(VENV, ignore_errors=True)
+        stop(
+            "making a virtual environment failed (%s)" % told_by(done.stdout),
+            "Check the disk; on Debian or Ubuntu: apt-get install python3-venv",
+        )
+
+
+def told_by(output):
+    """The line of a program's output that says most of what went wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    wrong = [line for line in lines if "No space left" in line or "Disk quota" in line]
+    wrong += [line for line in lines if line.upper().startswith("ERROR")] + lines[-1:]
+    return wrong[0] if wrong else "it said nothing"
 
 
 def pip(*arguments):
@@ -51,16 +80,15 @@ def pip(*arguments):
         command + list(arguments), cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True
     )
     if done.returncode != 0:
-        wrong = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[-1:]
         stop(
-            "installing the locked packages failed (%s)" % (wrong[0].strip() if wrong else "pip said nothing"),
+            "installing the locked packages failed (%s)" % told_by(done.stderr),
             "Check the network and the disk, then run make again; pip's own words: .venv/bin/python -m pip "
             + " ".join(arguments),
         )
 
 
 def digest_of(*names):
-    digest = hashlib.sha256(sys.version.encode())
+    digest = hashlib.sha256((sys.version + ROOT).encode())  # what is installed holds the path: a moved clone is set up anew
     for name in names:
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read())
@@ -78,16 +106,8 @@ def main():
                 return
     check_machine()
     print("setting up .venv (%s), once" % kind)
-    if not os.path.exists(os.path.join(VENV, "bin", "python")):
-        done = subprocess.run(
-            [sys.executable, "-m", "venv", VENV],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        if done.returncode != 0:
-            shutil.rmtree(VENV, ignore_errors=True)
-            stop("making a virtual environment failed", "On Debian or Ubuntu: apt-get install python3-venv")
+    if not is_made():
+        make_venv()
     pip("install", "--require-hashes", "-r", lock)
     pip("install", "--no-deps", "--no-build-isolation", "--no-index", "-e", ".")
     with open(stamp, "w") as file:
@@ -95,4 +115,9 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        stop(str(error), "Check the disk, and who may write to %s" % ROOT)
+    except KeyboardInterrupt:
+        stop("interrupted", "Run make again: it goes on where it was")
