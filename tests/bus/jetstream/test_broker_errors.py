@@ -40,3 +40,12 @@ def test_errors_of_the_api(code: int, number: int, expected: type[BusError]) -> 
     assert type(error) is expected
     assert error.retryable is (expected in (Conflict, StoreFull, Unavailable))
     assert str(error).startswith(f"publish to x: why ({number or code})")
+
+
+@pytest.mark.parametrize(("number", "what"), [(10049, "stream"), (10012, "consumer")])
+def test_a_disk_without_room_for_a_store_is_full(number: int, what: str) -> None:
+    """Seen on a full disk; told as "the broker refused", without a mend."""
+    error = api_error(ApiError(500, number, f"error creating store for {what}"), "STREAM.CREATE.S")
+    assert type(error) is StoreFull
+    assert error.mend.startswith("Free space")
+    assert type(api_error(ApiError(500, number, "something else"), "STREAM.CREATE.S")) is Refused

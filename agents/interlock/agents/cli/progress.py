@@ -32,6 +32,11 @@ class Progress:
             self.stream.write("\n")
             self.stream.flush()
 
+    @property
+    def standing(self) -> str:
+        """What was shown last, empty at first."""
+        return self._last
+
     def line(self, text: str) -> None:
         self.stream.write(text + "\n")
         self.stream.flush()

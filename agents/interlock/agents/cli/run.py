@@ -18,6 +18,7 @@ from interlock.agents.cli.submission import publish_goal, wait_for_audit, wait_f
 from interlock.agents.errors import UserError
 from interlock.agents.presence import until_signalled
 from interlock.agents.supervision.house import house, without_metrics
+from interlock.agents.supervision.room import until_full
 from interlock.agents.workspace.settings import read_yaml
 from interlock.bus.server.cluster import SIZES
 from interlock.bus.tasks import background
@@ -54,6 +55,7 @@ async def run_goal(
         with progress:
             async with background() as group:
                 group.start_soon(answer_on_the_way, session, place.transport, goal_id, approve, progress.stream)
+                group.start_soon(until_full, session.layout.hidden, lambda: progress.standing)
                 status = await wait_for_end(place.transport, session.workspace, goal_id, progress.show)
         await confirm(session, place.transport, status)
         audited = await wait_for_audit(place.transport, session.workspace, goal_id)

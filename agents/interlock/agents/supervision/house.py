@@ -17,6 +17,7 @@ from interlock.agents.contract.exchange import exchange
 from interlock.agents.contract.generate import ensure_contract
 from interlock.agents.errors import UserError
 from interlock.agents.presence import ping_subject
+from interlock.agents.supervision.room import check_room
 from interlock.agents.supervision.supervisor import Supervisor, role_program
 from interlock.agents.workspace.broker import login_of, server_include
 from interlock.agents.workspace.config_dir import config_dir
@@ -69,6 +70,7 @@ async def house(
         raise UserError(
             "already_running", f"an Interlock already runs here at {running.url}", "Use it, or stop it first"
         )
+    check_room(layout.hidden)
     check_directories(layout.settings, settings)
     ensure_keys(layout, settings.workspace)
     trust = load_trust(layout)

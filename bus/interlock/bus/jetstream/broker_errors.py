@@ -20,6 +20,7 @@ _WRONG_LAST_SEQUENCE = (10071, 10164)
 _NO_MESSAGE = 10037
 _MAX_CONSUMERS = 10026
 _STORE_FULL = (10023, 10047, 10077)
+_NO_STORE = "error creating store"  # of a stream or a consumer, under numbers that stand for much else
 # A cluster that has not decided on the first of two with one message id yet; a server that does not lead any more; too much
 # at a time: the next try may be answered otherwise.
 _NOT_NOW = (10158, 10009, 10167)
@@ -44,7 +45,7 @@ def api_error(error: ApiError, what: str) -> BusError:
     text = f"{what}: {error.description} ({error.err_code or error.code})"
     if error.err_code in _WRONG_LAST_SEQUENCE:
         return Conflict(text)
-    if error.err_code in _STORE_FULL:
+    if error.err_code in _STORE_FULL or error.description.startswith(_NO_STORE):
         return StoreFull(text, "Free space or raise the limit, then restart the broker")
     if error.err_code == _NO_MESSAGE:
         return NoMessage(text)
