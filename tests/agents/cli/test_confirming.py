@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from interlock.agents.cli.confirming import BEHIND_MS, Signed, contradiction, contradictions, problem_of
+from interlock.agents.cli.confirming import (
+    BEHIND_MS,
+    Signed,
+    contradiction,
+    contradictions,
+    problem_of,
+    unfounded,
+)
 from interlock.agents.status import GoalStatus
+from interlock.agents.wiring import ROLES, running
 from interlock.envelope.ids import new_id
 from interlock.envelope.payloads import ArtefactRef, Completion
 from interlock.envelope.verification import Limits
@@ -33,6 +42,26 @@ async def test_how_a_goal_ended_is_what_was_signed(house: Any) -> None:
     assert await told(house, elsewhere) == "no completion of it is signed"
     assert await told(house, replace(elsewhere, outcome="failed")) == "", "past its deadline nothing may be sent"
     assert await told(house, replace(elsewhere, outcome="", phase="running")) == ""
+
+
+async def test_a_release_that_nothing_stands_behind_is_not_confirmed(quiet_house: Any) -> None:
+    """An orchestrator that does not look at the contract: all else of it is as it should be, also its signature."""
+    house = quiet_house
+    house.keys.change_contract(gates=["G0", "G9"])
+    async with AsyncExitStack() as stack:
+        for role in ROLES:
+            parts = house.parts(role)
+            lone = replace(parts, contract=None) if role == "orchestrator" else parts
+            await stack.enter_async_context(running(role, lone))
+        status = await house.run(house.goal([{"id": "a", "skill": "doing-nothing"}]))
+    assert status.outcome == "released" and await told(house, status) == ""
+    trust = house.keys.trust
+    problem = await unfounded(house.transport, status, trust, Limits(), house.keys.chain)
+    assert problem == "released, but gates that the contract names were not passed: G9"
+    assert await unfounded(house.transport, status, trust, Limits(), None) == "", "all that is known without a contract"
+    assert await unfounded(house.transport, replace(status, outcome="blocked"), trust, Limits(), house.keys.chain) == ""
+    aged = replace(status, goal_id=new_id(1_763_700_000_000))
+    assert await unfounded(house.transport, aged, trust, Limits(), house.keys.chain) == "", "the stream has let it go"
 
 
 async def test_a_completion_that_no_orchestrator_signed_confirms_nothing(house: Any) -> None:

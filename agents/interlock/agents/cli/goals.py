@@ -11,7 +11,7 @@ import msgspec
 
 from interlock.agents.audit.auditor import goal_messages, is_truncated
 from interlock.agents.audit.hop_graph import Following
-from interlock.agents.cli.confirming import MEND, confirm, contradiction, contradictions
+from interlock.agents.cli.confirming import MEND, confirm, contradictions, problem_and_mend
 from interlock.agents.cli.deviating import line as deviation_line
 from interlock.agents.cli.deviating import open_deviations, value_of
 from interlock.agents.cli.goal_file import load_goal
@@ -89,16 +89,15 @@ async def show_status(session: Session, name: str) -> int:
             if not one.about.startswith("goal:") or one.about == f"goal:{status.goal_id}"
         ]
         now_ms = transport.clock.now_ms()
-        problem = ""
+        problem, mend = "", MEND
         if session.layout.trust.exists():
-            trust, limits = load_trust(session.layout), session.settings.hops.limits
-            problem = await contradiction(transport, status, trust, limits)
+            problem, mend = await problem_and_mend(session, transport, status)
     value = report_value(status, audited, None) | {
         "halts": [told(order) for order in halts],
         "deviations": [value_of(one, now_ms) for one in broken],
         "contradiction": problem,
     }
-    lines = [f"NOT CONFIRMED: {problem}. {MEND}"] if problem else []
+    lines = [f"NOT CONFIRMED: {problem}. {mend}"] if problem else []
     lines += [*map(line, halts), *(f"deviation {deviation_line(one, now_ms)}" for one in broken)]
     session.say("\n".join([report_text(status, audited, None), *lines]), value)
     return 1 if problem else 0
