@@ -181,3 +181,22 @@ async def test_a_workspaces_policy_stops_a_task_and_explain_says_so(quiet_house:
     lines = "\n".join(lines_of(explained))
     assert "orchestrator → executor  task: deny" in lines
     assert "allowed: silence" in lines and "refused when it came: policy_denied" in lines
+
+
+@pytest.mark.anyio
+async def test_explain_says_that_no_approval_helps_what_is_no_task(house: Any, tmp_path: Path) -> None:
+    from interlock.skills.registry import Registry
+
+    (tmp_path / "own").mkdir()
+    ground = '{"code": "asks", "rule": "house.asks", "message": "results", "instead": "an approval"}'
+    rule = f'needs_approval contains {ground} if input.hop.payload == "task_result"'
+    (tmp_path / "own" / "house.rego").write_text(f"package interlock.workspace.house\n\nimport rego.v1\n\n{rule}\n")
+    status = await house.run(house.goal([{"id": "e", "skill": "echoing-input"}]))
+    messages = await house.messages("HOPS", "role", "*", status.goal_id, ">")
+    service = policy_service(CONFIG / "policies", [tmp_path / "own"])
+    registry = Registry.load([HERE / "skills"])
+    explained = await explain(messages, house.keys.trust, service, registry, {}, approvals_of(house))
+    (result,) = (hop for hop in explained if hop.payload == "task_result")
+    told = "only a task can wait for an approval, and this is of the type task_result: it is denied"
+    assert (result.decision, result.unanswerable) == ("needs_approval", told)
+    assert lines_of([result])[1].strip() == told

@@ -8,6 +8,7 @@ from interlock.bus.hop import DONE, Disposition, Hop, Outcome
 from interlock.bus.policy.facts import ApprovalFacts, Facts, TaskFacts
 from interlock.bus.policy.service import policy_service
 from interlock.bus.policy.stage import HopFactsSource, Judge, policy_layer, refusal
+from interlock.envelope.payloads import Escalation
 from interlock.envelope.verdict import ALLOW, Decision, Ground, Reason, Verdict, deny
 from tests.bus.policy.bundles import POLICIES
 from tests.bus.policy.hops import Source, task_hop
@@ -54,6 +55,22 @@ async def test_what_needs_approval_is_not_handled_without_and_the_verdict_stays_
         ["low_confidence"],
     )
     assert await through(task_hop(confidence=849), service, APPROVAL) == (DONE, 1)
+
+
+class Asking:
+    async def judge(self, facts: Facts) -> Verdict:
+        return Verdict(Decision.NEEDS_APPROVAL, (Ground("asks", "it asks", "house.asks", "an approval"),))
+
+
+async def test_what_is_no_task_is_told_that_no_approval_helps_it() -> None:
+    hop = task_hop(payload=Escalation(code="stuck", question="what now?"), intent="escalate")
+    outcome, handled = await through(hop, Asking())
+    assert (outcome.disposition, outcome.reason, handled) == (Disposition.DEAD, Reason.POLICY_DENIED, 0)
+    assert (
+        "only a task can wait for an approval, and this is of the type escalation: it is denied; asks" in outcome.detail
+    )
+    task, _ = await through(task_hop(), Asking())
+    assert "only a task" not in task.detail
 
 
 async def test_high_risk_needs_approval_oversight_and_transparency() -> None:

@@ -24,6 +24,7 @@ from interlock.bus.deadletters import DeadLetter
 from interlock.bus.hop import Hop
 from interlock.bus.policy.facts import facts_of, performer_facts, sender_facts
 from interlock.bus.policy.service import PolicyService
+from interlock.bus.policy.stage import unanswerable
 from interlock.bus.streams import DEAD, HOPS
 from interlock.bus.transport import Message, Transport
 from interlock.envelope.payloads import PlanVerdict
@@ -45,7 +46,9 @@ class _Trusted(Struct, frozen=True):
 
 
 class Explained(Struct, frozen=True):
-    """One hop. plan: the evaluator's own verdict where the hop is one. recorded: why it was refused when it came."""
+    """One hop. plan: the evaluator's own verdict where the hop is one. recorded: why it was refused when it came.
+    unanswerable: that no approval would help it.
+    """
 
     number: int
     sender: str
@@ -55,6 +58,7 @@ class Explained(Struct, frozen=True):
     grounds: list[Ground] = field(default_factory=list)
     plan: list[Ground] = field(default_factory=list)
     recorded: str = ""
+    unanswerable: str = ""
 
 
 async def explain_goal(session: Session, name: str) -> int:
@@ -110,7 +114,7 @@ async def explain(
         hop = Hop(stored[audited.sequence], audited.stored_ms)
         hop.envelope = envelope
         grounds: list[Ground] = []
-        decision = "not judged"
+        decision, no_help = "not judged", ""
         receiver = next((to for to in envelope.recipients if to.partition(".")[0] not in _UNJUDGED), None)
         if receiver is not None:
             sender = sender_facts(trust, envelope.key_id, hop.now_ms)
@@ -123,6 +127,7 @@ async def explain(
             )
             verdict = await service.judge(facts)
             decision, grounds = str(verdict.decision), list(verdict.grounds)
+            no_help = unanswerable(verdict, payload_type(envelope))
         plan = envelope.payload.grounds if isinstance(envelope.payload, PlanVerdict) else []
         explained.append(
             Explained(
@@ -131,6 +136,7 @@ async def explain(
                 to=envelope.recipients,
                 payload=payload_type(envelope),
                 decision=decision,
+                unanswerable=no_help,
                 grounds=grounds,
                 plan=[Ground(ground.code, ground.message, ground.rule, ground.instead) for ground in plan],
                 recorded=recorded.get(audited.sequence, ""),
@@ -145,6 +151,8 @@ def lines_of(explained: Sequence[Explained]) -> list[str]:
     for hop in explained:
         by = f" ({ALLOWING})" if hop.decision == Decision.ALLOW else ""
         lines.append(f"{hop.number:>3}  {hop.sender} → {', '.join(hop.to)}  {hop.payload}: {hop.decision}{by}")
+        if hop.unanswerable:
+            lines.append(f"       {hop.unanswerable}")
         for kind, grounds in (("", hop.grounds), ("plan ", hop.plan)):
             for ground in grounds:
                 lines.append(f"       {kind}{ground.code} ({ground.rule}): {ground.message}")

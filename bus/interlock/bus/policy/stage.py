@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from interlock.bus.authority import payload_type
 from interlock.bus.gates import CONSEQUENCE, TrustSource
 from interlock.bus.hop import Disposition, Handler, Hop, Middleware, Outcome
 from interlock.bus.policy.facts import (
@@ -22,11 +23,12 @@ from interlock.bus.policy.facts import (
 from interlock.bus.policy.window import Window
 from interlock.bus.policy.worker import PASSING
 from interlock.envelope.trust import Trust
-from interlock.envelope.verdict import Reason, Verdict
+from interlock.envelope.verdict import Decision, Reason, Verdict
 
 TaskFactsOf = Callable[[Hop], TaskFacts | None]
 ApprovalFactsOf = Callable[[Hop], ApprovalFacts | None]
 RATE_LIMITED = "rate_limited"
+TASK = "task"
 
 
 class Judge(Protocol):
@@ -104,7 +106,7 @@ def policy_layer(judge: Judge, source: HopFactsSource) -> Middleware:
                 return Outcome(CONSEQUENCE[Reason.GATE_FAILED], Reason.GATE_FAILED, detail)
             if hop.span is not None:
                 hop.span.policy_done(verdict.decision)
-            return await handle_next(hop) if verdict.allowed else refusal(verdict)
+            return await handle_next(hop) if verdict.allowed else refusal(verdict, payload_type(hop.envelope))
 
         return handle
 
@@ -119,10 +121,20 @@ def told(verdict: Verdict) -> str:
     )
 
 
-def refusal(verdict: Verdict) -> Outcome:
-    """What follows from a verdict that is no allow. A denial for want of an answer and one for haste come again."""
+def unanswerable(verdict: Verdict, payload: str) -> str:
+    """Empty, or that no approval helps what was judged, for people: a policy asks for one where nobody can wait for it."""
+    if verdict.decision is not Decision.NEEDS_APPROVAL or payload == TASK:
+        return ""
+    return f"only a task can wait for an approval, and this is of the type {payload}: it is denied"
+
+
+def refusal(verdict: Verdict, payload: str = TASK) -> Outcome:
+    """What follows from a verdict that is no allow. A denial for want of an answer and one for haste come again. payload: the
+    type of what was judged.
+    """
     codes = {ground.code for ground in verdict.grounds}
-    detail = f"{verdict.decision}: {told(verdict)}"[:1_000]
+    told_first = unanswerable(verdict, payload)
+    detail = f"{verdict.decision}: {told_first + '; ' if told_first else ''}{told(verdict)}"[:1_000]
     if codes and codes <= PASSING:
         return Outcome(Disposition.RETRY, Reason.GATE_FAILED, detail)
     reason = Reason.RATE_LIMITED if codes == {RATE_LIMITED} else Reason.POLICY_DENIED
