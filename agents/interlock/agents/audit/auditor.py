@@ -185,8 +185,11 @@ class AuditorRole:
             )
 
     async def _close(self, goal_id: str, completion: Message) -> None:
-        """The goal has ended: its signature log, as of its completion. Only once: a copy of a completion adds nothing."""
-        if await read_audit(self._transport, self._workspace, goal_id) is not None:
+        """The goal has ended: its signature log, as of its completion. Only once: a copy of a completion adds nothing. Who has
+        heard it from its first hop and not forgotten it has not closed it; whoever did before him wrote the same.
+        """
+        is_open = self.heard.is_from_its_first(goal_id)
+        if not is_open and await read_audit(self._transport, self._workspace, goal_id) is not None:
             return
         audit = await self.audit(goal_id, completion.sequence, is_last_heard=True)
         chain = None if self._contract is None else self._contract.chain
