@@ -154,6 +154,17 @@ def test_broken_manifests_are_named(tmp_path: Path) -> None:
     assert {"package.json", "pyproject.toml", "setup.cfg", "setup.py", "poetry.lock", "pnpm-lock.yaml"} <= named
 
 
+def test_manifests_that_nobody_reads_are_named(tmp_path: Path) -> None:
+    """A tree of Rust under a forbidden licence was released without a word of what was not looked at."""
+    crate = '[package]\nname = "x"\nlicense = "AGPL-3.0-or-later"\n'
+    files = {"a/Cargo.toml": crate, "b/Cargo.toml": crate, "x.csproj": "<Project/>", "examples/go.mod": "module x\n"}
+    tree(tmp_path / "tree", files)
+    output = run_skill("mapping-context", tmp_path / "out", {"path": str(tmp_path / "tree")})
+    found = {entry["file"]: entry["message"] for entry in output["findings"] if entry["id"] == "unread-manifest"}
+    assert set(found) == {"x.csproj", "a/Cargo.toml"}
+    assert found["a/Cargo.toml"].startswith("2 manifests of Rust not read")
+
+
 def test_links_and_pipes_are_named_and_nothing_of_the_host_is_read(tmp_path: Path) -> None:
     links_and_pipes(tmp_path / "tree")
     output = run_skill("mapping-context", tmp_path / "out", {"path": str(tmp_path / "tree")})

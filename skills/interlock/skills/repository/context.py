@@ -14,7 +14,7 @@ from interlock.skills.repository.dependency_licences import with_licences
 from interlock.skills.repository.findings import Finding
 from interlock.skills.repository.infrastructure import infrastructure_kind, read_dockerfile, read_procfile
 from interlock.skills.repository.licences import LICENCE_FILE, LicenceRules, recognised
-from interlock.skills.repository.manifests import is_aside, is_copied, read_manifest, reader_for
+from interlock.skills.repository.manifests import is_aside, is_copied, read_manifest, reader_for, unread_language
 from interlock.skills.repository.model import Component, Context, EntryPoint, LicenceText, Manifest, Package
 from interlock.skills.repository.names import one_line, printable_name
 from interlock.skills.repository.revision import commit_of
@@ -63,6 +63,7 @@ class _Survey:
         self._texts: list[LicenceText] = []
         self._entry_points: list[EntryPoint] = []
         self._manifests: list[Manifest] = []
+        self._unread: dict[str, list[str]] = {}  # language -> manifests
         self._aside = 0
         self._tests = 0
         self._read = 0
@@ -83,12 +84,13 @@ class _Survey:
             findings.append(
                 Finding("nothing-there", "high", "the directory holds no file: nothing to release", blocks=True)
             )
+        findings += [_unread(language, paths) for language, paths in sorted(self._unread.items())]
         if self._aside:
             findings.append(
                 Finding(
                     "manifests-aside",
                     "info",
-                    f"{self._aside} manifests of tests, examples, build output or vendored code not counted",
+                    f"{_manifests(self._aside)} of tests, examples, build output or vendored code not counted",
                 )
             )
         return Context(
@@ -135,6 +137,8 @@ class _Survey:
             self._tree.findings.append(Finding("large-file", "info", message, entry.path))
         if reader_for(entry.path) is not None:
             self._add_manifest(entry)
+        elif unread := unread_language(entry.path):
+            self._unread.setdefault(unread, []).append(entry.path)
         if content.text is None:
             return
         aside = is_aside(entry.path)
@@ -254,6 +258,15 @@ def _commands(manifests: list[Manifest]) -> dict[str, list[str]]:
 def _main_package(packages: list[Package]) -> Package | None:
     """The one nearest to the root; of several there, the one with a name and a version."""
     return min(packages, key=lambda p: (p.manifest.count("/"), not p.name, not p.version, p.manifest), default=None)
+
+
+def _manifests(count: int) -> str:
+    return "a manifest" if count == 1 else f"{count} manifests"
+
+
+def _unread(language: str, paths: list[str]) -> Finding:
+    told = f"{_manifests(len(paths))} of {language} not read: its dependencies and their licences are not in what is told here"
+    return Finding("unread-manifest", "medium", told, paths[0])
 
 
 def _role(path: str, code: bool) -> str:

@@ -44,6 +44,19 @@ _READERS: dict[str, Reader] = {
     "METADATA": read_metadata,
 }
 _REQUIREMENTS = re.compile(r"(.*/)?(requirements[^/]*|[^/]*[-_.]requirements|requirements/[^/]+)\.(txt|lock)")
+# Of other languages there is no reader: that they are there is all that is known.
+_UNREAD: dict[str, str] = {
+    "Cargo.toml": "Rust",
+    "go.mod": "Go",
+    "pom.xml": "Java",
+    "build.gradle": "Java",
+    "build.gradle.kts": "Java",
+    "Gemfile": "Ruby",
+    "composer.json": "PHP",
+    "Package.swift": "Swift",
+    "pubspec.yaml": "Dart",
+    "mix.exs": "Elixir",
+}
 # What lies below these belongs to tests, examples or others, not to what is released.
 ASIDE = re.compile(
     r"(^|/)(tests?|testing|__tests__|__fixtures__|fixtures?|testdata|test[-_]data|examples?|samples?|demos?|docs?"
@@ -56,6 +69,13 @@ def reader_for(path: str) -> Reader | None:
     """By the file's name and place."""
     by_name = _READERS.get(path.rpartition("/")[2])
     return by_name or (read_requirements if _REQUIREMENTS.fullmatch(path) else None)
+
+
+def unread_language(path: str) -> str:
+    """The language of a manifest that nobody here reads; empty for all other files, and for code that was copied in."""
+    name = path.rpartition("/")[2]
+    language = _UNREAD.get(name) or (".NET" if name.endswith((".csproj", ".fsproj")) else "")
+    return "" if is_copied(path) else language
 
 
 # Manifests in build output describe what was bundled in, not what is depended on.

@@ -39,7 +39,11 @@ def _gaps(context: Context) -> list[Finding]:
     """What the bill of materials cannot say."""
     if not context.dependencies:
         return [
-            Finding("no-dependencies", "info", "no manifest names a dependency; the SBOM holds the tree itself only")
+            Finding(
+                "no-dependencies",
+                "info",
+                "no manifest that was read names a dependency; the SBOM holds the tree itself only",
+            )
         ]
     unknown = sum(1 for entry in context.dependencies if not entry.version)
     if not unknown:
