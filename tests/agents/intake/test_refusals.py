@@ -22,7 +22,7 @@ from interlock.envelope.amounts import clock_ms
 from interlock.envelope.ids import new_id
 from interlock.envelope.verdict import ALLOW, Verdict, deny
 from tests.agents.conftest import InProcess, Keys
-from tests.agents.intake.test_gateway import TASKS, letters, roots
+from tests.agents.intake.intakes import TASKS, letters, roots
 
 pytestmark = pytest.mark.anyio
 
