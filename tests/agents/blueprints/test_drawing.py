@@ -11,7 +11,7 @@ import pytest
 from interlock.agents.blueprints.drawing import Looks, write_drawings
 from interlock.skills.infrastructure.blueprint.directory import Service
 from interlock.skills.infrastructure.trace import Trace
-from tests.agents.blueprints.test_loop import APPROVED, Place
+from tests.agents.blueprints.places import APPROVED, Place
 
 pytestmark = pytest.mark.anyio
 

@@ -8,97 +8,15 @@ import json
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from interlock.agents.blueprints.decision_log import DecisionLog, chained
-from interlock.agents.blueprints.fleet import Fleet
-from interlock.agents.blueprints.loop import Loop, Mode
-from interlock.agents.blueprints.resetting import Resets, sign_reset
-from interlock.agents.blueprints.told import Told
-from interlock.agents.blueprints.watched import Watched
-from interlock.bus.clock import SystemClock
 from interlock.skills.infrastructure.decision.record import encode_record
-from tests.agents.blueprints.toy import ToyCluster, ToyGoals
-from tests.agents.conftest import Keys
+from tests.agents.blueprints.places import APPROVED, TEXT, Place
 
 pytestmark = pytest.mark.anyio
-TEXT = """apiVersion: infra.spec-driven.io/v1
-kind: InfrastructureBlueprint
-metadata: {name: NAME, version: 1.0.0}
-spec:
-  resources: {cpu: {request: 100m, limit: 500m}, memory: {request: 128Mi, limit: 512Mi}}
-  scaling: {min_replicas: 1, max_replicas: 5, cooldown_period: 60s, stabilization_window: 60s}
-  reliability: {verification_wait: 60s}
-  governance:
-    agent_authority:
-      allowed_operations: [scale_within_limits]
-      requires_approval: [scale_beyond_limits]
-    approval_workflow: {approvers: [ada]}
-"""
-
-
-class Place:
-    """A directory of blueprints under watch."""
-
-    def __init__(self, root: Path, names: tuple[str, ...] = ("web",), mode: Mode = "act") -> None:
-        self.root, self.mode = root, mode
-        (root / "access").mkdir()
-        self.cluster = ToyCluster(root / "access")
-        self.goals = ToyGoals(self.cluster, root / "runs")
-        self.told: list[Told] = []
-        self.keys = Keys("w")
-        for name in names:
-            self.write(name, TEXT)
-        self.names = names
-        self.restart()
-
-    def restart(self) -> None:
-        """A new watcher over what the one before left on disk."""
-        self.log = DecisionLog(self.root / "log")
-        fleet = Fleet(self.root / "keep")
-        self.loop = Loop(
-            self.cluster,
-            self.goals,
-            self.log,
-            fleet,
-            self.cluster.clock,
-            resets=Resets(lambda: self.keys.trust, SystemClock()),
-            tell=self.told.append,
-            mode=self.mode,
-            change_look_s=0.01,
-        )
-        self.watched = [Watched(self.root / name / "blueprint.yaml", self.root / "keep") for name in self.names]
-
-    def write(self, name: str, text: str) -> None:
-        (self.root / name).mkdir(exist_ok=True)
-        (self.root / name / "blueprint.yaml").write_text(text.replace("NAME", name))
-
-    def order(self, service: str = "web", by: str = "human", why: str = "", ago_ms: int = 0) -> bytes:
-        """What a human signs to close a breaker."""
-        at_ms = SystemClock().now_ms() - ago_ms
-        return sign_reset(self.keys.agents[by], workspace="w", service=service, why=why, by=by, at_ms=at_ms)
-
-    def leave(self, order: bytes) -> None:
-        (self.root / "keep" / "web.reset").write_bytes(order)
-
-    async def look(self, times: int = 1, every_ms: int = 15_000) -> None:
-        for _ in range(times):
-            for watched in self.watched:
-                await self.loop.look(watched)
-            await self.cluster.pass_time(every_ms)
-
-    @property
-    def outcomes(self) -> list[tuple[str, str]]:
-        return [(record.decision.type, record.outcome) for record in self.log.records()]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[..., Place]:
-    return lambda **more: Place(tmp_path, **more)
 
 
 async def test_a_load_is_answered_verified_and_written_down(make: Callable[..., Place]) -> None:
@@ -207,9 +125,6 @@ async def test_services_do_not_meddle_with_each_other(make: Callable[..., Place]
     assert {goal["inputs"]["blueprint"]["source"] for _, goal in place.goals.ran} == {"a/blueprint.yaml"}
 
 
-APPROVED = TEXT.replace("[scale_within_limits]", "[]").replace("[scale_beyond_limits]", "[scale_within_limits]")
-
-
 async def test_what_needs_an_approval_is_asked_once_and_not_again_for_an_hour(make: Callable[..., Place]) -> None:
     place = make()
     place.write("web", APPROVED)
@@ -224,95 +139,6 @@ async def test_what_needs_an_approval_is_asked_once_and_not_again_for_an_hour(ma
     await place.look()
     assert place.cluster.replicas["web"] == 3
     assert "deadline" in place.goals.ran[-1][1]
-
-
-@pytest.mark.parametrize("halts", [False, True])
-async def test_a_change_while_a_human_is_asked_withdraws_the_goal_and_decides_anew(
-    make: Callable[..., Place], halts: bool
-) -> None:
-    place = make()
-    place.write("web", APPROVED)
-    place.goals.approve, place.goals.halts = None, halts
-    place.cluster.load["web"] = 95
-    with anyio.fail_after(5):
-        async with anyio.create_task_group() as group:
-            group.start_soon(place.look)
-            await place.goals.asked.wait()
-            place.write("web", TEXT)  # what was asked for is now allowed
-    (asked, _), (anew, goal) = place.goals.ran
-    assert [goal_id for goal_id, _ in place.goals.withdrawn] == [asked] != [anew]
-    assert place.goals.withdrawn[0][1].startswith("blueprint_changed: ")
-    assert goal["playbook"] == "blueprint-action"
-    assert place.cluster.replicas["web"] == 3  # once: by the new goal
-    assert place.outcomes == [("scale_up", "withdrawn")]
-    assert any(told.kind == "withdrawn" and asked in told.text for told in place.told)
-
-
-async def test_a_change_to_a_broken_blueprint_withdraws_too_and_nothing_follows(make: Callable[..., Place]) -> None:
-    place = make()
-    place.write("web", APPROVED)
-    place.goals.approve = None
-    place.cluster.load["web"] = 95
-    with anyio.fail_after(5):
-        async with anyio.create_task_group() as group:
-            group.start_soon(place.look)
-            await place.goals.asked.wait()
-            place.write("web", TEXT.replace("100m", "100 m"))
-    await place.look(3)
-    assert (len(place.goals.ran), place.cluster.replicas["web"]) == (1, 2)
-    place.write("web", TEXT)
-    await place.look()
-    assert place.cluster.replicas["web"] == 3
-
-
-async def test_a_change_while_the_watcher_is_down_withdraws_what_it_had_asked(make: Callable[..., Place]) -> None:
-    place = make()
-    place.write("web", APPROVED)
-    place.goals.approve = None
-    place.cluster.load["web"] = 95
-    with anyio.fail_after(5):
-        async with anyio.create_task_group() as group:
-            group.start_soon(place.look)
-            await place.goals.asked.wait()
-            group.cancel_scope.cancel()
-        place.write("web", TEXT)
-        place.restart()
-        await place.look()
-    first, again, anew = [goal_id for goal_id, _ in place.goals.ran]
-    assert first == again != anew
-    assert ("scale_up", "withdrawn") in place.outcomes
-    assert place.cluster.replicas["web"] == 3
-
-
-async def test_a_change_while_something_is_verified_is_decided_by_at_once_and_done_later(
-    make: Callable[..., Place],
-) -> None:
-    place = make()
-    place.cluster.load["web"] = 95
-    await place.look()
-    place.write("web", TEXT.replace("min_replicas: 1", "min_replicas: 5"))
-    await place.look()
-    (record,) = place.log.records()
-    blueprint = place.watched[0].service.blueprint
-    assert blueprint is not None and record.blueprint.digest == blueprint.digest
-    assert record.outcome == "held"
-    assert {reason.code for reason in record.decision.reasons} >= {"below_min", "verifying"}
-    assert place.cluster.replicas["web"] == 3
-    await place.look(4)
-    assert ("scale_up", "success") in place.outcomes
-    assert place.cluster.replicas["web"] == 5
-
-
-async def test_what_was_done_is_verified_even_if_its_blueprint_is_broken_since(make: Callable[..., Place]) -> None:
-    place = make()
-    place.cluster.load["web"] = 95
-    await place.look()
-    place.cluster.ready["web"] = 2
-    place.write("web", TEXT.replace("100m", "100 m"))
-    await place.look(5)
-    assert place.cluster.replicas["web"] == 2
-    assert place.outcomes == [("scale_up", "rolled_back")]
-    assert place.goals.ran[-1][1]["inputs"]["blueprint"]["text"] == TEXT.replace("NAME", "web")
 
 
 async def test_a_goal_that_decides_something_else_does_nothing(make: Callable[..., Place]) -> None:
@@ -408,54 +234,6 @@ async def test_a_restart_between_action_and_verification_verifies(make: Callable
     place.cluster.load["web"] = 60
     await place.look(5)
     assert ("scale_up", "success") in place.outcomes
-
-
-async def test_a_changed_blueprint_is_in_force_at_the_next_look(make: Callable[..., Place]) -> None:
-    place = make()
-    await place.look(2)
-    place.write("web", TEXT.replace("version: 1.0.0", "version: 1.1.0").replace("min_replicas: 1", "min_replicas: 4"))
-    await place.look()
-    assert any(told.kind == "blueprint" and told.text.startswith("blueprint 1.1.0") for told in place.told)
-    assert place.cluster.replicas["web"] > 2
-    assert place.goals.ran[0][1]["constraints"][0].startswith("blueprint web 1.1.0")
-
-
-async def test_a_broken_blueprint_stops_its_service_until_it_is_right(make: Callable[..., Place]) -> None:
-    place = make()
-    place.cluster.load["web"] = 95
-    place.write("web", TEXT.replace("100m", "100 m"))
-    await place.look(3)
-    problems = [told.text for told in place.told if told.kind == "problem"]
-    assert len(problems) == 1 and "write `100m`" in problems[0]
-    assert (place.goals.ran, place.outcomes) == ([], [])
-    place.write("web", TEXT)
-    await place.look()
-    assert place.cluster.replicas["web"] == 3
-
-
-async def test_a_blueprint_that_goes_away_stops_its_service_and_no_other(make: Callable[..., Place]) -> None:
-    place = make(names=("a", "b"))
-    await place.look()
-    (place.root / "a/blueprint.yaml").unlink()
-    place.cluster.load |= {"a": 95, "b": 95}
-    await place.look(2)
-    assert (place.cluster.replicas["a"], place.cluster.replicas["b"]) == (2, 3)
-    assert [told.service for told in place.told if told.kind == "problem"] == ["a"]
-    place.write("a", TEXT)
-    await place.look()
-    assert place.cluster.replicas["a"] == 3
-
-
-async def test_a_service_is_remembered_under_its_name_while_its_blueprint_is_broken(make: Callable[..., Place]) -> None:
-    place = make()
-    place.write("web", TEXT.replace("NAME", "shop"))
-    place.restart()
-    place.cluster.load["shop"] = 95
-    await place.look()
-    place.write("web", "broken: [")
-    await place.look(6)
-    assert place.watched[0].name == "shop"
-    assert {file.name for file in (place.root / "keep").glob("[a-z]*.json")} == {"shop.json"}
 
 
 async def test_what_cannot_be_seen_is_left_alone(make: Callable[..., Place]) -> None:

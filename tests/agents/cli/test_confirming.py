@@ -19,8 +19,9 @@ from interlock.agents.cli.confirming import (
 from interlock.agents.status import GoalStatus
 from interlock.agents.wiring import ROLES, running
 from interlock.envelope.ids import new_id
-from interlock.envelope.payloads import ArtefactRef, Completion
+from interlock.envelope.payloads import ArtefactRef
 from interlock.envelope.verification import Limits
+from tests.agents.audit.histories import COMPLETION
 
 pytestmark = pytest.mark.anyio
 OTHER = ArtefactRef(name="bundle.zip", digest="sha256:" + "0" * 64, size=1, media_type="application/zip")
@@ -88,16 +89,5 @@ async def test_a_list_of_goals_is_confirmed_in_one_reading(house: Any) -> None:
 async def test_a_goal_that_is_said_to_go_on_long_after_its_end_is_told(house: Any) -> None:
     status = replace(await house.run(house.goal([{"id": "a", "skill": "doing-nothing"}])), phase="running", outcome="")
     assert await told(house, status) == "", "a status may be behind for a moment"
-    completion = Completion(
-        outcome="released",
-        grounds=[],
-        gates=[],
-        findings=[],
-        tasks=[],
-        wall_ms=1,
-        tokens=0,
-        cost_usd="0",
-        carbon_grams="0",
-    )
-    assert problem_of(status, Signed(completion, 1_000), 1_000 + BEHIND_MS) == ""
-    assert problem_of(status, Signed(completion, 1_000), 1_001 + BEHIND_MS) == "signed is that it ended released"
+    assert problem_of(status, Signed(COMPLETION, 1_000), 1_000 + BEHIND_MS) == ""
+    assert problem_of(status, Signed(COMPLETION, 1_000), 1_001 + BEHIND_MS) == "signed is that it ended released"
