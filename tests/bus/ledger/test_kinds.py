@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from interlock.bus.ledger.balance import Request
-from interlock.bus.ledger.client import LedgerClient, kind_scope
+from interlock.bus.hop import Disposition, Hop, Outcome
+from interlock.bus.ledger.balance import Answer, Request
+from interlock.bus.ledger.client import LedgerClient, goal_scope, kind_scope, open_goal
+from interlock.bus.ledger.stage import Charge, budget_layer, granted_budget
 from interlock.bus.ledger.writer import LedgerWriter
 from interlock.bus.transport import Transport
 from interlock.envelope.amounts import Amount, clock_ms, timestamp
 from interlock.envelope.kind_quota import KindLimit, KindQuota
+from interlock.envelope.verdict import Reason
 from tests.bus.ledger.test_writer import DAY, stored
+from tests.bus.policy.hops import task_hop
 
 pytestmark = pytest.mark.anyio
 QUOTA = KindQuota(kind="summaries", skills=["s"], per_task=KindLimit(cost_usd="0.05"), per_day=KindLimit(actions=3))
@@ -117,3 +121,55 @@ async def test_what_is_no_limit_any_more_is_settled_but_not_begun(transport: Tra
         kinds.quota = None
         assert (await given_back(ledger, "a", replace(ONE, usd_micro=10**9))).granted
         assert not (await stored(transport, workspace, today())).breached
+
+
+class Flaky:
+    """A writer whose word on a kind's day does not come while it is `away`."""
+
+    def __init__(self, writer: LedgerWriter) -> None:
+        self._writer = writer
+        self.away = True
+
+    async def ask(self, request: Request) -> Answer:
+        if self.away and request.scope.startswith("kind."):
+            return Answer(granted=False, reason="unavailable", detail="no word")
+        return await self._writer.ask(request)
+
+
+async def test_a_hop_holds_both_or_nothing_and_what_has_no_answer_comes_again(
+    transport: Transport, workspace: str
+) -> None:
+    kinds, now_ms = Kinds(), clock_ms()
+    writer = LedgerWriter(transport, workspace, DAY, kinds=kinds.find)
+    ledger = Flaky(writer)
+    hop = task_hop(budget=replace(ONE, actions=7))
+    hop.envelope = replace(hop.envelope, created_at=timestamp(now_ms))
+    goal = goal_scope(hop.envelope.goal_id)
+    handled: list[Hop] = []
+
+    async def handler(one: Hop) -> Outcome:
+        handled.append(one)
+        return Outcome(Disposition.DONE, spent=replace(ONE, usd_micro=7))
+
+    handle = budget_layer(ledger, Charge(granted_budget, kind=lambda _: kinds.quota))(handler)
+    async with writer.running():
+        limit = Amount(10**6, 10**6, 10**6, 10**6)
+        assert (await open_goal(writer, hop.envelope.goal_id, limit, now_ms=now_ms, expires_ms=now_ms + 10**6)).granted
+        outcome = await handle(hop)
+        assert (outcome.disposition, outcome.reason, handled) == (Disposition.RETRY, Reason.LEDGER_UNAVAILABLE, [])
+        ledger.away = False
+        assert (await handle(hop)).disposition is Disposition.DONE
+        for scope, actions in ((goal, 1), (today(), 1)):
+            balance = await stored(transport, workspace, scope)
+            assert (balance.used, balance.open) == (Amount(10, 7, 1_000, actions), {})
+        kinds.quota = replace(QUOTA, per_day=KindLimit(actions=1))
+        late = task_hop(budget=ONE)
+        late.envelope = replace(late.envelope, created_at=timestamp(now_ms), goal_id=hop.envelope.goal_id)
+        outcome = await handle(late)
+        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, Reason.OVER_QUOTA)
+        assert "at most 1 actions a day" in outcome.detail
+        balance = await stored(transport, workspace, goal)
+        assert (balance.open, balance.refused) == ({}, False), "its goal may spend that on something else"
+        kinds.quota = replace(QUOTA, per_task=KindLimit(actions=0))
+        assert (await handle(late)).reason is Reason.OVER_QUOTA
+        assert handled == [hop]

@@ -4,7 +4,7 @@ of work is limited, in its day's as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -49,34 +49,21 @@ def budget_layer(ledger: Ask, charge: Charge) -> Middleware:
                 return Outcome(Disposition.DEAD, Reason.OVER_QUOTA, detail)
             if amount.is_zero and kind is None:
                 return await handle_next(hop)
-            scopes = [(goal_scope(hop.envelope.goal_id), amount, Reason.OVER_BUDGET)]
+            holds = [_Hold(goal_scope(hop.envelope.goal_id), amount)]
             if kind is not None:  # a run is one action, whatever it was granted
-                day = kind_scope(kind.kind, hop.envelope.created_at)
-                scopes.append((day, replace(amount, actions=1), Reason.OVER_QUOTA))
-            key, expires_ms = hop.envelope.id, hop.origin.deadline_ms + charge.grace_ms
-            for number, (scope, held, reason) in enumerate(scopes):
-                request = Request(op="reserve", scope=scope, key=key, amount=held, slack=held, expires_ms=expires_ms)
-                with span("reserve") as shown:
-                    answer = await ledger.ask(request)
-                    shown.set("interlock.granted", answer.granted)
-                    shown.set("interlock.cost_limit_usd", usd_text(held.usd_micro))
-                    if not answer.granted:
-                        shown.fail(answer.reason)
-                if answer.granted:
-                    continue
-                if answer.reason == "unavailable":
-                    return Outcome(Disposition.RETRY, Reason.LEDGER_UNAVAILABLE, answer.detail)
-                for other, _, _ in scopes[:number]:
-                    await ledger.ask(Request(op="settle", scope=other, key=key))
-                return Outcome(Disposition.DEAD, reason, _why_not(answer, scope, kind))
+                holds.append(_Hold(kind_scope(kind.kind, hop.envelope.created_at), replace(amount, actions=1), kind))
+            key = hop.envelope.id
+            refusal = await _reserve(ledger, holds, key, hop.origin.deadline_ms + charge.grace_ms)
+            if refusal is not None:
+                return refusal
             failpoint("amount_reserved")
             outcome = await handle_next(hop)
             failpoint("amount_due")
             if outcome.disposition is not Disposition.RETRY:
                 with span("settle") as shown:
                     shown.set("interlock.cost_usd", usd_text(outcome.spent.usd_micro))
-                    for scope, _, _ in scopes:
-                        await ledger.ask(Request(op="settle", scope=scope, key=key, amount=outcome.spent))
+                    for hold in holds:
+                        await ledger.ask(Request(op="settle", scope=hold.scope, key=key, amount=outcome.spent))
             return outcome
 
         return handle
@@ -84,11 +71,41 @@ def budget_layer(ledger: Ask, charge: Charge) -> Middleware:
     return middleware
 
 
-def _why_not(answer: Answer, scope: str, kind: KindQuota | None) -> str:
-    if kind is None or answer.reason != "over_budget" or not scope.startswith("kind."):
+class _Hold(Struct, frozen=True):
+    """What work is to hold in one scope. kind: whose day the scope is, if it is that of a kind of work."""
+
+    scope: str
+    amount: Amount
+    kind: KindQuota | None = None
+
+
+async def _reserve(ledger: Ask, holds: Sequence[_Hold], key: str, expires_ms: int) -> Outcome | None:
+    """None if all of it is held; else what becomes of the hop, and nothing is held that would not be asked for again."""
+    for number, hold in enumerate(holds):
+        amount = hold.amount
+        request = Request(op="reserve", scope=hold.scope, key=key, amount=amount, slack=amount, expires_ms=expires_ms)
+        with span("reserve") as shown:
+            answer = await ledger.ask(request)
+            shown.set("interlock.granted", answer.granted)
+            shown.set("interlock.cost_limit_usd", usd_text(amount.usd_micro))
+            if not answer.granted:
+                shown.fail(answer.reason)
+        if answer.granted:
+            continue
+        if answer.reason == "unavailable":
+            return Outcome(Disposition.RETRY, Reason.LEDGER_UNAVAILABLE, answer.detail)
+        for held in holds[:number]:
+            await ledger.ask(Request(op="settle", scope=held.scope, key=key))
+        reason = Reason.OVER_BUDGET if hold.kind is None else Reason.OVER_QUOTA
+        return Outcome(Disposition.DEAD, reason, _why_not(answer, hold))
+    return None
+
+
+def _why_not(answer: Answer, hold: _Hold) -> str:
+    if hold.kind is None or answer.reason != "over_budget":
         return f"{answer.reason}: {answer.detail}"
     mend = "again tomorrow, or under a contract version that allows more"
-    return f"{scope} holds no more: {kind.per_day.told} a day; {mend}"
+    return f"{hold.scope} holds no more: {hold.kind.per_day.told} a day; {mend}"
 
 
 def lease_layer(lease: Lease, charge: Charge) -> Middleware:
