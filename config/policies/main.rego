@@ -23,6 +23,7 @@ allow if {
 	count(asked) == 0
 }
 
+# Whether any policy beyond authz has to be looked at.
 default concerned := false
 
 concerned if rates.applies
@@ -53,6 +54,7 @@ workspace_asked contains ground if {
 	some ground in data.interlock.workspace[name].needs_approval
 }
 
+# Lists: a set would compare each ground with all before it, which costs as much as judging (docs/policies.md).
 denied := [ground | some part in denying; some ground in part]
 
 denying := [
