@@ -24,6 +24,7 @@ from interlock.agents.reports.periods import DAY_MS
 from interlock.agents.reports.rendering import heading, report_markdown
 from interlock.agents.reports.signatures import signature_report
 from interlock.bus.yaml12 import load_yaml
+from interlock.envelope.kind_quota import KindLimit, KindQuota
 from interlock.envelope.payloads import Finding
 from interlock.skills.release.ai_act import Act
 from tests.agents.reports.facts import DAY, FAILED, NOW, TASK, WEEK, deviation, goal, item
@@ -43,6 +44,29 @@ ITEMS = st.builds(
 
 def codes(report: dict[str, Any]) -> list[str]:
     return [alert["code"] for alert in report["alerts"]]
+
+
+def test_a_kind_of_work_is_told_with_its_dearest_task_and_what_was_beyond() -> None:
+    quota = KindQuota(
+        kind="summaries", skills=["summary-*"], per_task=KindLimit(cost_usd="0.05"), per_day=KindLimit(actions=100)
+    )
+    costs = (("summary-a", 50_000), ("summary-b", 50_001), ("other", 10**6))
+    items = [item("g", cost, skill=skill) for skill, cost in costs]
+    facts = goal("g", items=items, usd_micro=sum(cost for _, cost in costs), limit_micro=10**12)
+    report = cost_report("w", DAY, [facts], Ceilings(10**12, 10**12, (quota,)), [])
+    assert report["ceilings"]["kinds"] == [
+        {
+            "kind": "summaries",
+            "perTask": "at most 0.05 USD",
+            "perDay": "at most 100 actions",
+            "tasks": 2,
+            "costUSD": "0.100001",
+            "maxTaskCostUSD": "0.050001",
+            "taskBreaches": 1,
+        }
+    ]
+    assert cost_report("w", DAY, [facts], CEILINGS, [])["ceilings"]["kinds"] == []
+    assert "summaries" in report_markdown(report)
 
 
 @given(st.lists(st.tuples(st.lists(ITEMS, max_size=6), st.integers(0, 10**6)), max_size=5))

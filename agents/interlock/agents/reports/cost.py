@@ -11,6 +11,7 @@ from interlock.agents.costs.attribution import DIMENSIONS, Item, totals
 from interlock.agents.reports.facts import GoalFacts
 from interlock.agents.reports.periods import Period
 from interlock.envelope.amounts import usd_text
+from interlock.envelope.kind_quota import KindQuota, kind_of
 
 NEAR_PER_MILLE, HIGH_PER_MILLE, LATE_PER_MILLE = 900, 800, 900
 SPIKE, TOKEN_SPIKE = 2, 3  # times the average of the seven days before
@@ -18,10 +19,11 @@ STEADY_PER_MILLE = 100  # a trend within a tenth is none
 
 
 class Ceilings(Struct, frozen=True):
-    """Of the contract: micro-USD a goal and a day; 0 for none."""
+    """Of the contract: micro-USD a goal and a day, 0 for none; what work of a kind may cost."""
 
     goal_micro: int
     day_micro: int
+    kinds: tuple[KindQuota, ...] = ()
 
 
 class Day(Struct, frozen=True):
@@ -62,6 +64,7 @@ def cost_report(
             "dayCostUSD": usd_text(ceilings.day_micro),
             "goalBreaches": len(over),
             "dayBreached": bool(ceilings.day_micro) and total > ceilings.day_micro,
+            "kinds": [_of_kind(one, items) for one in ceilings.kinds],
             "status": "FAIL" if over or (ceilings.day_micro and total > ceilings.day_micro) else "PASS",
         },
         "utilisation": {
@@ -83,6 +86,21 @@ def cost_report(
             for dimension in DIMENSIONS
         },
         "alerts": _alerts(goals, over, total, tokens, ceilings, before),
+    }
+
+
+def _of_kind(quota: KindQuota, items: Sequence[Item]) -> dict[str, Any]:
+    """What work of a kind cost, of the goals that ended in the period. A task is one charge."""
+    costs = [item.usd_micro for item in items if kind_of([quota], item.skill) is not None]
+    most = quota.per_task.amount.usd_micro
+    return {
+        "kind": quota.kind,
+        "perTask": quota.per_task.told,
+        "perDay": quota.per_day.told,
+        "tasks": len(costs),
+        "costUSD": usd_text(sum(costs)),
+        "maxTaskCostUSD": usd_text(max(costs, default=0)),
+        "taskBreaches": sum(cost > most for cost in costs),
     }
 
 

@@ -74,7 +74,7 @@ def ceilings(sources: Sources) -> Ceilings:
     if chain is None:
         return Ceilings(0, 0)
     quotas = chain.head.contract.quotas
-    return Ceilings(quotas.per_goal.amount.usd_micro, quotas.per_day.amount.usd_micro)
+    return Ceilings(quotas.per_goal.amount.usd_micro, quotas.per_day.amount.usd_micro, tuple(quotas.kinds_of_work))
 
 
 async def days_before(sources: Sources, period: Period) -> list[Day]:
