@@ -64,7 +64,6 @@ _BEHIND = frozenset(
         Reason.MAX_DELIVERIES,
     }
 )
-YOUNG_OBJECTS = 50_000
 _events = msgspec.json.Decoder(AnyEvent)
 
 
@@ -91,13 +90,15 @@ class _Unsigning(SigningKey):
 
 def replay(recording: Recording, code: Code) -> ReplayReport:
     """Never raises for what a recording may hold."""
-    # What is decoded stays until the report is made: looking through it again and again for what could go is in vain.
-    thresholds = gc.get_threshold()
-    gc.set_threshold(YOUNG_OBJECTS, *thresholds[1:])
+    # What is decoded stays until the report is made, and goes with the last that names it: nothing of it forms a cycle, so that
+    # looking for some again and again is in vain.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         return _Replay(recording, code).run()
     finally:
-        gc.set_threshold(*thresholds)
+        if collects:
+            gc.enable()
 
 
 class _Replay:
