@@ -30,6 +30,10 @@ def lost_trust(root: Path) -> None:
     (root / ".interlock" / "trust.json").unlink()
 
 
+def hook(name: str, url: str = "https://h.example/") -> Break:
+    return settings(f"{name}: {{{'witness' if name == 'audit' else 'webhook'}: {{url: '{url}', secret_file: s}}}}\n")
+
+
 BREAKS: list[tuple[str, Break, str, str]] = [
     ("bad settings", settings("concurrency: 0\n"), "settings", ":1:14:"),
     ("no yaml", settings("a: [\n"), "settings", ":2:1:"),
@@ -37,6 +41,8 @@ BREAKS: list[tuple[str, Break, str, str]] = [
     ("no playbooks", settings("playbooks:\n  - nope\n"), "settings", ":2:5: playbooks: "),
     ("no input root", settings("input_roots: [nope]\n"), "settings", ":1:15: input_roots: "),
     ("no write root", settings("write_roots: [goal.yaml]\n"), "settings", "goal.yaml is no directory"),
+    ("a webhook without its secret", hook("approvals"), "approvals.webhook", "no_secret"),
+    ("a witness over plain http", hook("audit", "http://h.example/"), "audit.witness", "bad_webhook"),
     ("a broken skill", lambda root: (root / "skills/greeting-people/SKILL.md").write_text("x"), "skills", "bad_skill"),
     ("another's key", swapped_keys, "keys", "key_not_for_agent"),
     ("no key", lambda root: (root / ".interlock/keys/executor.nk").unlink(), "keys", "no_key"),

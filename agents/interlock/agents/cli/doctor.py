@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -40,7 +41,7 @@ async def examine(directory: Path | None, nats: str, json: bool) -> int:
         # The rest is examined all the same, as if nothing were set.
         session = Session(directory, nats, json, Settings())
         told = [Finding("settings", "fail", str(error), "Mend it; docs/settings.md tells every setting")]
-    findings = [python(), server(), config(), *told, policies(session), skills(session)]
+    findings = [python(), server(), config(), *told, *webhooks(session), policies(session), skills(session)]
     findings += [
         playbooks(session),
         isolation(session),
@@ -91,6 +92,21 @@ def settings(session: Session) -> list[Finding]:
     if problems:
         return [Finding("settings", "fail", problem, "Make it, or take it out") for problem in problems]
     return [Finding("settings", "ok", str(session.layout.settings) if session.layout.settings.exists() else "defaults")]
+
+
+def webhooks(session: Session) -> list[Finding]:
+    """Of those that are set. Their paths may be secrets, so only the host is told."""
+    from interlock.agents.workspace.webhook import webhook_of, witness_of
+
+    found = []
+    for name, read in (("approvals.webhook", webhook_of), ("audit.witness", witness_of)):
+        try:
+            hook = read(session.layout, session.settings)
+        except UserError as error:
+            found.append(Finding(name, "fail", str(error), "docs/settings.md leads to what it takes"))
+        else:
+            found += [] if hook is None else [Finding(name, "ok", urlsplit(hook.url).hostname or "")]
+    return found
 
 
 def policies(session: Session) -> Finding:
