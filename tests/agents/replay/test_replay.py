@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,20 @@ def test_a_journal_from_which_nothing_can_follow_is_a_divergence(code: Code, old
     journal = [record.replace(old, new) for record in recording.journal]
     assert journal != recording.journal
     assert replay(replace(recording, journal=journal), code).first is not None
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_a_replay_leaves_no_cycles_behind_and_the_collector_as_it_was(code: Code, collects: bool) -> None:
+    recording, before = recorded(), gc.isenabled()
+    replay(recording, code)
+    try:
+        gc.collect()
+        gc.enable() if collects else gc.disable()
+        replay(recording, code)
+        assert gc.isenabled() is collects
+        assert gc.collect() < 5 * len(recording.hops), "what was decoded is gone already"
+    finally:
+        gc.enable() if before else gc.disable()
 
 
 def test_a_contract_counts_from_when_it_was_issued() -> None:
