@@ -102,8 +102,11 @@ class Recorder:
         self._told_ms = 0
 
     async def run(self) -> None:
-        """Records for ever. Raises LogBroken."""
-        await self._catch_up()
+        """Records for ever, from when the log could be read: what goes on from a log unseen may go on from one that was cut.
+        Raises LogBroken.
+        """
+        while not await self._catch_up():
+            await anyio.sleep(self._settings.pause_ms / 1000)
         await self._run(self._write)
 
     async def note(self, facts: dict[str, str], covered: tuple[str, int] | None = None) -> bool:
@@ -224,8 +227,10 @@ class Recorder:
         self._chain, self._last = chain, ack.sequence
         return True
 
-    async def _catch_up(self) -> None:
-        """Follows what is stored beyond what is known, and holds it against the last checkpoint. Raises LogBroken."""
+    async def _catch_up(self) -> bool:
+        """Follows what is stored beyond what is known, and holds it against the last checkpoint. Whether the log could be
+        read. Raises LogBroken.
+        """
         remembered = self._memory.load(self._key.key_id)
         signed = remembered.size if remembered else 0
         read = await caught_up(
@@ -235,6 +240,7 @@ class Recorder:
             raise LogBroken("truncated", f"the log has {self._chain.size} records, {signed} were signed")
         if read and self._known is not None:
             self._known.set()
+        return read
 
     async def _read_on(self, remembered: Checkpoint | None) -> bool:
         """Whether the log could be read. Raises LogBroken."""
