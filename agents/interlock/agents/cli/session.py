@@ -18,7 +18,10 @@ from interlock.agents.workspace.resting import resting_broker, rests_in_cluster
 from interlock.agents.workspace.settings import Settings, load_settings
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.kv import kv_entries
+from interlock.bus.streams import HOPS
 from interlock.bus.transport import Transport
+from interlock.envelope.ids import is_uuid7
+from interlock.envelope.subjects import role_subject
 
 
 class Session:
@@ -91,6 +94,10 @@ async def find_goal(transport: Transport, workspace: str, name: str) -> GoalStat
     matching = [status for status in await statuses(transport, workspace) if status.goal_id.startswith(name)]
     if len(matching) == 1:
         return matching[0]
-    if not matching:
-        raise UserError("unknown_goal", f"there is no goal {name[:64]!r}", "`interlock goals` lists them", 2)
-    raise UserError("ambiguous_goal", f"{len(matching)} goals begin with {name[:64]}", "Give more of the id", 2)
+    if matching:
+        raise UserError("ambiguous_goal", f"{len(matching)} goals begin with {name[:64]}", "Give more of the id", 2)
+    intake = role_subject(workspace, "orchestrator", name, "plan") if is_uuid7(name) else ""
+    if intake and await transport.last(HOPS.name, intake) is not None:
+        detail = f"goal {name} was handed to the orchestrator, which has not taken it up yet"
+        raise UserError("not_taken_up", detail, "Try again; `interlock agents` lists who runs")
+    raise UserError("unknown_goal", f"there is no goal {name[:64]!r}", "`interlock goals` lists them", 2)
