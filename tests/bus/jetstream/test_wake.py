@@ -15,8 +15,8 @@ pytestmark = pytest.mark.anyio
 
 
 class Timed(Wake):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, only_last: bool = False) -> None:
+        super().__init__(only_last=only_last)
         self.now_s = 100.0
         self._now_s = lambda: self.now_s
 
@@ -49,6 +49,29 @@ async def test_the_same_bytes_twice_are_owed_twice() -> None:
     wake.reads(b"x")
     wake.reads(b"x")
     assert not wake.is_owed
+
+
+@pytest.mark.parametrize("only_last", [True, False])
+async def test_what_a_later_one_replaced_is_owed_no_more(only_last: bool) -> None:
+    wake = Timed(only_last=only_last)
+    for data in (b"1", b"2"):
+        wake.hears(data)
+    wake.reads(b"unheard")
+    assert wake.is_owed
+    wake.reads(b"2")
+    assert wake.is_owed is not only_last
+
+
+async def test_what_came_later_or_elsewhere_is_owed_still() -> None:
+    wake = Timed(only_last=True)
+    for data, subject in ((b"1", "b"), (b"1", "a"), (b"2", "a")):
+        wake.hears(data, subject)
+    wake.reads(b"1", "a")
+    wake.reads(b"2", "a")
+    assert wake.is_owed, "that on the other subject"
+    wake.hears(b"3")
+    wake.reads(b"1", "b")
+    assert wake.is_owed, "the later one"
 
 
 async def test_what_was_refused_is_owed_for_a_while_only() -> None:

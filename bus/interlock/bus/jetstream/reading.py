@@ -22,6 +22,7 @@ from interlock.bus.jetstream.broker_errors import ApiError
 from interlock.bus.jetstream.connection import Connection
 from interlock.bus.jetstream.hop_client import NO_RESPONDERS
 from interlock.bus.jetstream.wake import Ears
+from interlock.bus.streams import kv_stream
 from interlock.bus.transport import Message, Pace
 from interlock.envelope.amounts import time_ms, timestamp
 
@@ -122,7 +123,7 @@ async def read(
         return
     await reader.ask()  # before anybody listens: a stream that is not there has no other listeners either
     now_s = asyncio.get_running_loop().time
-    async with Ears(transport, tuple(subjects)) as ears:
+    async with Ears(transport, tuple(subjects), only_last=stream.startswith(kv_stream(""))) as ears:
         wake, tries, patience_s = ears.wake, 0, FOLLOW_POLL_S
         while True:
             wake.event.clear()

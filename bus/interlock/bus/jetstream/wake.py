@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from itertools import takewhile
 from typing import TYPE_CHECKING, Self
 
 import nats.errors
@@ -28,10 +29,13 @@ MAX_OWED = 4_096
 
 
 class Wake:
-    """event: something was heard, or the connection is a new one."""
+    """event: something was heard, or the connection is a new one. only_last: of a subject's messages the stream may hold no
+    more than the last, so that with a later one those heard before it are owed no more.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_last: bool = False) -> None:
         self.event = asyncio.Event()
+        self._only_last = only_last
         self._now_s = asyncio.get_running_loop().time
         self._owed: dict[tuple[str, bytes], tuple[int, float]] = {}  # how often, and when last; oldest first
 
@@ -46,6 +50,10 @@ class Wake:
     def read(self, message: Message) -> None:
         """What was stored."""
         key = (message.subject, message.data)
+        if self._only_last and key in self._owed:
+            before = takewhile(lambda heard: heard != key, self._owed)
+            for replaced in [heard for heard in before if heard[0] == message.subject]:
+                del self._owed[replaced]
         times, at_s = self._owed.pop(key, (0, 0.0))
         if times > 1:
             self._owed[key] = (times - 1, at_s)
@@ -66,8 +74,8 @@ class Ears:
     lasts.
     """
 
-    def __init__(self, transport: Connection, subjects: tuple[str, ...]) -> None:
-        self.wake = Wake()
+    def __init__(self, transport: Connection, subjects: tuple[str, ...], *, only_last: bool = False) -> None:
+        self.wake = Wake(only_last=only_last)
         self._transport = transport
         self._subjects = subjects
         self._heard: AsyncExitStack | None = None
