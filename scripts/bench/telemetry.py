@@ -27,9 +27,10 @@ from interlock.agents.telemetry.keeping import Keeping
 from interlock.bus.hop import Hop, Outcome
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.sender import Identity, Sender
+from interlock.bus.telemetry.counting import HopCounts
 from interlock.bus.telemetry.environment import TraceSettings
 from interlock.bus.telemetry.exporting import Exporter
-from interlock.bus.telemetry.hops import HopCounts, HopTelemetry
+from interlock.bus.telemetry.hops import HopTelemetry
 from interlock.bus.telemetry.redaction import redact
 from interlock.bus.telemetry.sampling import SamplingSettings
 from interlock.bus.telemetry.spans import Tracer, active, span

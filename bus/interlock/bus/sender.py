@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ from interlock.bus.control.source import NO_CONTROL, ControlSource, proceed
 from interlock.bus.errors import IdTaken, Refused
 from interlock.bus.failpoints import failpoint
 from interlock.bus.streams import HOPS
-from interlock.bus.telemetry.hops import begin_sending
+from interlock.bus.telemetry.hops import SendSpan
 from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, carried
 from interlock.bus.telemetry.spans import Tracing
 from interlock.bus.transport import PubAck, Transport
@@ -107,7 +107,7 @@ class Sender:
         return ack.sequence
 
     async def _traced(self, tracer: Tracing, child: Sealed) -> PubAck:
-        span = begin_sending(tracer, child.envelope)
+        span = SendSpan(tracer, child.envelope)
         try:
             ack = await self._stored(child, tracer.flags(span.trace_id), carried())
         except Exception as error:
@@ -118,12 +118,12 @@ class Sender:
             tracer.end(span)
         return ack
 
-    async def _stored(self, child: Sealed, flags: str, baggage: str = "") -> PubAck:
+    def _stored(self, child: Sealed, flags: str, baggage: str = "") -> Awaitable[PubAck]:
         envelope = child.envelope
         headers = {TRACEPARENT: f"00-{envelope.trace_id}-{envelope.span_id}-{flags}"}
         if baggage:
             headers[BAGGAGE] = baggage
-        return await self._transport.publish(envelope.subject, child.wire, message_id=envelope.id, headers=headers)
+        return self._transport.publish(envelope.subject, child.wire, message_id=envelope.id, headers=headers)
 
     async def _check_ours(self, envelope: Envelope, sequence: int) -> None:
         # Nobody but auditor and humans may read HOPS by sequence: a role sees the last of what may be sent where it sends.

@@ -8,7 +8,7 @@ import pytest
 from interlock.agents.cli.fleet import agents_of, listed, table
 from interlock.bus.clock import SystemClock
 from interlock.bus.memory.transport import MemoryTransport
-from interlock.bus.telemetry.hops import HopCounts
+from interlock.bus.telemetry.counting import HopCounts
 from interlock.bus.telemetry.micro import Service, ServiceEndpoint, answering, endpoint_stats
 from interlock.bus.transport import Message
 from interlock.envelope.ids import new_id

@@ -15,7 +15,7 @@ from interlock.agents.contract.configuration import configuration_digests
 from interlock.agents.telemetry.telemetry import Telemetry
 from interlock.agents.wiring import running
 from interlock.bus.streams import GOALS
-from interlock.bus.telemetry.hops import HopCounts
+from interlock.bus.telemetry.counting import HopCounts
 from interlock.bus.transport import MESSAGE_ID
 from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.ids import is_uuid7, new_id

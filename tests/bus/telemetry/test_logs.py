@@ -17,7 +17,8 @@ import msgspec
 import pytest
 
 from interlock.bus.hop import DONE, Hop
-from interlock.bus.telemetry.hops import HopCounts, HopTelemetry
+from interlock.bus.telemetry.counting import HopCounts
+from interlock.bus.telemetry.hops import HopTelemetry
 from interlock.bus.telemetry.logs import LogThread, line, logging_to
 from interlock.bus.telemetry.redaction import MASK
 from interlock.bus.transport import Message

@@ -14,7 +14,7 @@ from interlock.bus.errors import Unavailable
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.server.embedded import EmbeddedServer
-from interlock.bus.telemetry.hops import HopCounts
+from interlock.bus.telemetry.counting import HopCounts
 from interlock.bus.telemetry.micro import Service, ServiceEndpoint, answering, endpoint_stats, subjects
 from interlock.bus.transport import Transport
 

@@ -20,9 +20,9 @@ from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import TelemetrySettings
 from interlock.bus.permissions import pulled_by
 from interlock.bus.tasks import background
+from interlock.bus.telemetry.counting import HopCounts
 from interlock.bus.telemetry.environment import TraceSettings, trace_settings
 from interlock.bus.telemetry.exporting import Exporter, Exporting
-from interlock.bus.telemetry.hops import HopCounts
 from interlock.bus.telemetry.logs import LogThread
 from interlock.bus.telemetry.micro import Service, ServiceEndpoint, answering, endpoint_stats
 from interlock.bus.telemetry.sampling import SamplingSettings

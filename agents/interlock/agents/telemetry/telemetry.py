@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlock.bus.telemetry.hops import HopCounts, HopTelemetry
+from interlock.bus.telemetry.counting import HopCounts
+from interlock.bus.telemetry.hops import HopTelemetry
 from interlock.bus.telemetry.spans import Tracing
 from interlock.bus.telemetry.watching import HopWatch
 

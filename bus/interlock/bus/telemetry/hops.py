@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from interlock.bus.hop import Disposition, Hop, Outcome
+from interlock.bus.telemetry.counting import HopCounts, RoleHops
 from interlock.bus.telemetry.logs import handles
 from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, carried, carry, read_traceparent
 from interlock.bus.telemetry.spans import (
@@ -47,9 +48,9 @@ _PROCESS: Shared = (
     ("messaging.operation.type", "process"),
 )
 _SEND: Shared = (*SYSTEM.items(), ("messaging.operation.name", "send"), ("messaging.operation.type", "send"))
-# Of an envelope: id, goal, sender, intent.
-Facts = tuple[str, str, str, str]
-_SAME_TIME = range(100)  # ms, for which the age of a goal is not looked at anew
+# Between what is kept of a hop in one text: kept one by one, its strings would hold the memory that the next hop is to find.
+_NEXT = "\n"
+SAME_TIME = range(100)  # ms, for which the age of a goal is not looked at anew
 
 
 class HopSpan(Span):
@@ -64,8 +65,7 @@ class HopSpan(Span):
     trace_id = parent_id = problem = refused_by = decision = ""
     gates_ns = policy_ns = end_ns = 0
     outcome = DONE
-    facts: Facts | None = None
-    where: tuple[str, int, int]
+    _kept: str  # the subject; of an authentic hop also its id, goal, sender, intent, and the span that sent it
     _hop: Hop | None
 
     def __init__(self, watch: HopTelemetry, tracer: Tracing, hop: Hop) -> None:
@@ -105,24 +105,28 @@ class HopSpan(Span):
         del self._token  # spans wait, and this would keep a whole context
         try:
             if hop is not None:
-                self._watch.count(hop, outcome, time.perf_counter() - self._began_s)
+                self._watch.hops.ended(hop, outcome, time.perf_counter() - self._began_s)
                 self._end(hop, outcome)
         except Exception:
             log.exception("telemetry failed; the hop is not harmed")
 
     def _end(self, hop: Hop, outcome: Outcome | None) -> None:
-        message, why = hop.message, ""
-        self.where = (message.subject, message.delivered, message.sequence)
+        message, watch, why = hop.message, self._watch, ""
+        self._delivered, self._sequence = message.delivered, message.sequence
         if hop.authentic:
             envelope = hop.envelope
-            self.facts = (envelope.id, envelope.goal_id, envelope.sender, envelope.intent)
-            if envelope.goal_id < self._watch.slow_before(hop.now_ms):
+            kept = message.subject, envelope.id, envelope.goal_id, envelope.sender, envelope.intent, self.parent_id
+            self._kept = _NEXT.join(kept)
+            self.parent_id = ""
+            if hop.now_ms - watch.looked_ms not in SAME_TIME:
+                watch.look(hop.now_ms)
+            if envelope.goal_id < watch.slow_before:
                 why = "slow"
         else:
             claimed = read_traceparent(message.headers.get(TRACEPARENT))
             if claimed is not None:
                 self.links = ((claimed.trace_id, claimed.span_id),)
-            self.trace_id, self.parent_id = new_trace_id(), ""
+            self.trace_id, self._kept = new_trace_id(), message.subject
         if outcome is None:
             self.outcome = HELD
         elif outcome.disposition is not Disposition.DONE:
@@ -135,17 +139,17 @@ class HopSpan(Span):
             self.tracer.keep(self.trace_id, why)
 
     def leaving(self) -> Iterator[Span]:
-        subject, delivered, sequence = self.where
+        subject, *facts = self._kept.split(_NEXT)
         self.shared = self._watch.shared
         told = self.attributes
         told["messaging.destination.name"] = subject
         told["interlock.hop.outcome"] = self.outcome
-        told["interlock.hop.sequence"] = sequence
-        if delivered > 1:
-            told["interlock.hop.delivered"] = delivered
-        if self.facts is not None:
-            told["messaging.message.id"], told["interlock.goal.id"], told["interlock.sender"] = self.facts[:3]
-            self.name = f"process {self._watch.role}.{self.facts[3]}"
+        told["interlock.hop.sequence"] = self._sequence
+        if self._delivered > 1:
+            told["interlock.hop.delivered"] = self._delivered
+        if facts:
+            told["messaging.message.id"], told["interlock.goal.id"], told["interlock.sender"] = facts[:3]
+            self.name, self.parent_id = f"process {self._watch.role}.{facts[3]}", facts[4]
         self.end_ns = max(self.end_ns, self.start_ns)
         yield self
         if self.gates_ns:
@@ -166,16 +170,6 @@ class HopSpan(Span):
         return gates
 
 
-class HopCounts:
-    """What a process has handled, for whoever asks it directly. busy_ns: time spent on hops, waiting included."""
-
-    __slots__ = ("busy_ns", "handled", "last_problem", "not_done")
-
-    def __init__(self) -> None:
-        self.handled = self.not_done = self.busy_ns = 0
-        self.last_problem = ""
-
-
 class HopTelemetry:
     """Watches the hops of one actor. slow_ms: how old a goal is when its trace is kept whole, 0: never."""
 
@@ -192,59 +186,46 @@ class HopTelemetry:
         self.role = role_of(agent)
         self.shared: Shared = (*_PROCESS, ("messaging.consumer.group.name", consumer))
         self._slow_ms = slow_ms
-        self._slow: tuple[int, str] = (0, "")
-        self._counts = counts
+        self.looked_ms, self.slow_before = 0, ""
         self._tracer = tracer
-        self._metrics = None if metrics is None else metrics.of(self.role)
+        self.hops = RoleHops(counts) if metrics is None else metrics.of(self.role, counts)
 
     def begin(self, hop: Hop) -> Watched:
         handles(hop)
-        if self._metrics is not None:
-            self._metrics.in_flight += 1
+        self.hops.in_flight += 1
         if self._tracer is None:
-            return WatchedHop(self, hop)
+            return WatchedHop(self.hops, hop)
         span = hop.span = HopSpan(self, self._tracer, hop)
         return span
 
-    def slow_before(self, now_ms: int) -> str:
-        """A goal with an id below this is slow: ids sort by the time they were made at."""
-        if now_ms - self._slow[0] not in _SAME_TIME:
-            bound = f"{max(now_ms - self._slow_ms, 0):012x}" if self._slow_ms else ""
-            self._slow = (now_ms, f"{bound[:8]}-{bound[8:]}")
-        return self._slow[1]
-
-    def count(self, hop: Hop, outcome: Outcome | None, seconds: float) -> None:
-        """A hop has ended."""
-        counts = self._counts
-        counts.handled += 1
-        counts.busy_ns += int(seconds * 1e9)
-        if outcome is not None and outcome.disposition is not Disposition.DONE:
-            counts.not_done += 1
-            counts.last_problem = str(outcome.reason)
-        if self._metrics is not None:
-            self._metrics.ended(hop, outcome, seconds)
+    def look(self, now_ms: int) -> None:
+        """From now on goals with an id below slow_before are slow: ids sort by the time they were made at."""
+        bound = f"{max(now_ms - self._slow_ms, 0):012x}" if self._slow_ms else ""
+        self.looked_ms, self.slow_before = now_ms, f"{bound[:8]}-{bound[8:]}"
 
 
 class WatchedHop:
     """A hop between its taking up and its answer, where nobody traces."""
 
-    __slots__ = ("_began_s", "_hop", "_watch")
+    __slots__ = ("_began_s", "_hop", "_hops")
 
-    def __init__(self, watch: HopTelemetry, hop: Hop) -> None:
-        self._watch = watch
+    def __init__(self, hops: RoleHops, hop: Hop) -> None:
+        self._hops = hops
         self._hop = hop
         self._began_s = time.perf_counter()
 
     def end(self, outcome: Outcome | None) -> None:
         handles(None)
         try:
-            self._watch.count(self._hop, outcome, time.perf_counter() - self._began_s)
+            self._hops.ended(self._hop, outcome, time.perf_counter() - self._began_s)
         except Exception:
             log.exception("telemetry failed; the hop is not harmed")
 
 
 class SendSpan(Span):
-    """An envelope on its way to be stored. parent_id empty: that of the message that it was derived from."""
+    """An envelope on its way to be stored: under a hop of its goal that hop's child, else (parent_id empty, until it
+    leaves) that of the message that it was derived from.
+    """
 
     name = "send"
     kind: Kind = "producer"
@@ -252,27 +233,21 @@ class SendSpan(Span):
     links: tuple[Link, ...] = ()
     problem, end_ns = "", 0
 
-    def __init__(self, tracer: Tracing, envelope: Envelope, parent_id: str) -> None:
-        self.tracer, self.attributes, self._subject = tracer, {}, envelope.subject
-        self.trace_id, self.span_id, self.parent_id = envelope.trace_id, envelope.span_id, parent_id
-        self._derived_from = envelope.parent_id
-        self._facts = (envelope.id, envelope.goal_id, envelope.intent)
+    def __init__(self, tracer: Tracing, envelope: Envelope) -> None:
+        self.tracer, self.attributes = tracer, {}
+        self.trace_id, self.span_id, under = envelope.trace_id, envelope.span_id, active()
+        self.parent_id = under.span_id if under is not None and under.trace_id == envelope.trace_id else ""
+        parent = envelope.parent_id
+        derived_from = parent if isinstance(parent, str) else envelope.goal_id
+        self._kept = _NEXT.join((envelope.subject, envelope.id, envelope.goal_id, envelope.intent, derived_from))
         self.start_ns = time.time_ns()
 
     def leaving(self) -> Iterator[Span]:
-        message_id, goal_id, intent = self._facts
+        subject, message_id, goal_id, intent, derived_from = self._kept.split(_NEXT)
         told = self.attributes
-        told["messaging.destination.name"] = self._subject
+        told["messaging.destination.name"] = subject
         told["messaging.message.id"], told["interlock.goal.id"] = message_id, goal_id
         if not self.parent_id:
-            parent = self._derived_from
-            self.parent_id = span_of(parent if isinstance(parent, str) else goal_id)
-        self.name = f"send {self._subject.split('.')[3]}.{intent}"
+            self.parent_id = span_of(derived_from)
+        self.name = f"send {subject.split('.')[3]}.{intent}"
         yield self
-
-
-def begin_sending(tracer: Tracing, envelope: Envelope) -> Span:
-    """The producer's span of an envelope. Under a hop it is that hop's child; else that of the envelope's parent."""
-    entered = active()
-    under = "" if entered is None or entered.trace_id != envelope.trace_id else entered.span_id
-    return SendSpan(tracer, envelope, under)

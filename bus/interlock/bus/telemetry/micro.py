@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from interlock.bus.errors import BusError
-from interlock.bus.telemetry.hops import HopCounts
+from interlock.bus.telemetry.counting import HopCounts
 from interlock.bus.transport import Message, Transport
 
 VERBS = ("PING", "INFO", "STATS")
