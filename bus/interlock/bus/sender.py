@@ -100,23 +100,22 @@ class Sender:
         if envelope.intent != "escalate":
             proceed(self._control, Doing(agent=self.identity.agent, goal=envelope.goal_id))
         failpoint("child_signed")
-        ack = await (self._stored(child, "01") if self._tracer is None else self._traced(self._tracer, child))
+        tracer = self._tracer
+        if tracer is None:
+            ack = await self._stored(child, "01")
+        else:
+            span = SendSpan(tracer, envelope)
+            try:
+                ack = await self._stored(child, tracer.flags(envelope.trace_id), carried())
+            except Exception as error:
+                span.end(error)
+                raise
+            if not ack.duplicate:  # else it was sent, and told of, before
+                span.end()
         failpoint("child_stored")
         if ack.duplicate:
             await self._check_ours(envelope, ack.sequence)
         return ack.sequence
-
-    async def _traced(self, tracer: Tracing, child: Sealed) -> PubAck:
-        span = SendSpan(tracer, child.envelope)
-        try:
-            ack = await self._stored(child, tracer.flags(span.trace_id), carried())
-        except Exception as error:
-            span.fail(f"{type(error).__name__}: {error}"[:300])
-            tracer.end(span)
-            raise
-        if not ack.duplicate:  # else it was sent, and told of, before
-            tracer.end(span)
-        return ack
 
     def _stored(self, child: Sealed, flags: str, baggage: str = "") -> Awaitable[PubAck]:
         envelope = child.envelope

@@ -13,6 +13,7 @@ from interlock.envelope.ids import role_of
 UNKNOWN = "unknown"
 MAX_SENDERS = 1_024
 HOP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_BUCKETS_NS = tuple(round(bound * 1e9) for bound in HOP_BUCKETS)
 ROLES = frozenset(("gateway", "orchestrator", "evaluator", "executor", "auditor", "synthesizer", "human"))
 
 
@@ -29,11 +30,11 @@ class HopCounts:
 class Durations:
     """Hops of one role and intent: how many took how long."""
 
-    __slots__ = ("buckets", "seconds")
+    __slots__ = ("buckets", "spent_ns")
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(HOP_BUCKETS) + 1)
-        self.seconds = 0.0
+        self.spent_ns = 0
 
     def cumulated(self) -> list[tuple[str, float]]:
         total, found = 0, []
@@ -67,12 +68,12 @@ class RoleHops:
         self.refusals: dict[str, int] = {}
         self.durations: dict[str, Durations] = {}
 
-    def ended(self, hop: Hop, outcome: Outcome | None, seconds: float) -> None:
+    def ended(self, hop: Hop, outcome: Outcome | None, spent_ns: int) -> None:
         """outcome: None when it was not answered."""
         self.in_flight -= 1
         counts = self._counts
         counts.handled += 1
-        counts.busy_ns += int(seconds * 1e9)
+        counts.busy_ns += spent_ns
         how = DONE
         if outcome is None:
             how = HELD
@@ -88,8 +89,8 @@ class RoleHops:
         found = self._found.get(key) or self._hops_of(*key)
         found.count += 1
         durations = found.durations
-        durations.buckets[bisect_left(HOP_BUCKETS, seconds)] += 1
-        durations.seconds += seconds
+        durations.buckets[bisect_left(_BUCKETS_NS, spent_ns)] += 1
+        durations.spent_ns += spent_ns
 
     def _hops_of(self, sender: str, intent: str, how: str) -> _Hops:
         role = role_of(sender)

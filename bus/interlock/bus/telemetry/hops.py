@@ -73,7 +73,7 @@ class HopSpan(Span):
         self.tracer, self.attributes, self._number = tracer, {}, new_number()
         self._watch, self._hop = watch, hop
         self._token = enter(self)
-        self.start_ns, self._began_s = time.time_ns(), time.perf_counter()
+        self.start_ns = time.time_ns()
 
     @property
     def span_id(self) -> str:  # type: ignore[override]  # asked for by few, so made when it is
@@ -100,12 +100,13 @@ class HopSpan(Span):
     def end(self, outcome: Outcome | None) -> None:
         """The hop was answered so; None: it was not."""
         hop, self._hop = self._hop, None
+        self.end_ns = max(time.time_ns(), self.start_ns)
         handles(None)
         leave(self._token)
         del self._token  # spans wait, and this would keep a whole context
         try:
             if hop is not None:
-                self._watch.hops.ended(hop, outcome, time.perf_counter() - self._began_s)
+                self._watch.hops.ended(hop, outcome, self.end_ns - self.start_ns)
                 self._end(hop, outcome)
         except Exception:
             log.exception("telemetry failed; the hop is not harmed")
@@ -133,7 +134,6 @@ class HopSpan(Span):
             self.outcome = outcome.disposition.value
             why = self.attributes["interlock.reason"] = str(outcome.reason)
             self.fail(f"{why}: {outcome.detail}"[:500])
-        self.end_ns = time.time_ns()
         self.tracer.ended(self)
         if why:
             self.tracer.keep(self.trace_id, why)
@@ -150,7 +150,6 @@ class HopSpan(Span):
         if facts:
             told["messaging.message.id"], told["interlock.goal.id"], told["interlock.sender"] = facts[:3]
             self.name, self.parent_id = f"process {self._watch.role}.{facts[3]}", facts[4]
-        self.end_ns = max(self.end_ns, self.start_ns)
         yield self
         if self.gates_ns:
             yield self._gates()
@@ -207,17 +206,17 @@ class HopTelemetry:
 class WatchedHop:
     """A hop between its taking up and its answer, where nobody traces."""
 
-    __slots__ = ("_began_s", "_hop", "_hops")
+    __slots__ = ("_began_ns", "_hop", "_hops")
 
     def __init__(self, hops: RoleHops, hop: Hop) -> None:
         self._hops = hops
         self._hop = hop
-        self._began_s = time.perf_counter()
+        self._began_ns = time.perf_counter_ns()
 
     def end(self, outcome: Outcome | None) -> None:
         handles(None)
         try:
-            self._hops.ended(self._hop, outcome, time.perf_counter() - self._began_s)
+            self._hops.ended(self._hop, outcome, time.perf_counter_ns() - self._began_ns)
         except Exception:
             log.exception("telemetry failed; the hop is not harmed")
 
@@ -242,6 +241,13 @@ class SendSpan(Span):
         self._kept = _NEXT.join((envelope.subject, envelope.id, envelope.goal_id, envelope.intent, derived_from))
         self.start_ns = time.time_ns()
 
+    def end(self, error: Exception | None = None) -> None:
+        """It is stored, or could not be."""
+        if error is not None:
+            self.fail(f"{type(error).__name__}: {error}"[:300])
+        self.end_ns = time.time_ns()
+        self.tracer.ended(self)
+
     def leaving(self) -> Iterator[Span]:
         subject, message_id, goal_id, intent, derived_from = self._kept.split(_NEXT)
         told = self.attributes
@@ -249,5 +255,6 @@ class SendSpan(Span):
         told["messaging.message.id"], told["interlock.goal.id"] = message_id, goal_id
         if not self.parent_id:
             self.parent_id = span_of(derived_from)
+        self.end_ns = max(self.end_ns, self.start_ns)
         self.name = f"send {subject.split('.')[3]}.{intent}"
         yield self

@@ -49,7 +49,7 @@ class HopMetrics(Collector):
         )
         for role, numbers in roles:
             for intent, series in list(numbers.durations.items()):
-                durations.add_metric([role, intent], series.cumulated(), series.seconds)
+                durations.add_metric([role, intent], series.cumulated(), series.spent_ns / 1e9)
         yield durations
         in_flight = GaugeMetricFamily(
             "interlock_hops_in_flight", "Hops taken up and not yet answered.", labels=["role"]
