@@ -31,6 +31,7 @@ from interlock.bus.hop import DONE, Disposition, Hop, Outcome
 from interlock.bus.ledger.balance import Balance
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.permissions import pulled_by
+from interlock.bus.telemetry.counting import HopCounts
 from interlock.bus.telemetry.environment import TraceSettings
 from interlock.bus.telemetry.exporting import Exporter
 from interlock.bus.telemetry.logs import LogThread
@@ -155,25 +156,28 @@ async def test_runs_are_timed_priced_counted_and_rated() -> None:
 
 
 async def test_hops_count_under_what_their_signature_proves_alone() -> None:
-    metrics = RoleMetrics("executor", "0.1.0")
+    metrics, counts = RoleMetrics("executor", "0.1.0"), HopCounts()
+    hops = metrics.hops.of("executor", counts)
     for envelope in (sealed.envelope for sealed in ENVELOPES.values()):
         for authentic in (True, False):
             hop = Hop(Message(envelope.subject, b""), 0)
             hop.envelope, hop.authentic = envelope, authentic
-            metrics.hops.of("executor").in_flight += 1
+            hops.in_flight += 1
             assert value(metrics, "interlock_hops_in_flight", role="executor") == 1
-            metrics.hops.of("executor").ended(hop, DONE, 0.1)
+            hops.ended(hop, DONE, 100_000_000)
     forged = Hop(Message("x", b""), 0)
-    metrics.hops.of("executor").in_flight += 1
-    metrics.hops.of("executor").ended(forged, Outcome(Disposition.DEAD, Reason.MALFORMED, "it says so"), 0.1)
-    metrics.hops.of("executor").in_flight += 1
-    metrics.hops.of("executor").ended(forged, None, 0.1)
+    hops.in_flight += 1
+    hops.ended(forged, Outcome(Disposition.DEAD, Reason.MALFORMED, "it says so"), 100_000_000)
+    hops.in_flight += 1
+    hops.ended(forged, None, 100_000_000)
     unknown = {"role": "executor", "sender": "unknown", "intent": "unknown"}
     assert value(metrics, "interlock_hops_total", **unknown, outcome="done") == len(ENVELOPES)
     assert value(metrics, "interlock_hops_total", **unknown, outcome="dead") == 1
     assert value(metrics, "interlock_hops_total", **unknown, outcome="held") == 1
     assert value(metrics, "interlock_hop_refusals_total", role="executor", reason="malformed") == 1
     assert value(metrics, "interlock_hops_in_flight", role="executor") == 0
+    assert (counts.handled, counts.not_done, counts.last_problem) == (2 * len(ENVELOPES) + 2, 1, "malformed")
+    assert counts.busy_ns == counts.handled * 100_000_000
 
 
 async def test_gauges_are_asked_when_somebody_looks_and_no_number_when_they_cannot_be() -> None:
