@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from interlock.bus.hop import Disposition, Hop, Outcome
 from interlock.bus.telemetry.counting import HopCounts, RoleHops
-from interlock.bus.telemetry.logs import handles
 from interlock.bus.telemetry.propagation import BAGGAGE, TRACEPARENT, carried, carry, read_traceparent
 from interlock.bus.telemetry.spans import (
     Kind,
@@ -25,8 +24,7 @@ from interlock.bus.telemetry.spans import (
     Tracing,
     Value,
     active,
-    enter,
-    leave,
+    handles,
     new_number,
     new_span_id,
     new_trace_id,
@@ -72,7 +70,6 @@ class HopSpan(Span):
         # Once a hop, so without the detour over the class above.
         self.tracer, self.attributes, self._number = tracer, {}, new_number()
         self._watch, self._hop = watch, hop
-        self._token = enter(self)
         self.start_ns = time.time_ns()
 
     @property
@@ -102,8 +99,6 @@ class HopSpan(Span):
         hop, self._hop = self._hop, None
         self.end_ns = max(time.time_ns(), self.start_ns)
         handles(None)
-        leave(self._token)
-        del self._token  # spans wait, and this would keep a whole context
         try:
             if hop is not None:
                 self._watch.hops.ended(hop, outcome, self.end_ns - self.start_ns)

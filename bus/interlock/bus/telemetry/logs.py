@@ -10,14 +10,14 @@ import logging
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from typing import Any, TextIO
 
 import msgspec
 
 from interlock.bus.hop import Hop
+from interlock.bus.telemetry.spans import handled
 from interlock.envelope.amounts import timestamp
 
 MAX_WAITING = 10_000
@@ -25,11 +25,6 @@ MAX_STACK = 16_000
 END_S = 1.0
 # What every LogRecord has; anything else in it was given by whoever logged.
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "hop"}
-_handling: ContextVar[Hop | None] = ContextVar("interlock_hop", default=None)
-
-
-# From here on, in this task, what is logged is about this hop, or about none.
-handles: Callable[[Hop | None], object] = _handling.set
 
 
 def line(record: logging.LogRecord, about: Mapping[str, str]) -> str:
@@ -92,7 +87,7 @@ class LogThread(logging.Handler):
         """Hands over without waiting: neither for a lock nor for room."""
         if record.levelno < self.level:
             return False
-        record.hop = _handling.get()
+        record.hop = handled()
         try:
             self._queue.put_nowait(record)
         except queue.Full:

@@ -1,6 +1,6 @@
 """Spans, cheap to make (OPS-01): plain values while a hop is handled; OpenTelemetry sees only those that are exported.
 
-Code under a hop says `with span("reserve"):`. Where nobody traces that is one look at a context variable.
+Code under a hop says `with span("reserve"):`. Where nobody traces that is a look at two context variables.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from functools import partial
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from interlock.bus.hop import Hop
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Value = str | int | float | bool
@@ -156,10 +159,23 @@ def new_trace_id() -> str:
 
 
 _active: ContextVar[Span | None] = ContextVar("interlock_span", default=None)
+_handling: ContextVar[Hop | None] = ContextVar("interlock_hop", default=None)
+
+# The hop that this handles, if it does, and that which it handles from here on.
+handled: Callable[[], Hop | None] = _handling.get
+handles: Callable[[Hop | None], object] = _handling.set
 
 
-# The span under which this runs, if anybody traces; that which from here on is; and back to that before.
-active: Callable[[], Span | None] = _active.get
+def active() -> Span | None:
+    """The span under which this runs, if anybody traces: one that was entered, or else that of the hop."""
+    entered = _active.get()
+    if entered is not None:
+        return entered
+    hop = _handling.get()
+    return None if hop is None else hop.span
+
+
+# From here on that one; and back to that before.
 enter: Callable[[Span], Token[Span | None]] = _active.set
 leave: Callable[[Token[Span | None]], None] = _active.reset
 
@@ -206,7 +222,7 @@ class _Entered:
 
 def span(name: str, attributes: dict[str, Value] | None = None, *, kind: Kind = "internal") -> _Entered | _Nothing:
     """A child of the active span; nothing where there is none."""
-    parent = _active.get()
+    parent = active()
     if parent is None:
         return NOTHING
     child = parent.tracer.begin(
