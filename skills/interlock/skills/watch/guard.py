@@ -15,6 +15,7 @@ from pathlib import Path
 
 from interlock.skills.watch.disk import remove_tree
 
+_NOTICE_S = 0.05
 _PATIENCE_S = 2.0
 _RECORD = struct.Struct("=i")
 
@@ -40,7 +41,7 @@ class Guard:
             finally:
                 os._exit(0)
         os.close(reader)
-        os.close(owner_fd)
+        self._owner_fd = owner_fd
 
     def begin(self, leader: int) -> None:
         """A run that may fork has begun."""
@@ -51,7 +52,11 @@ class Guard:
         self._tell(-leader)
 
     def dismiss(self) -> None:
-        """Nothing is left to guard."""
+        """Nothing is left to guard. Unless the executor is ending: it lets go of its line a moment before it is gone, and
+        then the guard is left to remove the directory of runs.
+        """
+        if select.select([self._owner_fd], [], [], _NOTICE_S)[0]:
+            return
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
