@@ -15,43 +15,32 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from mandates import BYTES, KEYS, Source, described, draft, mandate
+from executing import executing
+from mandates import BYTES, KEYS, POLICIES, Source, described, draft, mandate
 from msgspec.structs import replace
 from recorder import record
 
 from interlock.agents.process import collect_rarely
-from interlock.bus.actor import Actor, ActorSettings
-from interlock.bus.breaker import Breakers, BreakerSettings
+from interlock.bus.actor import Actor
 from interlock.bus.clock import SystemClock
-from interlock.bus.control.giving import give_order
-from interlock.bus.control.holder import ControlHolder, ControlSettings
 from interlock.bus.gates import Receiver, receiving_gates
 from interlock.bus.hop import DONE, Hop, Outcome
 from interlock.bus.jetstream.transport import JetStreamTransport
-from interlock.bus.layers import breaker_layer, rate_layer
-from interlock.bus.ledger.client import Lease, goal_scope, open_goal
-from interlock.bus.ledger.stage import Charge, lease_layer
-from interlock.bus.ledger.writer import LedgerWriter
-from interlock.bus.middleware import Profile, gate_stage, gates_stage, onion
+from interlock.bus.middleware import Profile, gates_stage, onion
 from interlock.bus.policy.service import policy_service
 from interlock.bus.policy.stage import HopFactsSource, policy_layer
-from interlock.bus.rates import Buckets, RateLimit
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations, inbox_of
-from interlock.bus.tasks import background
 from interlock.bus.telemetry.watching import HopWatch
 from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.ids import new_id
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.verification import Limits
 
-POLICIES = Path(__file__).resolve().parents[2] / "config" / "policies"
 WINDOW = 128
 RAW_SUBJECT = "interlock.default.role.executor.raw.act"
 Job = Callable[[str, int, Any], Coroutine[Any, Any, dict[str, float]]]
-# A halt is in force, of what the bench does not do: the gate has something to look through.
-OTHERS = "skill:something-else"
 
 
 async def send_raw(url: str, count: int, _: Any) -> dict[str, float]:
@@ -137,52 +126,12 @@ async def receive_governed(url: str, count: int, options: Any, watch: HopWatch |
                 done.set()
             return DONE
 
-        writer = LedgerWriter(transport, "default", Amount(10**12, 10**12, 10**12, 10**12))
-        source = Source()
-        # The lease is long, so that a machine that does other things as well is not taken for a broker that is away.
-        control = ControlHolder("default", source, ControlSettings(lease_ms=60_000))
-        await give_order(
-            transport, "default", Identity("orchestrator", KEYS["orchestrator"]), "halt", OTHERS, "a bench"
-        )
-        await control.poll(transport)
-        receiver = Receiver("executor", source, Limits(), ReplayMemory(), source, control)
-        service = policy_service(POLICIES)
-        async with writer.running(), background() as following:
-            following.start_soon(control.follow, transport)
-            budget = Amount(10**6, 10**9, 10**9, 10**9)
-            await open_goal(writer, goal_id, budget, now_ms=clock_ms(), expires_ms=clock_ms() + 10**6)
-            slice_size = Amount(actions=count * 16)
-            async with Lease.taken(transport, writer, goal_scope(goal_id), "lease", slice_size) as lease:
-                if not isinstance(lease, Lease):
-                    raise SystemExit(f"no lease: {lease}")
-                rate = RateLimit(per_minute=10**8, burst=10**6)
-                gates = receiving_gates(receiver)
-                stages = [gate_stage(name, gate) for name, gate in gates] if profiled else [gates_stage(gates)]
-                stages += [
-                    ("policy", policy_layer(service, HopFactsSource("executor", receiver.trust, described))),
-                    ("rate", rate_layer(Buckets(rate), Buckets(rate))),
-                    ("breaker", breaker_layer(Breakers(BreakerSettings()), lambda _hop: "executor:noop")),
-                    ("ledger", lease_layer(lease, Charge(lambda _hop: Amount(actions=1)))),
-                ]
-                built = onion(profile.watched(stages) if profiled else stages, handler)
-                actor = Actor(
-                    transport,
-                    workspace="default",
-                    role="executor",
-                    consumer=inbox_of("default", "executor"),
-                    handler=built,
-                    # One at a time: what a hop waits for must not be charged with the work of others.
-                    settings=ActorSettings(concurrency=1 if profiled else 64),
-                    control=control,
-                    watch=watch,
-                )
-                async with actor.running():
-                    service.worker.start()
-                    ready.set()
-                    began_cpu = time.process_time()
-                    await asyncio.wait_for(done.wait(), 120)
-                    await transport.client.flush()
-                    result = {"cpu": time.process_time() - began_cpu, "end": time.time()}
+        async with executing(transport, goal_id, count, handler, profile=profile if profiled else None, watch=watch):
+            ready.set()
+            began_cpu = time.process_time()
+            await asyncio.wait_for(done.wait(), 120)
+            await transport.client.flush()
+            result = {"cpu": time.process_time() - began_cpu, "end": time.time()}
         if profiled:
             result |= {f"us.{name}": ns / 1000 / count for name, ns in profile.spent_ns.items()}
         return result

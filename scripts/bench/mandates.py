@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from interlock.bus.hop import Hop
 from interlock.bus.policy.facts import TaskFacts
 from interlock.envelope.amounts import Amount, Budget, clock_ms, timestamp
@@ -21,6 +23,7 @@ from interlock.envelope.model import PolicyContext
 from interlock.envelope.payloads import Task
 from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustStore, load, sign_store
 
+POLICIES = Path(__file__).resolve().parents[2] / "config" / "policies"
 BYTES = 1_200
 KEYS = {role: SigningKey(role.encode().ljust(32, b".")) for role in ("orchestrator", "executor")}
 ROOT = SigningKey(b"r" * 32, "O")

@@ -12,23 +12,20 @@ from typing import Any
 import hops
 import mandates
 import uvloop
+from executing import executing
 from pump import pump
 
-from interlock.bus.actor import Actor, ActorSettings
-from interlock.bus.gates import Receiver, receiving_gates
 from interlock.bus.hop import DONE, Hop, Outcome
 from interlock.bus.jetstream.transport import JetStreamTransport
-from interlock.bus.middleware import gates_stage, onion
 from interlock.bus.sender import Identity, Sender
 from interlock.bus.server.embedded import EmbeddedServer
-from interlock.bus.streams import inbox_of
 from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.ids import new_id
-from interlock.envelope.replay import ReplayMemory
-from interlock.envelope.verification import Limits
+from interlock.envelope.own_seals import OwnSeals
 
 
-async def governed(url: str, count: int) -> float:
+async def governed(url: str, count: int, own: OwnSeals | None = None) -> float:
+    """Everything on. own: the process hosts both agents and knows what it sealed; without, every signature is checked."""
     async with JetStreamTransport.connect(url, name="executor") as transport:
         got, done = 0, asyncio.Event()
 
@@ -39,24 +36,17 @@ async def governed(url: str, count: int) -> float:
                 done.set()
             return DONE
 
-        source = mandates.Source()
-        receiver = Receiver("executor", source, Limits(), ReplayMemory(), source)
-        stages = [gates_stage(receiving_gates(receiver))]
-        inbox = inbox_of("default", "executor")
-        actor = Actor(
-            transport,
-            workspace="default",
-            role="executor",
-            consumer=inbox,
-            handler=onion(stages, handler),
-            settings=ActorSettings(concurrency=64),
-        )
-        sender = Sender(transport, Identity("orchestrator", mandates.KEYS["orchestrator"]))
-        parent = mandates.mandate(new_id(clock_ms()), Amount(10**6, 10**9, 10**9, 10**9))
-        async with actor.running():
+        sender = Sender(transport, Identity("orchestrator", mandates.KEYS["orchestrator"]), own=own)
+        goal_id = new_id(clock_ms())
+        parent = mandates.mandate(goal_id, Amount(10**6, 10**9, 10**9, 10**9))
+        async with executing(transport, goal_id, count, handler, own=own):
             return await pump(
                 count, lambda number: sender.send(parent, [mandates.draft(number)], now_ms=clock_ms()), done
             )
+
+
+async def governed_host(url: str, count: int) -> float:
+    return await governed(url, count, OwnSeals())
 
 
 async def nats_py(url: str, count: int) -> float:
@@ -108,7 +98,14 @@ async def autogen(url: str, count: int) -> float:
 def measure(count: int) -> dict[str, float]:
     """A peer that is not installed is told and left out."""
     figures = {}
-    for name, job in (("governed", governed), ("nats-py", nats_py), ("faststream", faststream), ("autogen", autogen)):
+    jobs = {
+        "governed": governed_host,
+        "governed_every_signature": governed,
+        "nats-py": nats_py,
+        "faststream": faststream,
+        "autogen": autogen,
+    }
+    for name, job in jobs.items():
         with tempfile.TemporaryDirectory() as place:
             server = EmbeddedServer(Path(place))
             server.start()
@@ -120,5 +117,6 @@ def measure(count: int) -> dict[str, float]:
             finally:
                 server.stop()
     if "peers.faststream" in figures:
-        figures["peers.governed_to_faststream"] = figures["peers.governed"] / figures["peers.faststream"]
+        for name in ("governed", "governed_every_signature"):
+            figures[f"peers.{name}_to_faststream"] = figures[f"peers.{name}"] / figures["peers.faststream"]
     return figures

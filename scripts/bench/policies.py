@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from mandates import POLICIES
 
 from interlock.bus.policy.bundle import PolicyBundle, load_bundle
 from interlock.bus.policy.engine import Engine
@@ -21,7 +22,6 @@ from interlock.bus.policy.facts import AgentFacts, BudgetFacts, Facts, GoalFacts
 from interlock.bus.policy.rego_source import Module, read_source
 from interlock.bus.policy.service import PolicyService
 
-POLICIES = Path(__file__).resolve().parents[2] / "config" / "policies"
 COUNT = 2_000
 RULES = 50
 # Without these two nothing is decided; each of the others can be left out as a whole.

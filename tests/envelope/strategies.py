@@ -44,6 +44,8 @@ OBJECTS = st.dictionaries(TEXT, PLAIN, max_size=4) | deep()
 def of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
     """Valid wire values (plain JSON) of a msgspec type."""
     match kind:
+        case inspect.Metadata(extra_json_schema={"pattern": pattern}):  # spelling.py looks at it
+            return st.from_regex(pattern).filter(lambda text: text.isascii())
         case inspect.Metadata():
             return of_type(kind.type)
         case inspect.AnyType():

@@ -48,6 +48,24 @@ def test_own_tasks_fan_out_and_join(tmp_path: Path) -> None:
     )
 
 
+def test_two_agents_in_one_process() -> None:
+    script = ROOT / "examples" / "04-two-agents" / "two_agents.py"
+
+    def told(*arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, script, *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    code, out, err = told("300")
+    assert (code, err) == (0, "")
+    assert out.startswith("300 of 300 hops signed, verified and handled, ")
+    for bad in ("0", "-1", "many"):
+        code, out, err = told(bad)
+        assert (code, out) == (2, "")
+        assert "Traceback" not in err
+
+
 def test_the_deliverable_of_the_first_playbook(tmp_path: Path) -> None:
     code, told = run(tmp_path, GOAL)
     assert code == 0, told["status"]["grounds"]

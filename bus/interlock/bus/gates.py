@@ -23,6 +23,7 @@ from interlock.envelope.contract_chain import Chain
 from interlock.envelope.contract_gate import check_contract
 from interlock.envelope.goal_grant import check_goal_grant
 from interlock.envelope.ids import span_of
+from interlock.envelope.own_seals import OwnSeals
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
@@ -70,6 +71,7 @@ class Receiver(Struct, frozen=True):
     """What the gates of one agent look at besides the hop. agent empty: an observer of what is sent to others.
     contract: None only where there is no workspace, as in tests and benches of the bus: every role has one. proven: for an
     agent that is sent nothing without the grant of its goal (goal_grant.NEEDING): those whose signature was found good.
+    own: what the process sealed itself, where it hosts several agents; else None (docs/adr/0019).
     """
 
     agent: str
@@ -79,6 +81,7 @@ class Receiver(Struct, frozen=True):
     contract: ContractSource | None = None
     control: ControlSource = NO_CONTROL
     proven: Proven | None = None
+    own: OwnSeals | None = None
 
 
 def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
@@ -92,7 +95,8 @@ def receiving_gates(receiver: Receiver) -> list[tuple[str, Gate]]:
         return checked
 
     def authentic(hop: Hop) -> Checked:
-        checked = check_signature(hop.envelope, receiver.trust.trust, hop.now_ms, hop.message.data)
+        is_own = receiver.own is not None and hop.digest in receiver.own
+        checked = check_signature(hop.envelope, receiver.trust.trust, hop.now_ms, hop.message.data, is_own=is_own)
         hop.authentic = checked.ok
         return checked
 

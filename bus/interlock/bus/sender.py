@@ -22,6 +22,7 @@ from interlock.envelope.amounts import ZERO, Amount
 from interlock.envelope.children import Draft, Origin, derive
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.model import Envelope
+from interlock.envelope.own_seals import OwnSeals
 from interlock.envelope.signing import Sealed, has_valid_signature, seal
 from interlock.envelope.verification import Limits, decode
 
@@ -38,7 +39,9 @@ class Identity(Struct, frozen=True):
 
 
 class Sender:
-    """Sends on behalf of one agent."""
+    """Sends on behalf of one agent. own: where the process hosts several agents, what it seals is noted for those who
+    receive (docs/adr/0019).
+    """
 
     def __init__(
         self,
@@ -47,8 +50,10 @@ class Sender:
         limits: Limits | None = None,
         control: ControlSource = NO_CONTROL,
         tracer: Tracing | None = None,
+        own: OwnSeals | None = None,
     ) -> None:
         self.identity = identity
+        self._own = own
         self._tracer = tracer
         self._control = control
         self._transport = transport
@@ -89,6 +94,8 @@ class Sender:
                 f"the envelope has {len(child.wire)} bytes; at most {self._limits.max_bytes}",
                 "Put large content into an artefact and refer to it",
             )
+        if self._own is not None:
+            self._own.keep(child.digest)
         return child
 
     async def publish(self, child: Sealed) -> int:

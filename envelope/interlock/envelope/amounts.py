@@ -12,10 +12,12 @@ from msgspec import Meta, Struct, field
 
 MAX_INT = 2**53 - 1  # the largest integer of I-JSON (RFC 7493) and so of RFC 8785; -MAX_INT is the smallest
 Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
-Decimal6 = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,9})(\.[0-9]{0,5}[1-9])?(?!\n)$")]
+DECIMAL6_PATTERN = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{0,5}[1-9])?(?!\n)$"
+Decimal6 = Annotated[str, Meta(pattern=DECIMAL6_PATTERN)]
 _DAY = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}"
-Timestamp = Annotated[str, Meta(pattern=rf"^{_DAY}T{_TIME}Z(?!\n)$")]
+TIMESTAMP_PATTERN = rf"^{_DAY}T{_TIME}Z(?!\n)$"
+Timestamp = Annotated[str, Meta(pattern=TIMESTAMP_PATTERN)]
 _decimal = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,6}))?")
 
 

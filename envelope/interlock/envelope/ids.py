@@ -15,13 +15,15 @@ _UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 TOKEN_PATTERN = rf"^{_TOKEN}(?!\n)$"
 AGENT_PATTERN = rf"^{_TOKEN}(\.{_TOKEN})?(?!\n)$"
 UUID7_PATTERN = rf"^{_UUID7}(?!\n)$"
+TRACE_ID_PATTERN = r"^[0-9a-f]{32}(?!\n)$"
+SPAN_ID_PATTERN = r"^[0-9a-f]{16}(?!\n)$"
+DIGEST_PATTERN = r"^[0-9a-f]{64}(?!\n)$"
 
 Token = Annotated[str, Meta(pattern=TOKEN_PATTERN)]
 AgentId = Annotated[str, Meta(pattern=AGENT_PATTERN)]
 Uuid7 = Annotated[str, Meta(pattern=UUID7_PATTERN)]
-TraceId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
-SpanId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}(?!\n)$")]
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?!\n)$")]
+TraceId = Annotated[str, Meta(pattern=TRACE_ID_PATTERN)]
+Digest = Annotated[str, Meta(pattern=DIGEST_PATTERN)]
 
 _VARIANT = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 _token = re.compile(TOKEN_PATTERN)

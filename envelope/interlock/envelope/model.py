@@ -6,15 +6,28 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from interlock.envelope.amounts import MAX_INT, Budget, Count, Decimal6, Timestamp
+from interlock.envelope.amounts import DECIMAL6_PATTERN, MAX_INT, TIMESTAMP_PATTERN, Budget, Count, Timestamp
 from interlock.envelope.canonical import check_plain
-from interlock.envelope.ids import AgentId, Digest, SpanId, Token, TraceId, Uuid7
+from interlock.envelope.ids import (
+    AGENT_PATTERN,
+    DIGEST_PATTERN,
+    SPAN_ID_PATTERN,
+    TOKEN_PATTERN,
+    TRACE_ID_PATTERN,
+    UUID7_PATTERN,
+)
 from interlock.envelope.payloads import AnyPayload, RiskTier
+from interlock.envelope.spelling import KEY_ID_PATTERN, SIGNATURE_PATTERN, VERSION_PATTERN, spelt
 
 SPEC_VERSION = "1.0"
 Intent = Literal["plan", "act", "observe", "escalate", "complete"]
-KeyId = Annotated[str, Meta(pattern=r"^[UAO][A-Z2-7]{55}(?!\n)$")]
-Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{86}(?!\n)$")]
+KeyId = Annotated[str, Meta(pattern=KEY_ID_PATTERN)]
+Signature = Annotated[str, Meta(pattern=SIGNATURE_PATTERN)]
+# Of an envelope's own: looked at all together (spelling.py).
+_Id = Annotated[str, spelt(UUID7_PATTERN)]
+_Digest = Annotated[str, spelt(DIGEST_PATTERN)]
+_Agent = Annotated[str, spelt(AGENT_PATTERN)]
+_Decimal6 = Annotated[str, spelt(DECIMAL6_PATTERN)]
 Confidence = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -34,8 +47,8 @@ class CostEstimate(_Wire, frozen=True, kw_only=True):
     """Expected cost: model tokens, money and carbon as decimal strings (ENV-07)."""
 
     tokens: Count = 0
-    estimated_cost_usd: Decimal6 = field(name="estimatedCostUSD", default="0")
-    carbon_grams_co2: Decimal6 = field(name="carbonGramsCO2", default="0")
+    estimated_cost_usd: _Decimal6 = field(name="estimatedCostUSD", default="0")
+    carbon_grams_co2: _Decimal6 = field(name="carbonGramsCO2", default="0")
 
 
 class Watermark(_Wire, frozen=True, kw_only=True):
@@ -64,16 +77,16 @@ class Envelope(_Wire, frozen=True, kw_only=True):
     seeds use. `parent_id` and `parent_digest` (SHA-256 of the parent's wire bytes) link the hops into a hash graph.
     """
 
-    spec_version: Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]+(?!\n)$")] = SPEC_VERSION
-    id: Uuid7
-    workspace: Token
-    goal_id: Uuid7
-    trace_id: TraceId
-    span_id: SpanId
-    parent_id: Uuid7 | UnsetType = UNSET
-    parent_digest: Digest | UnsetType = UNSET
-    sender: AgentId = field(name="from")
-    to: AgentId | Annotated[list[AgentId], Meta(min_length=1, max_length=16)]
+    spec_version: Annotated[str, spelt(VERSION_PATTERN)] = SPEC_VERSION
+    id: _Id
+    workspace: Annotated[str, spelt(TOKEN_PATTERN)]
+    goal_id: _Id
+    trace_id: Annotated[str, spelt(TRACE_ID_PATTERN)]
+    span_id: Annotated[str, spelt(SPAN_ID_PATTERN)]
+    parent_id: _Id | UnsetType = UNSET
+    parent_digest: _Digest | UnsetType = UNSET
+    sender: _Agent = field(name="from")
+    to: _Agent | Annotated[list[_Agent], Meta(min_length=1, max_length=16)]
     subject: Annotated[str, Meta(max_length=256)]
     intent: Intent
     payload: AnyPayload
@@ -81,16 +94,16 @@ class Envelope(_Wire, frozen=True, kw_only=True):
     budget: Budget
     thinking_budget: Count
     ttl_ms: Annotated[int, Meta(gt=0, le=MAX_INT)]
-    created_at: Timestamp
+    created_at: Annotated[str, spelt(TIMESTAMP_PATTERN)]
     compliance_tags: list[Annotated[str, Meta(max_length=64)]]
     confidence_score: Confidence
     risk_tier: RiskTier
     cost_estimate: CostEstimate
-    sbom_hash: Digest | UnsetType = UNSET
+    sbom_hash: _Digest | UnsetType = UNSET
     watermark: Watermark | UnsetType = UNSET
     attestations: Annotated[list[Attestation], Meta(max_length=64)]
-    key_id: KeyId
-    signature: Signature | UnsetType = UNSET
+    key_id: Annotated[str, spelt(KEY_ID_PATTERN)]
+    signature: Annotated[str, spelt(SIGNATURE_PATTERN)] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         score = self.confidence_score

@@ -18,6 +18,7 @@ from interlock.envelope.keys import from_base64url, is_signed_by
 from interlock.envelope.model import SPEC_VERSION, Envelope
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.signing import signed_part, signed_part_of
+from interlock.envelope.spelling import check_spelling
 from interlock.envelope.subjects import PREFIX
 from interlock.envelope.trust import Trust
 from interlock.envelope.verdict import Reason
@@ -58,6 +59,7 @@ def decode(wire: bytes, limits: Limits = DEFAULT_LIMITS) -> Checked:
         return Checked(Reason.TOO_LARGE, f"{len(wire)} bytes; at most {limits.max_bytes}")
     try:
         envelope = _decoder.decode(wire)
+        check_spelling(envelope)
         if envelope.spec_version != SPEC_VERSION:
             return Checked(Reason.UNKNOWN_VERSION, f"specVersion {envelope.spec_version}; this is {SPEC_VERSION}")
         if canonical(envelope) != wire:
@@ -68,9 +70,12 @@ def decode(wire: bytes, limits: Limits = DEFAULT_LIMITS) -> Checked:
     return Checked(Reason.OK, "", envelope, sha256_hex(wire))
 
 
-def check_signature(envelope: Envelope, trust: Trust, seen_ms: int, wire: bytes | None = None) -> Checked:
+def check_signature(
+    envelope: Envelope, trust: Trust, seen_ms: int, wire: bytes | None = None, *, is_own: bool = False
+) -> Checked:
     """The key: known, of the sender, in its window, not revoked; then the signature over the content. wire: the bytes
-    `decode` found to be the envelope's canonical form, where they are at hand; they spare encoding it again.
+    `decode` found to be the envelope's canonical form, where they are at hand; they spare encoding it again. is_own:
+    these very bytes came out of `seal` in this process (own_seals), so that their signature is good.
     """
     if envelope.workspace != trust.workspace:
         return Checked(Reason.WRONG_WORKSPACE, f"workspace {envelope.workspace}; trusted here is {trust.workspace}")
@@ -79,6 +84,8 @@ def check_signature(envelope: Envelope, trust: Trust, seen_ms: int, wire: bytes 
     reason = trust.judge_key(envelope.key_id, envelope.sender, time_ms(envelope.created_at), seen_ms)
     if reason is not Reason.OK:
         return Checked(reason, f"key {envelope.key_id} for {envelope.sender}")
+    if is_own:
+        return OK
     try:
         signature = from_base64url(envelope.signature)
         message = signed_part(envelope) if wire is None else signed_part_of(wire, envelope.signature)
