@@ -50,6 +50,11 @@ KEYS = {agent: fixed_key(agent) for agent in AGENTS}
 ROOT = fixed_key("root", "O")
 
 
+def id_time_ms(uuid7: str) -> int:
+    """The time inside a UUIDv7, in ms since 1970 UTC."""
+    return int(uuid7[:8] + uuid7[9:13], 16)
+
+
 def make_trust(**more: Any) -> Trust:
     window = {"not_before": timestamp(NOW - 1_000_000), "not_after": timestamp(NOW + 1_000_000_000)}
     records = [AgentRecord(agent=a, keys=[KeyRecord(key_id=k.key_id, **window | more)]) for a, k in KEYS.items()]

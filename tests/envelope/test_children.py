@@ -13,13 +13,13 @@ from msgspec.structs import replace
 
 from interlock.envelope.amounts import ZERO, Amount, time_ms
 from interlock.envelope.children import ChildRefused, Draft, Origin, derive, origin_of
-from interlock.envelope.ids import derived_id, id_time_ms, span_of
+from interlock.envelope.ids import derived_id, span_of
 from interlock.envelope.model import Envelope
 from interlock.envelope.payloads import Escalation
 from interlock.envelope.signing import has_valid_signature, seal
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import decode, verify
-from tests.envelope.samples import ENVELOPES, GOAL, KEYS, NOW, TRUST, WORKSPACE, make_root
+from tests.envelope.samples import ENVELOPES, GOAL, KEYS, NOW, TRUST, WORKSPACE, id_time_ms, make_root
 
 PARENT = ENVELOPES["intake"]
 ORIGIN = origin_of(PARENT.envelope, PARENT.digest)

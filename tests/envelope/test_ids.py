@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.envelope.ids import derived_id, id_time_ms, is_agent_id, is_token, is_uuid7, new_id, role_of, span_of
+from interlock.envelope.ids import derived_id, is_agent_id, is_token, is_uuid7, new_id, role_of, span_of
 from interlock.envelope.subjects import INTENTS, ROLES, role_subject, workspace_subject
-from tests.envelope.samples import GOAL, NOW
+from tests.envelope.samples import GOAL, NOW, id_time_ms
 
 BAD_TOKENS = {
     "empty": "",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from msgspec import Struct
+
 from interlock.envelope.ids import role_of
 from interlock.envelope.model import Envelope
 from interlock.envelope.verdict import ALLOW, Reason, Verdict, deny
@@ -34,7 +36,12 @@ GRANTING = frozenset({"intake", "plan_draft", "plan_verdict", "task"})
 
 def payload_type(envelope: Envelope) -> str:
     """The wire tag of the payload."""
-    return str(type(envelope.payload).__struct_config__.tag)
+    return _tag(type(envelope.payload))
+
+
+@lru_cache(maxsize=64)
+def _tag(payload: type[Struct]) -> str:
+    return str(payload.__struct_config__.tag)
 
 
 def judge(envelope: Envelope) -> Verdict:

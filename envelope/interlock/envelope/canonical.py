@@ -32,8 +32,12 @@ def check_plain(value: Any, path: str = "$") -> None:
     """Raises ValueError, naming the JSON path, unless value is made of null, booleans, integers below 2^53 in size,
     well-formed strings, lists and string-keyed objects, at most MAX_DEPTH deep. Floats do not exist (envelope.md).
     """
-    if type(value) is dict and not value:
-        return  # as most that a hop holds are
+    if type(value) is dict:
+        for key, node in value.items():
+            if type(node) is not str or type(key) is not str or not (node.isascii() and key.isascii()):
+                break
+        else:
+            return  # empty, or a few plain texts, as most that a hop holds are
     if not _is_plain(value):
         _find_fault(value, path)
 

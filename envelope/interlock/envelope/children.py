@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from interlock.envelope.amounts import ZERO, Amount, time_ms, timestamp
 from interlock.envelope.capabilities import exceeding
-from interlock.envelope.ids import derived_id, id_time_ms, is_agent_id, role_of, span_of
+from interlock.envelope.ids import derived_id, is_agent_id, role_of, same_time, span_of
 from interlock.envelope.model import (
     Attestation,
     CostEstimate,
@@ -90,8 +90,7 @@ def family_problem(envelope: Envelope) -> str:
     if envelope.parent_id is not UNSET:
         if envelope.parent_digest is UNSET:
             return "it names a parent, but no parentDigest"
-        same = id_time_ms(envelope.id) == id_time_ms(envelope.parent_id)
-        return "" if same else "its id is not derived from its parent's"
+        return "" if same_time(envelope.id, envelope.parent_id) else "its id is not derived from its parent's"
     if role_of(envelope.sender) != "gateway" or not isinstance(envelope.payload, Intake):
         return "it has no parent, and only a gateway's intake may have none"
     if envelope.parent_digest is not UNSET:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Meta
@@ -25,6 +26,7 @@ Uuid7 = Annotated[str, Meta(pattern=UUID7_PATTERN)]
 TraceId = Annotated[str, Meta(pattern=TRACE_ID_PATTERN)]
 Digest = Annotated[str, Meta(pattern=DIGEST_PATTERN)]
 
+_TIME = len("01234567-89ab")  # in front of a UUIDv7: ms since 1970 UTC, 48 bits in hex
 _VARIANT = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 _token = re.compile(TOKEN_PATTERN)
 _agent = re.compile(AGENT_PATTERN)
@@ -36,6 +38,7 @@ def is_token(text: str) -> bool:
     return _token.match(text) is not None
 
 
+@lru_cache(maxsize=256)  # a few are sent to, again and again
 def is_agent_id(text: str) -> bool:
     """Whether text is `role` or `role.instance`."""
     return _agent.match(text) is not None
@@ -53,7 +56,8 @@ def role_of(agent: str) -> str:
 
 def new_id(now_ms: int, random: bytes | None = None) -> str:
     """A UUIDv7 of the given time (ms since 1970 UTC); random: 10 bytes, from the operating system when not given."""
-    return _uuid7_text(now_ms, (random if random is not None else os.urandom(10)).hex())
+    time = f"{now_ms & 0xFFFF_FFFF_FFFF:012x}"
+    return _uuid7_text(f"{time[:8]}-{time[8:]}", (random if random is not None else os.urandom(10)).hex())
 
 
 def derived_id(workspace: str, parent_id: str, sender: str, step: str) -> str:
@@ -64,12 +68,12 @@ def derived_id(workspace: str, parent_id: str, sender: str, step: str) -> str:
     parent's, so that ids still sort by goal.
     """
     digest = hashlib.sha256(f"{workspace}\n{parent_id}\n{sender}\n{step}".encode()).hexdigest()
-    return _uuid7_text(id_time_ms(parent_id), digest)
+    return _uuid7_text(parent_id[:_TIME], digest)
 
 
-def id_time_ms(uuid7: str) -> int:
-    """The time inside a UUIDv7, in ms since 1970 UTC."""
-    return int(uuid7[:8] + uuid7[9:13], 16)
+def same_time(uuid7: str, other: str) -> bool:
+    """Whether two UUIDv7 hold the same time, as those of a parent and its children do."""
+    return uuid7[:_TIME] == other[:_TIME]
 
 
 def span_of(uuid7: str) -> str:
@@ -87,7 +91,8 @@ def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _uuid7_text(time_ms: int, digits: str) -> str:
-    """digits: at least 20 in hex, of which one becomes the version and two bits of another the variant."""
-    time = f"{time_ms & 0xFFFF_FFFF_FFFF:012x}"
-    return f"{time[:8]}-{time[8:]}-7{digits[1:4]}-{_VARIANT[digits[4]]}{digits[5:8]}-{digits[8:20]}"
+def _uuid7_text(time: str, digits: str) -> str:
+    """time: as it stands in front; digits: at least 20 in hex, of which one becomes the version and two bits of another the
+    variant.
+    """
+    return f"{time}-7{digits[1:4]}-{_VARIANT[digits[4]]}{digits[5:8]}-{digits[8:20]}"

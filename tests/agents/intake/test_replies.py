@@ -8,7 +8,8 @@ from interlock.agents.intake.handed_in import goal_id_of, stored_bytes
 from interlock.agents.intake.replies import MAX_WAITING, WAIT_MS, Replies, may_answer
 from interlock.bus.streams import GOALS
 from interlock.bus.transport import MESSAGE_ID, Message
-from interlock.envelope.ids import id_time_ms, is_uuid7, new_id
+from interlock.envelope.ids import is_uuid7, new_id
+from tests.envelope.samples import id_time_ms
 
 
 def test_replies_that_may_be_answered() -> None:

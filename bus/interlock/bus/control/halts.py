@@ -91,9 +91,12 @@ class Halts:
 
     def _found(self, doing: Doing) -> ControlOrder | None:
         """Of the halts of scopes that have one name each."""
+        halted = self._halted
+        if EVERYTHING in halted or WORKSPACE in halted:
+            return halted.get(EVERYTHING) or halted[WORKSPACE]
         for scope in _scopes(doing, self._kinds):
-            if scope in self._halted:
-                return self._halted[scope]
+            if scope in halted:
+                return halted[scope]
         return None
 
 
@@ -103,12 +106,13 @@ def halted(message: str) -> Verdict:
 
 def _scopes(doing: Doing, kinds: Container[str]) -> list[str]:
     """What it is known by: the scopes that could cover it, of the kinds that are asked for."""
-    scopes = [EVERYTHING, WORKSPACE]
-    for agent in (doing.agent, doing.sender):
-        if agent and "role" in kinds:
-            scopes.append(f"role:{role_of(agent)}")
-        if agent and "agent" in kinds:
-            scopes.append(f"agent:{agent}")
+    scopes = []
+    if "role" in kinds or "agent" in kinds:
+        for agent in (doing.agent, doing.sender):
+            if agent and "role" in kinds:
+                scopes.append(f"role:{role_of(agent)}")
+            if agent and "agent" in kinds:
+                scopes.append(f"agent:{agent}")
     if doing.goal and "goal" in kinds:
         scopes.append(f"goal:{doing.goal}")
     if doing.skill and "skill" in kinds:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,6 @@ OnRaw = Callable[[Msg], None]
 
 NO_RESPONDERS = "503"
 _MOST_BUFFERED = 1 << 16  # asyncio's own mark, above which a writer is to wait
-# What nats-py would take for a subject, without the letters that it would take and no broker would.
-_SAFE_SUBJECT = re.compile(r"[!-~]+")
 
 
 class HopClient(Client):
@@ -149,8 +146,8 @@ class HopClient(Client):
             or block is None
             or size > self._max_payload
             or self._pending_data_size + size > self._max_pending_size // 2
-            or not _SAFE_SUBJECT.fullmatch(subject)
-            or (reply and not _SAFE_SUBJECT.fullmatch(reply))
+            or not _is_safe(subject)
+            or (reply and not _is_safe(reply))
         ):
             await super().publish(subject, payload, reply, headers)
             return
@@ -185,6 +182,13 @@ class HopClient(Client):
             pass
         if self._flush_queue is not None and self._flush_queue.empty():
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+
+
+def _is_safe(subject: str) -> bool:
+    """What nats-py would take for a subject, without the letters that it would take and no broker would: one or more of
+    those from `!` to `~`.
+    """
+    return subject.isascii() and subject.isprintable() and " " not in subject and subject != ""
 
 
 def _too_late(future: asyncio.Future[Msg]) -> None:
