@@ -31,7 +31,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 async def runner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SkillRunner]:
     async with SkillRunner.started(RunnerSettings(concurrency=4, grace_ms=100)) as started:
         place = tmp_path_factory.mktemp("first")
-        assert (await started.run(request_for(place, "nothing"))).outcome == "done", "the host and its guard are there"
+        assert (await started.run(request_for(place, "nothing"))).outcome == "done", "host, guard and zygote are there"
         yield started
 
 
@@ -171,30 +171,30 @@ async def test_a_narrower_wall_limit_counts(runner: SkillRunner, tmp_path: Path)
 
 
 async def test_cancelling_ends_the_run(runner: SkillRunner, tmp_path: Path) -> None:
-    idle = children_of(runner.host_pid)
+    idle = descendants_of(runner.host_pid)
     with anyio.move_on_after(0.3) as scope:
         await runner.run(request_for(tmp_path, "sleep"))
     assert scope.cancelled_caught
-    assert children_of(runner.host_pid) == idle
+    assert descendants_of(runner.host_pid) == idle
     assert (await runner.run(request_for(tmp_path, "nothing"))).outcome == "done"
 
 
 async def test_cancelling_at_any_moment_leaves_a_sound_host(runner: SkillRunner, tmp_path: Path) -> None:
     """Also before the child has made its process group, and while it is being forked."""
-    host, idle = runner.host_pid, children_of(runner.host_pid)
+    host, idle = runner.host_pid, descendants_of(runner.host_pid)
     for attempt in range(60):
         run = asyncio.create_task(runner.run(request_for(tmp_path, "nothing")))
         await asyncio.sleep(0.0002 * (attempt % 12))
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
     assert (await runner.run(request_for(tmp_path, "nothing"))).outcome == "done"
-    assert (runner.host_pid, children_of(host)) == (host, idle)
+    assert (runner.host_pid, descendants_of(host)) == (host, idle)
     assert scratches(runner) == []
 
 
 async def test_a_lost_host_is_told_and_replaced(runner: SkillRunner, tmp_path: Path) -> None:
     first = runner.host_pid
-    idle = children_of(first)
+    idle = descendants_of(first)
     outcomes = []
 
     async def run() -> None:
@@ -227,7 +227,7 @@ async def test_a_host_that_hangs_is_ended(runner: SkillRunner, tmp_path: Path) -
 async def test_nothing_remains_of_a_runner(tmp_path: Path) -> None:
     async with SkillRunner.started() as runner:
         await runner.run(request_for(tmp_path, "nothing"))
-        place, host, idle = runner._place, runner.host_pid, children_of(runner.host_pid)
+        place, host, idle = runner._place, runner.host_pid, descendants_of(runner.host_pid)
         async with anyio.create_task_group() as group:
             group.start_soon(runner.run, request_for(tmp_path, "sleeping_family", FORKING))
             family = await family_of(host, idle, 3)
@@ -279,10 +279,10 @@ GRANTED = [
 async def test_granted_processes_are_watched_together(
     runner: SkillRunner, tmp_path: Path, what: str, outcome: str, got: Any
 ) -> None:
-    idle = children_of(runner.host_pid)
+    idle = descendants_of(runner.host_pid)
     result = await runner.run(request_for(tmp_path, what, FORKING))
     assert (result.outcome, result.output.get("got")) == (outcome, got), result.detail
-    assert children_of(runner.host_pid) == idle, "the whole family is gone before the run is reported"
+    assert descendants_of(runner.host_pid) == idle, "the whole family is gone before the run is reported"
     if what == "burn_together":
         assert result.usage.cpu_us > 900_000, "the children are charged too"
     assert (await runner.run(request_for(tmp_path, "nothing"))).outcome == "done"
@@ -317,7 +317,7 @@ asyncio.run(main())
     host, place = child.stdout.readline().split()
     family: set[int] = set()
     deadline = time.monotonic() + 10
-    while len(family := descendants_of(int(host))) < (4 if "FORKING" in hostile else 2):
+    while len(family := descendants_of(int(host))) < (5 if "FORKING" in hostile else 3):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     child.kill()
@@ -335,10 +335,10 @@ def scratches(runner: SkillRunner) -> list[Path]:
     return list(runner._place.glob("run-*"))
 
 
-async def family_of(host: int, idle: list[int], size: int) -> list[int]:
+async def family_of(host: int, idle: set[int], size: int) -> list[int]:
     """The run's processes, once there are that many."""
     with anyio.fail_after(10):
-        while len(family := descendants_of(host) - set(idle)) < size:
+        while len(family := descendants_of(host) - idle) < size:
             await anyio.sleep(0.01)
     return sorted(family)
 

@@ -17,7 +17,7 @@ from interlock.skills.cell import IDLE_S, MAX_RUNS
 from interlock.skills.host import MAX_RESTING
 from interlock.skills.manifest import Skill, load_skill, parse_skill
 from interlock.skills.runner import RunnerSettings, RunResult, SkillRunner
-from tests.skills.test_runner import ATTEMPTS, FORKING, HOSTILE, children_of, request_for, scratches, wait_gone
+from tests.skills.test_runner import ATTEMPTS, FORKING, HOSTILE, descendants_of, request_for, scratches, wait_gone
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.process]
 async def runner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SkillRunner]:
     async with SkillRunner.started(RunnerSettings(concurrency=8, grace_ms=100)) as started:
         place = tmp_path_factory.mktemp("first")
-        assert (await started.run(request_for(place, "nothing"))).outcome == "done", "the host and its guard are there"
+        assert (await started.run(request_for(place, "nothing"))).outcome == "done", "host, guard and zygote are there"
         yield started
 
 
@@ -183,14 +183,14 @@ async def test_a_run_that_waits_can_be_cancelled(runner: SkillRunner, tmp_path: 
 
 
 async def test_processes_rest_for_a_while_only(runner: SkillRunner, tmp_path: Path) -> None:
-    idle = children_of(runner.host_pid)
+    idle = descendants_of(runner.host_pid)
     first = [await process(runner, tmp_path, goal=f"g{number}") for number in range(MAX_RESTING + 4)]
     with anyio.fail_after(20):
-        while len(resting := set(children_of(runner.host_pid)) - set(idle)) > MAX_RESTING:
+        while len(resting := descendants_of(runner.host_pid) - idle) > MAX_RESTING:
             await anyio.sleep(0.01)  # those beyond are still dying
     assert resting < set(first)
     deadline = time.monotonic() + 20 * IDLE_S
-    while children_of(runner.host_pid) != idle:
+    while descendants_of(runner.host_pid) != idle:
         assert time.monotonic() < deadline
         await anyio.sleep(0.02)
     assert scratches(runner) == []
@@ -219,4 +219,4 @@ async def test_a_large_input_is_handed_over(runner: SkillRunner, tmp_path: Path)
 
 async def test_a_skill_that_may_fork_is_alone(runner: SkillRunner, tmp_path: Path) -> None:
     assert (await run(runner, tmp_path, "daemon", skill=FORKING)).outcome == "done"
-    assert len(children_of(runner.host_pid)) <= 1, "the guard: nobody rests"
+    assert len(descendants_of(runner.host_pid)) <= 2, "guard and zygote: nobody rests"

@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,8 +18,9 @@ import msgspec
 from msgspec import Struct
 
 from interlock.bus.clock import boot_s
+from interlock.skills import order_file
 from interlock.skills.protocol import Answer, RunOrder
-from interlock.skills.sandbox.enter import Confinement, Sandbox
+from interlock.skills.sandbox.enter import Confinement, enter
 from interlock.skills.sdk import SkillError, Task
 
 # Where the result goes and, in a shared child, where the next run comes from, beside standard input, output and error. In
@@ -44,25 +46,46 @@ class Turn(Struct, frozen=True, kw_only=True):
 _turns = msgspec.json.Decoder(Turn)
 
 
-class Prepared(Struct, frozen=True):
-    """All of a run that can be made before the fork: a child copies every page that it touches. directory: of the
-    handler; descriptors above TURNS, nothing: of /dev/null. turns: where further runs come from, -1 if there are none.
+class Given(Struct, frozen=True):
+    """What the run is born with. directory: of the handler. nothing: a descriptor of /dev/null; log, result: pipes to the
+    host; turns: where further runs come from, rules: those of Landlock, -1 where there are none. All above TURNS.
     """
 
     order: RunOrder
     code: types.CodeType
     directory: str
     task: Task
-    sandbox: Sandbox
     nothing: int
     log: int
     result: int
     turns: int
+    rules: int
 
 
-def prepare(order: RunOrder, code: types.CodeType, *, nothing: int, log: int, result: int, turns: int = -1) -> Prepared:
-    """The caller closes the sandbox. Raises IsolationUnavailable."""
-    directory = str(Path(order.handler).parent)
+def confinement_of(order: RunOrder) -> Confinement:
+    """What a process for this order is confined to."""
+    return Confinement(
+        # Shared, the host holds each run to its limit, and this is for all of them.
+        cpu_seconds=order.cpu_seconds + bool(order.share),
+        memory_bytes=order.memory_bytes,
+        file_bytes=order.scratch_bytes,
+        processes=order.processes,
+        network=order.network,
+        readable=(str(Path(order.handler).parent), order.config, *order.files.values(), *order.readable),
+        writable=(order.scratch, order.out, *order.writable),
+        strict=order.strict,
+    )
+
+
+def descriptors_of(order: int, log: int, result: int, turns: int, rules: int) -> list[int]:
+    """As `become_run` takes them; -1 for turns and rules where there are none."""
+    return [order, log, result, *(descriptor for descriptor in (turns, rules) if descriptor >= 0)]
+
+
+def _given(descriptors: Sequence[int], nothing: int) -> Given:
+    described, log, result, *rest = descriptors
+    order, code = order_file.read(described)
+    turns = rest.pop(0) if order.share else -1
     task = Task(
         input=order.input,
         out=Path(order.out),
@@ -71,37 +94,29 @@ def prepare(order: RunOrder, code: types.CodeType, *, nothing: int, log: int, re
         seed=order.seed,
         files={name: Path(path) for name, path in order.files.items()},
     )
-    confinement = Confinement(
-        # Shared, the host holds each run to its limit, and this is for all of them.
-        cpu_seconds=order.cpu_seconds + (turns >= 0),
-        memory_bytes=order.memory_bytes,
-        file_bytes=order.scratch_bytes,
-        processes=order.processes,
-        network=order.network,
-        readable=(directory, order.config, *order.files.values(), *order.readable),
-        writable=(order.scratch, order.out, *order.writable),
-        strict=order.strict,
-    )
-    return Prepared(order, code, directory, task, Sandbox(confinement), nothing, log, result, turns)
+    rules = rest.pop(0) if rest else -1
+    return Given(order, code, str(Path(order.handler).parent), task, nothing, log, result, turns, rules)
 
 
-def become_run(run: Prepared) -> NoReturn:
-    """Turns the forked process into the run; never returns."""
-    status = 1
+def become_run(descriptors: Sequence[int], nothing: int) -> NoReturn:
+    """Turns the forked process into the run; never returns. descriptors: from descriptors_of; nothing: of /dev/null."""
+    status, result = 1, descriptors[2]
     try:
+        run = _given(descriptors, nothing)
         _take_place(run)
+        result = RESULT
         if run.turns < 0:
             _write(RESULT, _encoder.encode(_confined(run)))
         else:
             _serve(run)
         status = 0
     except BaseException as error:  # a skill may raise anything, SystemExit included: told, and over
-        _write(RESULT, _encoder.encode(Answer(status="crashed", detail=_line(error))))
+        _write(result, _encoder.encode(Answer(status="crashed", detail=_line(error))))
     finally:
         os._exit(status)
 
 
-def _serve(run: Prepared) -> None:
+def _serve(run: Given) -> None:
     """Answers run after run, a line each, until one ends otherwise than it should or no more come."""
     path, modules, environment = list(sys.path), frozenset(sys.modules), dict(os.environ)
     answer = _confined(run)
@@ -129,7 +144,7 @@ def _next_line() -> bytes:
     return line
 
 
-def _start_afresh(run: Prepared, path: list[str], modules: frozenset[str], environment: dict[str, str]) -> None:
+def _start_afresh(run: Given, path: list[str], modules: frozenset[str], environment: dict[str, str]) -> None:
     """What the skill's own modules keep does not reach its next run; what it did to others does (docs/skills.md)."""
     for name in sys.modules.keys() - modules:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(run.directory + "/"):
@@ -142,7 +157,7 @@ def _start_afresh(run: Prepared, path: list[str], modules: frozenset[str], envir
     os.chdir(run.order.scratch)
 
 
-def _take_place(run: Prepared) -> None:
+def _take_place(run: Given) -> None:
     """Nothing of the host's is seen in the places."""
     places = [(run.result, RESULT), (run.nothing, 0), (run.log, 1), (run.log, 2)]
     if run.turns >= 0:
@@ -153,10 +168,10 @@ def _take_place(run: Prepared) -> None:
     os.chdir(run.order.scratch)
 
 
-def _confined(run: Prepared) -> Answer:
+def _confined(run: Given) -> Answer:
     """Enters the sandbox, and answers the first run."""
     try:
-        run.sandbox.enter()
+        enter(confinement_of(run.order), run.rules)
     except OSError as error:
         return Answer(status="isolation_unavailable", detail=str(error))
     # Nothing of the host's stays open but the pipes.
@@ -164,7 +179,7 @@ def _confined(run: Prepared) -> Answer:
     return _answer(run, run.task, run.order.begin_by_s)
 
 
-def _answer(run: Prepared, task: Task, begin_by_s: float) -> Answer:
+def _answer(run: Given, task: Task, begin_by_s: float) -> Answer:
     if begin_by_s and boot_s() > begin_by_s:
         return Answer(status="not_started", detail="the time within which it had to begin was over")
     try:
@@ -184,7 +199,7 @@ def _answer(run: Prepared, task: Task, begin_by_s: float) -> Answer:
             sys.stdout.flush()
 
 
-def _call(run: Prepared, task: Task) -> Answer:
+def _call(run: Given, task: Task) -> Answer:
     sys.path.insert(0, run.directory)
     module = types.ModuleType("handler")
     module.__file__ = run.order.handler

@@ -1,5 +1,5 @@
-"""The fork server: a process without secrets that forks a child for each run, or for some runs of one goal and skill, and
-watches it (agents.md, docs/adr/0006 and 0011).
+"""The fork server: a process without secrets that has a child forked for each run, or for some runs of one goal and skill, and
+watches it (agents.md, docs/adr/0006, 0011 and 0020).
 
 A fresh interpreter for each run costs ten times a fork. One thread, one selector: orders come in on a socket, each child
 has a pipe for what it prints and one for its results; every 20 ms the living ones are measured against their limits.
@@ -15,22 +15,23 @@ import signal
 import socket
 import sys
 import time
-import types
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
+from interlock.skills import order_file
 from interlock.skills.cell import Cell, Pipes, terms_of
-from interlock.skills.child import CALM, ENVIRONMENT, TURNS, become_run, prepare
+from interlock.skills.child import CALM, ENVIRONMENT, confinement_of, descriptors_of
 from interlock.skills.protocol import Order, Outcome, RunOrder, RunReport, StopOrder
 from interlock.skills.running import LOG_BYTES, Run
-from interlock.skills.sandbox.enter import IsolationUnavailable, interpreter_paths, missing
-from interlock.skills.sandbox.libc import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
+from interlock.skills.sandbox.enter import IsolationUnavailable, interpreter_paths, missing, rules_for
+from interlock.skills.sandbox.libc import PR_SET_CHILD_SUBREAPER, prctl
 from interlock.skills.watch import family
 from interlock.skills.watch.disk import remove_tree
 from interlock.skills.watch.guard import Guard
 from interlock.skills.watch.judgement import judge, log_text, one_line, said
+from interlock.skills.zygote import Zygote, ZygoteLost
 
 TICK_S = 0.02
 # How long a run waits for a process that serves its like before it has one of its own: longer than making one takes.
@@ -42,33 +43,39 @@ _orders = msgspec.json.Decoder(Order)
 class Host:
     """Owns all runs; `serve` returns when the executor is gone."""
 
-    def __init__(self, control: socket.socket, guard: Guard) -> None:
+    def __init__(self, control: socket.socket, guard: Guard, zygote: Zygote) -> None:
         self._control = control
         self._guard = guard
+        self._zygote = zygote
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ, None)
+        self._selector.register(zygote.line, selectors.EVENT_READ, zygote)
         self._cells: dict[int, Cell] = {}
         self._waiting: list[tuple[float, RunOrder]] = []  # for a cell, until when at most
-        self._code: dict[str, tuple[int, types.CodeType]] = {}
+        self._code: dict[str, tuple[int, bytes]] = {}
         self._buffer = bytearray()
-        self._nothing = _occupy(TURNS)
 
     def serve(self) -> None:
+        """Raises ZygoteLost."""
         due = 0.0
         while True:
-            has_ended = False
+            ended = []
             for key, _ in self._selector.select(TICK_S if self._cells else None):
                 if key.data is None:
                     if not self._hear():
                         self._end_all()
                         return
+                elif key.data is self._zygote:
+                    raise ZygoteLost("the zygote ended")
                 elif key.fd == key.data.pid_fd:
-                    has_ended = True
+                    ended.append(key.data)
                 elif key.fd in self._selector.get_map():
                     self._read(key.data, key.fd)
             now = time.monotonic()
-            if has_ended or now >= due:
+            if ended or now >= due:
                 self._reap()
+            for cell in ended:
+                self._finish(cell)
             if now >= due:
                 due = now + TICK_S
                 for cell in self._cells.values():
@@ -133,7 +140,7 @@ class Host:
         _remove(order.scratch)
         self._report(RunReport(id=order.id, outcome=outcome, detail=one_line(detail)))
 
-    def _start(self, order: RunOrder, code: types.CodeType) -> None:
+    def _start(self, order: RunOrder, code: bytes) -> None:
         Path(order.scratch).mkdir(mode=0o700)
         out = order.out
         with ExitStack() as ours:  # what is to be closed here unless the run begins
@@ -146,16 +153,13 @@ class Host:
                     Path(out).mkdir(mode=0o700)
                     turn_write, turn_read = _pipe(ours, theirs, forwards=True)
                 inside = msgspec.structs.replace(order, out=out)
-                prepared = prepare(
-                    inside, code, nothing=self._nothing, log=log_write, result=result_write, turns=turn_read
-                )
-                theirs.callback(prepared.sandbox.close)
-                host = os.getpid()
-                pid = os.fork()
-                if pid == 0:
-                    _bind(host)
-                    become_run(prepared)
-            ours.callback(os.kill, pid, signal.SIGKILL)
+                rules = rules_for(confinement_of(inside))
+                if rules >= 0:
+                    theirs.callback(os.close, rules)
+                described = order_file.write(inside, code)
+                theirs.callback(os.close, described)
+                pid = self._zygote.fork(descriptors_of(described, log_write, result_write, turn_read, rules))
+            ours.callback(self._give_up, pid)
             cell = Cell(order, pid, Pipes(log_read, result_read, turn_write), out)
             ours.pop_all()
         self._cells[pid] = cell
@@ -164,13 +168,16 @@ class Host:
         for descriptor in (log_read, result_read, cell.pid_fd):
             self._selector.register(descriptor, selectors.EVENT_READ, cell)
 
-    def _compiled(self, handler: str) -> types.CodeType:
-        """Compiling executes nothing of the skill; doing it here once saves it in every child."""
+    def _give_up(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self._zygote.reap(pid)
+
+    def _compiled(self, handler: str) -> bytes:
+        """Doing it here once saves it in every child."""
         stamp = Path(handler).stat().st_mtime_ns
         known = self._code.get(handler)
         if known is None or known[0] != stamp:
-            source = Path(handler).read_bytes()
-            known = self._code[handler] = (stamp, compile(source, handler, "exec", dont_inherit=True))
+            known = self._code[handler] = (stamp, order_file.compiled(Path(handler).read_bytes(), handler))
         return known[1]
 
     def _read(self, cell: Cell, descriptor: int) -> bool:
@@ -236,25 +243,24 @@ class Host:
             self._not_begun(known, "stopped", "it was stopped")
 
     def _reap(self) -> None:
-        """Collects who has ended: runs, and what runs had forked and left, which is charged to them."""
-        while (ended := _ended()) is not None:
-            group = os.getpgid(ended)
-            _, status, usage = os.wait4(ended, 0)
-            cpu_us = family.cpu_of(usage.ru_utime, usage.ru_stime)
-            cell = self._cells.get(ended)
-            if cell is not None:
-                self._finish(cell, status, max(cpu_us - cell.charged_us, 0), usage.ru_maxrss)
-            elif group in self._cells:
+        """Collects what runs had forked and left, which is charged to them."""
+        while (orphan := _orphan()) is not None:
+            if orphan == self._zygote.pid:
+                raise ZygoteLost("the zygote ended")
+            group = os.getpgid(orphan)
+            _, _, usage = os.wait4(orphan, 0)
+            if group in self._cells:
                 run = self._cells[group].run
                 if run is not None:
-                    run.cpu_us += cpu_us
+                    run.cpu_us += family.cpu_of(usage.ru_utime, usage.ru_stime)
 
-    def _finish(self, cell: Cell, status: int, cpu_us: int, peak_rss_kb: int) -> None:
+    def _finish(self, cell: Cell) -> None:
         """The process of a cell has ended, and whatever it was doing."""
+        ended = self._zygote.reap(cell.pid)
         del self._cells[cell.pid]
         run, pipes = cell.run, cell.pipes
         if run is not None:
-            run.cpu_us += cpu_us
+            run.cpu_us += max(ended.cpu_us - cell.charged_us, 0)
             if run.order.processes or not run.order.strict:
                 run.cpu_us += family.end(cell.pid)
                 self._guard.ended(cell.pid)
@@ -271,7 +277,7 @@ class Host:
             _deliver(cell.out, run)
         _remove(cell.scratch)
         if run is not None:
-            self._told(run, 0 if run.answered else status, peak_rss_kb)
+            self._told(run, 0 if run.answered else ended.status, ended.peak_rss_kb)
 
     def _told(self, run: Run, status: int, peak_rss_kb: int) -> None:
         log = log_text(bytes(run.log[-LOG_BYTES:]))
@@ -300,9 +306,11 @@ class Host:
             if cell.run is not None:
                 cell.run.kill("stopped", "the executor ended")
             cell.end()
-            os.waitpid(cell.pid, 0)
+            self._zygote.reap(cell.pid)
             family.end(cell.pid)
             _remove(cell.scratch)
+        self._zygote.line.close()
+        os.waitpid(self._zygote.pid, 0)
         self._guard.dismiss()
 
 
@@ -333,24 +341,8 @@ def _remove(scratch: str) -> None:
     remove_tree(Path(_out_beside(scratch)))
 
 
-def _bind(host: int) -> None:
-    """In the child, before anything else: a group of its own, and no life without the host."""
-    os.setsid()
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != host:
-        os._exit(1)  # the host died first, and no signal will come
-
-
-def _occupy(last: int) -> int:
-    """Takes every descriptor up to the last that is free; one of /dev/null above it."""
-    descriptor = -1
-    while descriptor <= last:
-        descriptor = os.open("/dev/null", os.O_RDONLY)
-    return descriptor
-
-
-def _ended() -> int | None:
-    """A child that can be reaped, still to be looked at."""
+def _orphan() -> int | None:
+    """A child that can be reaped, still to be looked at: a run's own child whose parent is gone."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -372,8 +364,11 @@ def main() -> None:
     interpreter_paths()
     missing()
     gc.collect()
-    gc.freeze()  # children share these pages for as long as nobody touches them
-    Host(control, guard).serve()
+    gc.freeze()  # zygote and children share these pages for as long as nobody touches them
+    try:
+        Host(control, guard, Zygote()).serve()
+    except ZygoteLost as error:
+        sys.exit(str(error))  # what had begun died with it; the executor starts another host
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def confinement(*, strict: bool) -> Confinement:
 def test_a_missing_part_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enter, "missing", lambda: ("Landlock", "seccomp filters"))
     with pytest.raises(IsolationUnavailable, match=r"no Landlock and no seccomp filters"):
-        enter.Sandbox(confinement(strict=True))
+        enter.rules_for(confinement(strict=True))
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,49 +68,44 @@ def missing() -> tuple[str, ...]:
     return tuple(problems)
 
 
-class Sandbox:
-    """A confinement made ready by one process and entered by a child that it forks, in which every page that Python
-    touches must be copied: what can be done before is done before. Close it once the child is on its way.
+def rules_for(confinement: Confinement) -> int:
+    """A descriptor of the Landlock rules, -1 where the kernel has none: made by one process for a child that enters. The caller
+    closes it. Raises IsolationUnavailable, in strict mode also when another part of isolation is missing.
     """
+    absent = missing()
+    if absent and confinement.strict:
+        raise IsolationUnavailable("this kernel has no " + " and no ".join(absent))
+    if landlock.abi() < 1:
+        return -1
+    readable = (*confinement.readable, *(_NETWORK_FILES if confinement.network else ()))
+    try:
+        return landlock.ruleset(readable, interpreter_paths(), confinement.writable, network=confinement.network)
+    except OSError as error:
+        raise IsolationUnavailable(str(error)) from error
 
-    def __init__(self, confinement: Confinement) -> None:
-        """Raises IsolationUnavailable in strict mode when a part of isolation is missing."""
-        absent = missing()
-        if absent and confinement.strict:
-            raise IsolationUnavailable("this kernel has no " + " and no ".join(absent))
-        self._limits = _limits(confinement)
-        self._grants = Grants(
-            processes=confinement.processes > 0,
-            network=confinement.network,
-            truncation=landlock.abi() >= _GUARDS_TRUNCATION,
-        )
-        self.ruleset = -1
-        if seccomp.supported():
-            seccomp.parts(platform.machine(), **self._grants)
-        if landlock.abi() >= 1:
-            readable = (*confinement.readable, *(_NETWORK_FILES if confinement.network else ()))
-            try:
-                self.ruleset = landlock.ruleset(
-                    readable, interpreter_paths(), confinement.writable, network=confinement.network
-                )
-            except OSError as error:
-                raise IsolationUnavailable(str(error)) from error
 
-    def enter(self) -> None:
-        """Confines the calling process for good. Raises OSError."""
-        for what, limit in self._limits:
-            resource.setrlimit(what, limit)
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
-        if self.ruleset >= 0:
-            landlock.restrict(self.ruleset)
-        _drop_capabilities()
-        if seccomp.supported():
-            seccomp.install(**self._grants)
+def make_ready() -> None:
+    """What every child would find out and build anew: in the process that forks them, it is there for all."""
+    if seccomp.supported():
+        for processes in (False, True):
+            for network in (False, True):
+                seccomp.parts(platform.machine(), **_grants(processes=processes, network=network))
 
-    def close(self) -> None:
-        if self.ruleset >= 0:
-            os.close(self.ruleset)
-            self.ruleset = -1
+
+def enter(confinement: Confinement, rules: int) -> None:
+    """Confines the calling process for good. rules: from rules_for. Raises OSError."""
+    for what, limit in _limits(confinement):
+        resource.setrlimit(what, limit)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    if rules >= 0:
+        landlock.restrict(rules)
+    _drop_capabilities()
+    if seccomp.supported():
+        seccomp.install(**_grants(processes=confinement.processes > 0, network=confinement.network))
+
+
+def _grants(*, processes: bool, network: bool) -> Grants:
+    return Grants(processes=processes, network=network, truncation=landlock.abi() >= _GUARDS_TRUNCATION)
 
 
 @cache
