@@ -155,6 +155,7 @@ async def test_inputs_are_read_only_and_only_where_allowed(runner: SkillRunner, 
         result = await runner.run(request)
         assert result.outcome == "path_not_allowed", path
         assert str(allowed) in result.detail, "it says what would be allowed"
+        assert "input_roots of interlock.yaml" in result.detail, "and where"
 
 
 @pytest.mark.parametrize("value", [{}, {"what": 1}, {"what": "nothing", "path": 5}])

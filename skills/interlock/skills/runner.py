@@ -232,11 +232,17 @@ def _paths(request: RunRequest) -> tuple[list[str], list[str]] | str:
         value = request.input.get(name)
         if value is None:
             continue
-        roots = request.write_roots if kind == "writable-directory" else request.read_roots
+        roots, named = (
+            (request.write_roots, "write_roots")
+            if kind == "writable-directory"
+            else (request.read_roots, "input_roots")
+        )
         real = "" if "\0" in str(value) else os.path.realpath(str(value))
         if not real or not any(_is_within(real, os.path.realpath(root)) for root in roots):
             allowed = ", ".join(str(root) for root in roots) or "none"
-            return f"$.{name}: {value} is not under a directory that runs may use; allowed: {allowed}"
+            return (
+                f"$.{name}: {value} is not under the {named} of interlock.yaml, where runs may go; these are: {allowed}"
+            )
         if not Path(real).is_dir():
             return f"$.{name}: {value} is no directory"
         (writable if kind == "writable-directory" else readable).append(real)
