@@ -71,10 +71,15 @@ def confinement_of(order: RunOrder) -> Confinement:
         file_bytes=order.scratch_bytes,
         processes=order.processes,
         network=order.network,
-        readable=(str(Path(order.handler).parent), order.config, *order.files.values(), *order.readable),
+        readable=(_directory(order), order.config, *order.files.values(), *order.readable),
         writable=(order.scratch, order.out, *order.writable),
         strict=order.strict,
     )
+
+
+def _directory(order: RunOrder) -> str:
+    """Of the handler, whose path is whole. By hand: the way through Path costs a child 0.1 ms."""
+    return order.handler.rpartition("/")[0]
 
 
 def descriptors_of(order: int, log: int, result: int, turns: int, rules: int) -> list[int]:
@@ -95,7 +100,7 @@ def _given(descriptors: Sequence[int], nothing: int) -> Given:
         files={name: Path(path) for name, path in order.files.items()},
     )
     rules = rest.pop(0) if rest else -1
-    return Given(order, code, str(Path(order.handler).parent), task, nothing, log, result, turns, rules)
+    return Given(order, code, _directory(order), task, nothing, log, result, turns, rules)
 
 
 def become_run(descriptors: Sequence[int], nothing: int) -> NoReturn:
