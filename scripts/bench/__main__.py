@@ -45,6 +45,7 @@ TARGETS = {
     "decisions_200_rss_mb": "<= 300",
     "watch_200_decision_cpu_worst_round_ms": "<= 50",
     "watch_200_rss_mb": "<= 300",
+    "peers.governed_to_faststream": ">= 1",
 }
 
 
