@@ -75,7 +75,7 @@ def main() -> int:
         if options.only in ("", "watch"):
             collect(figures, watching.measure())
         if options.peers or options.only == "peers":
-            collect(figures, peers.measure(options.hops))
+            collect(figures, peers.measure(3 * options.hops))
     report = {
         name: {"min": min(values), "median": statistics.median(values), "max": max(values)}
         for name, values in sorted(figures.items())

@@ -1,13 +1,12 @@
 """AutoGen core's gRPC runtime in the shape of the other peers. Apart, because its handlers are found by real annotations."""
 
-import asyncio
 from dataclasses import dataclass
 
 import mandates
 from autogen_core import AgentId, MessageContext, RoutedAgent, message_handler
 from autogen_core._serialization import try_get_known_serializers_for_type
 from autogen_ext.runtimes.grpc import GrpcWorkerAgentRuntime, GrpcWorkerAgentRuntimeHost
-from pump import pump
+from pump import Tally, pump
 
 
 @dataclass
@@ -29,10 +28,14 @@ async def autogen(_: str, count: int) -> float:
     await runtime.start()
     runtime.add_message_serializer(try_get_known_serializers_for_type(Text))
     await Sink.register(runtime, "sink", lambda: Sink("sink"))
-    done, data = asyncio.Event(), Text("x" * mandates.BYTES)
-    done.set()
+    tally, data = Tally(), Text("x" * mandates.BYTES)
+
+    async def ask(_: int) -> None:
+        await runtime.send_message(data, AgentId("sink", "default"))
+        tally.one_more()
+
     try:
-        return await pump(count, lambda _number: runtime.send_message(data, AgentId("sink", "default")), done)
+        return await pump(count, ask, tally)
     finally:
         await runtime.stop()
         await host.stop()
