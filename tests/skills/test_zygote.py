@@ -97,13 +97,18 @@ async def test_a_lost_zygote_ends_the_host_and_all_its_runs(runner: SkillRunner,
 
 
 PROBE = """
-import os, sys
+import os, resource, sys
 from interlock.skills.zygote import Zygote, ZygoteLost
 zygote = Zygote()
 try:
     zygote.reap(os.getpid())
 except OSError as error:
     print(type(error).__name__)
+resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (8, 8))
+try:
+    zygote.fork([0, 1, 2])
+except OSError as error:
+    print(error.strerror)
 os.kill(zygote.pid, 9)
 try:
     zygote.fork([0, 1, 2])
@@ -115,9 +120,37 @@ except ZygoteLost as error:
 def test_what_it_cannot_do_is_said() -> None:
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
-    first, second = done.stdout.splitlines()
-    assert first == "ChildProcessError"
-    assert second.startswith("the zygote ended")
+    assert done.stdout.splitlines()[:2] == ["ChildProcessError", "Too many open files"]
+    assert done.stdout.splitlines()[2].startswith("the zygote ended")
+
+
+UNCONFINED = """
+import os, sys
+from interlock.skills import order_file
+from interlock.skills.protocol import RunOrder
+from interlock.skills.zygote import Zygote
+zygote = Zygote()
+handler, place = sys.argv[1:]
+order = RunOrder(
+    id="r", mode="run", handler=handler, input={}, files={}, config=place, now="", seed=0, scratch=place, out=place,
+    readable=[], writable=[], cpu_seconds=5, wall_ms=1_000, memory_bytes=1 << 28, scratch_bytes=1 << 20,
+    output_bytes=1 << 20, max_files=50, processes=0, network=False, strict=True,
+)
+result, theirs = os.pipe()
+code = order_file.compiled(b"def run(task): return {'ran': True}", handler)
+pid = zygote.fork([order_file.write(order, code), 1, theirs])
+zygote.reap(pid)
+os.write(1, os.read(result, 1 << 16))
+"""
+
+
+def test_a_run_that_is_given_no_rules_does_not_run(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNCONFINED, str(tmp_path / "handler.py"), str(tmp_path)], capture_output=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b'"status":"isolation_unavailable"' in done.stdout
+    assert b'"ran"' not in done.stdout
 
 
 def test_it_ends_with_its_host_and_holds_nothing_of_it() -> None:

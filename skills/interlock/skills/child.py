@@ -175,6 +175,8 @@ def _take_place(run: Given) -> None:
 
 def _confined(run: Given) -> Answer:
     """Enters the sandbox, and answers the first run."""
+    if run.order.strict and run.rules < 0:
+        return Answer(status="isolation_unavailable", detail="it was given no Landlock rules")
     try:
         enter(confinement_of(run.order), run.rules)
     except OSError as error:

@@ -9,6 +9,7 @@ Packets over a socket pair, one answer to each. It ends when its line does, and 
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -25,7 +26,7 @@ from interlock.skills.sandbox.libc import PR_SET_PDEATHSIG, prctl
 from interlock.skills.watch.family import cpu_of
 
 _FORK, _REAP = 1, 2
-_REQUEST = struct.Struct("=Bi")  # what, pid
+_REQUEST = struct.Struct("=Bi")  # what; how many descriptors, or pid
 _ANSWER = struct.Struct("=iiqq")  # pid or -errno, status, CPU in µs, most memory in KB
 _MOST_DESCRIPTORS = 8
 _HIGHEST = 1 << 20
@@ -58,7 +59,7 @@ class Zygote:
         """The process id of a child that becomes the run whose descriptors these are (child.become_run). It stays a
         zombie until it is reaped, so that its id means nobody else. Raises OSError, ZygoteLost.
         """
-        pid, *_ = self._ask(_FORK, 0, descriptors)
+        pid, *_ = self._ask(_FORK, len(descriptors), descriptors)
         return pid
 
     def reap(self, pid: int) -> Ended:
@@ -66,9 +67,9 @@ class Zygote:
         _, status, cpu_us, peak_rss_kb = self._ask(_REAP, pid)
         return Ended(status, cpu_us, peak_rss_kb)
 
-    def _ask(self, what: int, pid: int, descriptors: Sequence[int] = ()) -> tuple[int, int, int, int]:
+    def _ask(self, what: int, number: int, descriptors: Sequence[int] = ()) -> tuple[int, int, int, int]:
         try:
-            socket.send_fds(self.line, [_REQUEST.pack(what, pid)], descriptors)
+            socket.send_fds(self.line, [_REQUEST.pack(what, number)], descriptors)
             data = self.line.recv(_ANSWER.size)
         except OSError as error:
             raise ZygoteLost(f"the zygote ended: {error.strerror}") from error
@@ -101,9 +102,9 @@ def _serve(line: socket.socket) -> None:
         data, descriptors, _, _ = socket.recv_fds(line, _REQUEST.size, _MOST_DESCRIPTORS)
         if not data:
             return
-        what, pid = _REQUEST.unpack(data)
+        what, number = _REQUEST.unpack(data)
         try:
-            answer = (_child(descriptors, nothing), 0, 0, 0) if what == _FORK else _waited(pid)
+            answer = _waited(number) if what == _REAP else (_child(descriptors, number, nothing), 0, 0, 0)
         except OSError as error:
             answer = (-(error.errno or 1), 0, 0, 0)
         for descriptor in descriptors:
@@ -111,7 +112,9 @@ def _serve(line: socket.socket) -> None:
         line.send(_ANSWER.pack(*answer))
 
 
-def _child(descriptors: Sequence[int], nothing: int) -> int:
+def _child(descriptors: Sequence[int], sent: int, nothing: int) -> int:
+    if len(descriptors) != sent:  # the kernel drops what there is no room for, and the last one confines the child
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     zygote = os.getpid()
     pid = os.fork()
     if pid == 0:
