@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Meta
@@ -38,7 +37,6 @@ def is_token(text: str) -> bool:
     return _token.match(text) is not None
 
 
-@lru_cache(maxsize=256)  # a few are sent to, again and again
 def is_agent_id(text: str) -> bool:
     """Whether text is `role` or `role.instance`."""
     return _agent.match(text) is not None
