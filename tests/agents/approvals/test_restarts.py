@@ -91,13 +91,13 @@ class Failing(MemoryTransport):
     def __init__(self, broker: Any, fits: Any, *, after: bool) -> None:
         super().__init__(broker.clock, broker)
         self.fits = fits
-        self.after = after
+        self.stores_it = after
         self.failed = 0
 
     async def publish(self, subject: str, data: bytes, **more: Any) -> Any:
         if not self.failed and self.fits(subject, data, more):
             self.failed += 1
-            if self.after:
+            if self.stores_it:
                 await super().publish(subject, data, **more)
             raise Unavailable("the connection was lost")
         return await super().publish(subject, data, **more)
