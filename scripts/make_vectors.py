@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.envelope.amounts import timestamp
 from interlock.envelope.ids import new_id
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.schema import envelope_schema
@@ -139,7 +140,7 @@ def add_valid(vectors: Vectors) -> None:
         "valid-key-revoked-later",
         "ok",
         "The key is revoked only later",
-        trust=samples.make_trust(revoked_at=samples.timestamp(NOW + 60_000)),
+        trust=samples.make_trust(revoked_at=timestamp(NOW + 60_000)),
     )
     odd = {
         "\U0001f600": 1,
@@ -233,7 +234,7 @@ def add_keys(vectors: Vectors) -> None:
     def add(name: str, expect: str, description: str, wire: bytes = BASE.wire, **trust: Any) -> None:
         vectors.add(name, expect, description, wire, trust=samples.make_trust(**trust))
 
-    stamp, stranger, executor = samples.timestamp, samples.fixed_key("stranger"), samples.KEYS["executor"]
+    stamp, stranger, executor = timestamp, samples.fixed_key("stranger"), samples.KEYS["executor"]
     add("wrong-workspace", "wrong_workspace", "Validly signed, for another workspace", resealed(workspace="other"))
     add("unknown-key", "unknown_key", "Signed by a key that nobody enrolled", seal(BASE.envelope, stranger).wire)
     add(

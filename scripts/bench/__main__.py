@@ -11,18 +11,9 @@ import statistics
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import decisions
-import goals
-import grants
-import hops
-import peers
-import policies
-import replays
-import telemetry
-import watching
+from scripts.bench import decisions, goals, grants, hops, peers, policies, replays, telemetry, watching
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {

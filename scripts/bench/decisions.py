@@ -17,20 +17,21 @@ from interlock.skills.infrastructure.blueprint.model import (
     Performance,
     Resources,
     Scaling,
+    ScalingMetricType,
     TargetObject,
     WeightedMetric,
 )
 from interlock.skills.infrastructure.decision.decide import decide
 from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.remembering import began, ended, looked
-from interlock.skills.infrastructure.observed import ObservedState, PodState, Sample
+from interlock.skills.infrastructure.observed import MetricName, ObservedState, PodState, Sample
 from interlock.skills.infrastructure.operations import Scale
 
 SERVICES = 200
 LOOKS = 60
 STEP_MS = 15_000
 MIB = 1 << 20
-METRICS = {
+METRICS: dict[MetricName, int] = {
     "latency_p50_us": 50_000,
     "latency_p95_us": 150_000,
     "latency_p99_us": 300_000,
@@ -42,7 +43,14 @@ METRICS = {
 
 
 def blueprint(number: int) -> Blueprint:
-    weights = {"cpu": 30, "memory": 20, "latency": 20, "throughput": 10, "error_rate": 10, "queue_depth": 10}
+    weights: dict[ScalingMetricType, int] = {
+        "cpu": 30,
+        "memory": 20,
+        "latency": 20,
+        "throughput": 10,
+        "error_rate": 10,
+        "queue_depth": 10,
+    }
     return Blueprint(
         name=f"service-{number}",
         version="1.0.0",

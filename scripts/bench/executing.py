@@ -7,8 +7,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from mandates import KEYS, POLICIES, Source, described
-
 from interlock.bus.actor import Actor, ActorSettings
 from interlock.bus.breaker import Breakers, BreakerSettings
 from interlock.bus.control.giving import give_order
@@ -32,6 +30,7 @@ from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.own_seals import OwnSeals
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.verification import Limits
+from scripts.bench.mandates import KEYS, POLICIES, Source, described
 
 # A halt is in force, of what the bench does not do: the gate has something to look through.
 OTHERS = "skill:something-else"

@@ -89,7 +89,7 @@ async def on_a_house() -> dict[str, float]:
                 figures[f"task_ms.of_{tasks}"] = per_task[tasks]
             figures["tasks_slope"] = per_task[1000] / per_task[100]
             group.cancel_scope.cancel()
-            return figures
+    return figures
 
 
 async def many(here: House, watch: Watch, count: int) -> dict[str, float]:

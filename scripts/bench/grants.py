@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import time
 
-from mandates import KEYS, ROOT, mandate
-
 from interlock.bus.gates import Receiver, receiving_gates
 from interlock.bus.hop import Hop
 from interlock.bus.transport import Message
@@ -21,6 +19,7 @@ from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.signing import seal
 from interlock.envelope.trust import AgentRecord, KeyRecord, TrustStore, load, sign_store
 from interlock.envelope.verification import Limits, decode
+from scripts.bench.mandates import KEYS, ROOT, mandate
 
 COUNT = 2_000
 GOALS = 200

@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from executing import executing
-from mandates import BYTES, KEYS, POLICIES, Source, described, draft, mandate
 from msgspec.structs import replace
-from recorder import record
 
 from interlock.agents.process import collect_rarely
 from interlock.bus.actor import Actor
@@ -37,6 +34,9 @@ from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.ids import new_id
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.verification import Limits
+from scripts.bench.executing import executing
+from scripts.bench.mandates import BYTES, KEYS, POLICIES, Source, described, draft, mandate
+from scripts.bench.recorder import record
 
 WINDOW = 128
 RAW_SUBJECT = "interlock.default.role.executor.raw.act"

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-import mandates
 from autogen_core import AgentId, MessageContext, RoutedAgent, message_handler
 from autogen_core._serialization import try_get_known_serializers_for_type
 from autogen_ext.runtimes.grpc import GrpcWorkerAgentRuntime, GrpcWorkerAgentRuntimeHost
-from pump import Tally, pump
+
+from scripts.bench import mandates
+from scripts.bench.pump import Tally, pump
 
 
 @dataclass

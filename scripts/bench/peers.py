@@ -9,11 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import hops
-import mandates
 import uvloop
-from executing import executing
-from pump import WARM, Tally, pump
 
 from interlock.agents.process import collect_rarely
 from interlock.bus.hop import DONE, Hop, Outcome
@@ -23,6 +19,9 @@ from interlock.bus.server.embedded import EmbeddedServer
 from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.ids import new_id
 from interlock.envelope.own_seals import OwnSeals
+from scripts.bench import hops, mandates
+from scripts.bench.executing import executing
+from scripts.bench.pump import WARM, Tally, pump
 
 
 async def governed(url: str, count: int, own: OwnSeals | None = None) -> float:
@@ -82,7 +81,7 @@ async def faststream(url: str, count: int) -> float:
 
 
 async def autogen(url: str, count: int) -> float:
-    from peer_autogen import autogen as measured
+    from scripts.bench.peer_autogen import autogen as measured
 
     return await measured(url, count)
 

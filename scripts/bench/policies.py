@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from mandates import POLICIES
 
 from interlock.bus.policy.bundle import PolicyBundle, load_bundle
 from interlock.bus.policy.engine import Engine
 from interlock.bus.policy.facts import AgentFacts, BudgetFacts, Facts, GoalFacts, HopFacts, TaskFacts
 from interlock.bus.policy.rego_source import Module, read_source
 from interlock.bus.policy.service import PolicyService
+from scripts.bench.mandates import POLICIES
 
 COUNT = 2_000
 RULES = 50

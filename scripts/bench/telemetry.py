@@ -19,8 +19,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import hops
-import mandates
 from msgspec.structs import replace
 
 from interlock.agents.telemetry.keeping import Keeping
@@ -37,6 +35,7 @@ from interlock.bus.telemetry.spans import Tracer, active, span
 from interlock.bus.telemetry.watching import Watched
 from interlock.envelope.amounts import Amount, clock_ms
 from interlock.envelope.ids import sha256_hex
+from scripts.bench import hops, mandates
 
 SHARE = 0.1
 SLOW_MS = SamplingSettings().slow_ms

@@ -18,14 +18,14 @@ from pathlib import Path
 import anyio
 import msgspec
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from result import Result, table
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from interlock.agents.flags.file import load_flags, resolve
 from interlock.envelope.amounts import clock_ms
+from scripts.campaigns.result import Result, table
 
-OUT = Path(__file__).resolve().parents[2] / "build" / "chaos.json"
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "build" / "chaos.json"
 # Name → (full amount, quick amount). Each is a module here with `campaign(root, amount, seed)`.
 CAMPAIGNS = {
     "actors": (1_000, 8),
@@ -44,7 +44,7 @@ CAMPAIGNS = {
 
 def allowed_now() -> bool:
     """By the schedule of config/flags.yaml."""
-    flag = load_flags(OUT.parents[1] / "config" / "flags.yaml").get("chaos-engineering")
+    flag = load_flags(ROOT / "config" / "flags.yaml").get("chaos-engineering")
     return flag is not None and resolve(flag, {}, clock_ms()).value is True
 
 
@@ -80,7 +80,9 @@ def held(name: str, amount: int, seed: int) -> Result:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"interlock-{name}-") as root:
         try:
-            result = anyio.run(importlib.import_module(name).campaign, Path(root).resolve(), amount, seed)
+            result: Result = anyio.run(
+                importlib.import_module(f"scripts.campaigns.{name}").campaign, Path(root).resolve(), amount, seed
+            )
         except Exception as error:
             traceback.print_exc()
             result = Result(campaign=name, failures=[f"{type(error).__name__}: {error}"[:300]])

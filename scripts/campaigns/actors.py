@@ -8,11 +8,7 @@ from pathlib import Path
 
 import anyio
 import msgspec
-from crew import crew
-from lines import SKILLS
-from load import WORKSPACE, Load, all_answer, audited, prepared
 from msgspec.structs import replace
-from result import Result
 
 from interlock.agents.supervision.house import AGENTS, connected, house
 from interlock.bus.deadletters import DeadLetter
@@ -21,6 +17,10 @@ from interlock.bus.permissions import ADMIN
 from interlock.bus.streams import DEAD, Declarations, consumers_of
 from interlock.bus.transport import Transport
 from interlock.envelope.ids import new_id
+from scripts.campaigns.crew import crew
+from scripts.campaigns.lines import SKILLS
+from scripts.campaigns.load import WORKSPACE, Load, all_answer, audited, prepared
+from scripts.campaigns.result import Result
 
 _HOPS = ("hop_received", "hop_handled", "hop_answered", "letter_due", "letter_stored", "child_signed", "child_stored")
 # The points that each role comes by.

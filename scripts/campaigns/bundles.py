@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from crew import crew
-from lines import SKILLS
-from load import WORKSPACE, Load, all_answer, prepared
-from result import Result
 
 from interlock.agents.audit.bundle import make_bundle
 from interlock.agents.audit.packing import packed, unpacked
@@ -27,6 +23,10 @@ from interlock.envelope.canonical import canonical
 from interlock.envelope.ids import sha256_hex
 from interlock.envelope.keys import SigningKey, base64url
 from interlock.envelope.signing import BUNDLE_DOMAIN, pre_auth
+from scripts.campaigns.crew import crew
+from scripts.campaigns.lines import SKILLS
+from scripts.campaigns.load import WORKSPACE, Load, all_answer, prepared
+from scripts.campaigns.result import Result
 
 MUST_BE = "0 undetected"
 Content = dict[str, Any]
@@ -74,7 +74,7 @@ def mutated(bundle: bytes, other: bytes, roots: list[str], amount: int, seed: in
         tried[kind] += 1
         if changed != bundle and verify_bundle(changed, roots).valid and len(failures) < 20:
             failures.append(f"{kind} went undetected (number {tried.total()})")
-    figures = dict(sorted(tried.items()))
+    figures: dict[str, float] = dict(sorted(tried.items()))
     return Result(campaign="bundles", amount=tried.total(), must_be=MUST_BE, figures=figures, failures=failures)
 
 

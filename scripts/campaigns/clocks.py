@@ -8,7 +8,6 @@ import random
 from pathlib import Path
 
 from msgspec.structs import replace
-from result import Result
 
 from interlock.envelope.amounts import timestamp
 from interlock.envelope.children import Draft, root
@@ -18,6 +17,7 @@ from interlock.envelope.payloads import Escalation
 from interlock.envelope.replay import ReplayMemory
 from interlock.envelope.verdict import Reason
 from interlock.envelope.verification import Limits, check_freshness, check_replay
+from scripts.campaigns.result import Result
 
 MUST_BE = "no early expiry beyond the skew bound, no immortal envelope, no replay let in"
 NOW = 1_800_000_000_000
@@ -45,7 +45,7 @@ async def campaign(root_dir: Path, amount: int, seed: int) -> Result:
     """amount: rows. Each: an envelope of some life, seen at some true age by a clock that is off."""
     dice, limits = random.Random(seed), Limits()
     failures: list[str] = []
-    counted = dict.fromkeys(("taken", "expired", "from_future", "ttl_too_long"), 0)
+    counted: dict[str, float] = dict.fromkeys(("taken", "expired", "from_future", "ttl_too_long"), 0)
     for number in range(amount):
         offset = OFFSETS_MS[number % len(OFFSETS_MS)]
         ttl = dice.choice((1, 1_000, 30_000, 3_600_000, limits.max_ttl_ms + 1, 10**12))

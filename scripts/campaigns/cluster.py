@@ -13,13 +13,13 @@ from collections import Counter
 from pathlib import Path
 
 import anyio
-from broker import Written, under_fire
-from load import prepared
-from result import Result
 
 from interlock.agents.workspace.keys import ensure_keys
 from interlock.bus.server.cluster import embedded_cluster, urls_of
 from interlock.bus.server.embedded import EmbeddedServer, health_problem
+from scripts.campaigns.broker import Written, under_fire
+from scripts.campaigns.load import prepared
+from scripts.campaigns.result import Result
 
 MUST_BE = "0 acknowledged messages lost, publishing back <= 10 s, 0 effects twice, every goal ends"
 BACK_S = 10.0

@@ -7,10 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-from crew import crew
-from lines import SKILLS
-from load import WORKSPACE, Load, all_answer, audited, prepared
-from result import Result
 
 from interlock.agents.contract.exchange import exchange
 from interlock.agents.contract.generate import ensure_contract
@@ -22,6 +18,10 @@ from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import declarations
 from interlock.bus.transport import Transport
+from scripts.campaigns.crew import crew
+from scripts.campaigns.lines import SKILLS
+from scripts.campaigns.load import WORKSPACE, Load, all_answer, audited, prepared
+from scripts.campaigns.result import Result
 
 MUST_BE = "typed error <= 5 s, admission closed, all goes on after room is made and the broker restarted"
 SIZE_MB = 32

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ledger
-from result import Result
+from scripts.campaigns import ledger
+from scripts.campaigns.result import Result
 
 MUST_BE = "never more spent than the budget, none uncounted, what the dead held is back in time"
 # Below so many kills a little of it: fewer workers, less to spend.

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import anyio
 import msgspec
-from lines import SKILLS, goal_of_lines
 
 from interlock.agents.audit.log.check import LogVerdict, check_log
 from interlock.agents.presence import ping_subject
@@ -20,6 +19,7 @@ from interlock.agents.workspace.settings import Settings, load_settings
 from interlock.bus.errors import BusError
 from interlock.bus.transport import MESSAGE_ID, Transport
 from interlock.envelope.ids import new_id
+from scripts.campaigns.lines import SKILLS, goal_of_lines
 
 WORKSPACE = "default"
 TASKS = 4

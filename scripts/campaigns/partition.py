@@ -9,12 +9,12 @@ from pathlib import Path
 
 import anyio
 from anyio.abc import SocketStream
-from broker import Written, under_fire
-from load import prepared
-from result import Result
 
 from interlock.agents.workspace.keys import ensure_keys
 from interlock.bus.server.embedded import EmbeddedServer
+from scripts.campaigns.broker import Written, under_fire
+from scripts.campaigns.load import prepared
+from scripts.campaigns.result import Result
 
 MUST_BE = "no effect begins once the control lease ran out, recovery, 0 lost, 0 effects twice"
 # The control lease, and the grace that a run has which a halt finds at work.

@@ -10,11 +10,7 @@ from typing import Any
 
 import anyio
 import msgspec
-from crew import crew
-from lines import SKILLS
-from load import WORKSPACE, Load, all_answer, prepared
 from msgspec.structs import replace
-from result import Result
 
 from interlock.agents.supervision.house import AGENTS, house
 from interlock.agents.workspace.keys import load_key, load_trust
@@ -34,6 +30,10 @@ from interlock.envelope.model import Envelope, PolicyContext
 from interlock.envelope.payloads import Escalation, HaltNotice
 from interlock.envelope.signing import seal
 from interlock.envelope.verification import decode
+from scripts.campaigns.crew import crew
+from scripts.campaigns.lines import SKILLS
+from scripts.campaigns.load import WORKSPACE, Load, all_answer, prepared
+from scripts.campaigns.result import Result
 
 MUST_BE = "each in DEAD <= 1 s after its last delivery with its reason, every role alive and at work"
 LIMIT_MS = 1_000
@@ -169,7 +169,7 @@ async def campaign(root: Path, amount: int, seed: int) -> Result:
         elif after_ms > LIMIT_MS:
             failures.append(f"{one.kind} in the inbox of {one.role}: in DEAD after {after_ms} ms")
     failures += load.failures()
-    figures = {"kinds": len(by_kind), "buried": len(letters), "halts resumed": len(resumed)}
+    figures: dict[str, float] = {"kinds": len(by_kind), "buried": len(letters), "halts resumed": len(resumed)}
     figures |= {"median ms": statistics.median(late), "latest ms": max(late)} if late else {}
     return Result(campaign="poison", amount=len(sent), must_be=MUST_BE, figures=figures, failures=failures[:20])
 

@@ -19,9 +19,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-from broker import Written, under_fire
-from load import WORKSPACE, prepared
-from result import Result
 
 from interlock.agents.audit.log.check import auditors, check_log
 from interlock.agents.audit.log.sources import origin_of
@@ -30,6 +27,9 @@ from interlock.agents.workspace.layout import Layout
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server.embedded import Durability, EmbeddedServer
 from interlock.envelope.checkpoint import Checkpoint, open_checkpoint
+from scripts.campaigns.broker import Written, under_fire
+from scripts.campaigns.load import WORKSPACE, prepared
+from scripts.campaigns.result import Result
 
 MUST_BE = "0 acknowledged lost on LEDGER and AUDIT with sync always, the audit log agrees"
 SIZE_MB = 192

@@ -8,13 +8,10 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
-from crew import crew
-from lines import SKILLS
-from load import WORKSPACE, Load, all_answer, audited, prepared
-from result import Result
 
 from interlock.agents.audit.log.check import LogVerdict, auditors, check_log
 from interlock.agents.audit.log.sources import origin_of, sources
@@ -26,6 +23,10 @@ from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.transport import Transport
 from interlock.envelope.checkpoint import open_checkpoint
+from scripts.campaigns.crew import crew
+from scripts.campaigns.lines import SKILLS
+from scripts.campaigns.load import WORKSPACE, Load, all_answer, audited, prepared
+from scripts.campaigns.result import Result
 
 MUST_BE = "every loss or change detected by audit check, no false alarm"
 PATIENCE_S = 30.0
@@ -58,9 +59,7 @@ async def campaign(root: Path, amount: int, seed: int) -> Result:
     dice, counted = random.Random(seed), Counter[str]()
     for number in range(amount):
         kind, stream = list(DAMAGE)[number % len(DAMAGE)], dice.choice(STREAMS[: 4 + 4 * (number % 2)])
-        after, found = await looked_at(
-            root / f"trial-{number}", whole, layout, lambda streams, k=kind, s=stream: DAMAGE[k](streams / s, dice)
-        )
+        after, found = await looked_at(root / f"trial-{number}", whole, layout, partial(harm, kind, stream, dice))
         shutil.rmtree(root / f"trial-{number}", ignore_errors=True)
         seen = found is None or not found.ok
         counted["damaged" if after != before else "harmless"] += 1
@@ -71,8 +70,12 @@ async def campaign(root: Path, amount: int, seed: int) -> Result:
         elif after == before and seen:
             told = "no answer" if found is None else f"{found.findings[0].kind}: {found.findings[0].detail}"
             failures.append(f"{kind} in {stream} harmed nothing, yet: {told} (number {number})")
-    figures = {"messages": len(before), **counted}
+    figures: dict[str, float] = {"messages": len(before), **counted}
     return Result(campaign="store", amount=amount, must_be=MUST_BE, figures=figures, failures=failures[:20])
+
+
+def harm(kind: str, stream: str, dice: random.Random, streams: Path) -> None:
+    DAMAGE[kind](streams / stream, dice)
 
 
 async def looked_at(
