@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -71,11 +72,11 @@ class Hijacker:
             "a goal": self.subject("goal", "submit"),
         }
         for name, subject in places.items():
-            await self.attempt(f"publish {name}", lambda subject=subject: self.transport.publish(subject, b"{}"))
+            await self.attempt(f"publish {name}", partial(self.transport.publish, subject, b"{}"))
 
     async def manage(self) -> None:
         for verb in ("STREAM.DELETE.AUDIT", "STREAM.PURGE.HOPS", "CONSUMER.CREATE.HOPS.mine", "STREAM.INFO.LEDGER"):
-            await self.attempt(f"api {verb}", lambda verb=verb: self.transport.api(verb, {}, msgspec.Raw))
+            await self.attempt(f"api {verb}", partial(self.transport.api, verb, {}, msgspec.Raw))
         await self.attempt("read HOPS", lambda: anext(self.transport.read("HOPS", [self.subject("role", ">")])))
         balance = self.subject("ledger", "goal", self.task.goal_id)
         await self.attempt("read a balance", lambda: self.transport.last("LEDGER", balance))
@@ -93,7 +94,7 @@ class Hijacker:
             "settle what was never reserved": Request(op="settle", scope=scope, key="nothing"),
         }
         for name, request in asked.items():
-            await self.attempt(name, lambda request=request: self._ask(request))
+            await self.attempt(name, partial(self._ask, request))
 
     async def spend_what_was_forged(self) -> None:
         """A little first, so that a writer that finds other messages than its own on the subject reads them."""

@@ -89,7 +89,7 @@ def routes(role: str) -> Iterator[Envelope]:
         if sender != role or kind not in AUTHORITY.get((sender, to, intent), ()):
             continue
         granting = kind in GRANTING
-        draft = Draft(to=to, intent=intent, payload=payload, step=kind, budget=Amount(1, 1, 1, 1) if granting else ZERO)  # type: ignore[arg-type]
+        draft = Draft(to=to, intent=intent, payload=payload, step=kind, budget=Amount(1, 1, 1, 1) if granting else ZERO)
         child = derive(origin, draft, sender=role, key_id=KEYS[role].key_id, now_ms=NOW + 5)
         token = [_token(child, payload)] if isinstance(payload, Task) else []
         yield replace(child, attestations=[GIVEN, *token] if token or needs_grant(to) else [])

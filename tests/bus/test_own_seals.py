@@ -104,7 +104,12 @@ def test_a_changed_byte_is_a_strangers(kind: str, data: st.DataObject) -> None:
 
 def test_own_words_are_not_checked_twice_and_a_strangers_are(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(verification, "is_signed_by", lambda key_id, *_: bool(asked.append(key_id)))
+
+    def never(key_id: str, *_: object) -> bool:
+        asked.append(key_id)
+        return False
+
+    monkeypatch.setattr(verification, "is_signed_by", never)
     assert judged(message(BASE), knowing(BASE)) == ("", Reason.OK)
     assert asked == []
     other = ENVELOPES["intake"]

@@ -8,7 +8,7 @@ from interlock.envelope.amounts import Amount, Budget, timestamp
 from interlock.envelope.children import Draft, derive, origin_of, root
 from interlock.envelope.ids import new_id, sha256_hex
 from interlock.envelope.keys import SigningKey
-from interlock.envelope.model import PolicyContext
+from interlock.envelope.model import Intent, PolicyContext
 from interlock.envelope.payloads import (
     ApprovalRequest,
     ArtefactRef,
@@ -77,7 +77,7 @@ _RISK = RiskAssessment(tier="limited", reasons=["r"], oversight="none")
 _RESULT = TaskResult(task_id="a", attempt=1, skill="s", skill_digest="d", outcome="done", output={"x": 1})
 _FILE = ArtefactRef(name="a.md", digest="0" * 64, size=3)
 _MONEY: dict[str, Any] = {"cost_usd": "0.05", "carbon_grams": "0.000001"}
-PAYLOADS: dict[str, tuple[str, str, str, Any]] = {
+PAYLOADS: dict[str, tuple[str, str, Intent, Any]] = {
     "plan_draft": ("orchestrator", "evaluator", "plan", PlanDraft(source="tasks", playbook="", tasks=[TaskSpec(id="a", skill="s")], intake=_INTAKE, confidence=900)),
     "risk_assessment": ("evaluator", "orchestrator", "observe", _RISK),
     "plan_verdict": ("evaluator", "orchestrator", "observe", PlanVerdict(decision="allow", grounds=[], risk=_RISK, gates=[_GATE], estimated_cost_usd="0", cost_ceiling_usd="1")),
@@ -122,7 +122,7 @@ def make(kind: str) -> Sealed:
         budget=Amount(10, 20, 30, 1),
         confidence=850,
         attestations=attestations,
-    )  # type: ignore[arg-type]
+    )
     key = KEYS[sender]
     child = derive(origin_of(parent.envelope, parent.digest), draft, sender=sender, key_id=key.key_id, now_ms=NOW + 5)
     return seal(child, key)

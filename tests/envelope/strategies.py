@@ -58,10 +58,10 @@ def of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
             low = kind.ge if kind.ge is not None else -MAX_INT if kind.gt is None else kind.gt + 1
             high = kind.le if kind.le is not None else MAX_INT
             return st.sampled_from([low, high]) | st.integers(low, high)
-        case inspect.StrType(pattern=None):
-            return TEXT
+        case inspect.StrType(pattern=str(pattern)):
+            return st.from_regex(pattern).filter(lambda text: text.isascii())
         case inspect.StrType():
-            return st.from_regex(kind.pattern).filter(lambda text: text.isascii())
+            return TEXT
         case inspect.LiteralType():
             return st.sampled_from(kind.values)
         case inspect.ListType():
@@ -90,16 +90,16 @@ def of_struct(struct: type) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(required, optional=optional)
 
 
-PAYLOAD_TYPES: dict[str, type] = {
-    one.tag: one.cls  # type: ignore[union-attr]
-    for field in inspect.type_info(Envelope).fields  # type: ignore[attr-defined]
-    if field.name == "payload"
-    for one in field.type.types
-}
 _HEAD = inspect.type_info(Envelope)
+assert isinstance(_HEAD, inspect.StructType)
+(_PAYLOAD,) = (field.type for field in _HEAD.fields if field.name == "payload")
+assert isinstance(_PAYLOAD, inspect.UnionType)
+PAYLOAD_TYPES: dict[str, type] = {
+    str(one.tag): one.cls for one in _PAYLOAD.types if isinstance(one, inspect.StructType)
+}
 _FIELDS = {
     field.encode_name: of_type(field.type)
-    for field in _HEAD.fields  # type: ignore[attr-defined]
+    for field in _HEAD.fields
     if field.name not in ("payload", "confidence_score", "thinking_budget", "signature", "spec_version", "created_at")
 }
 _MAYBE = ("parentId", "parentDigest", "sbomHash", "watermark")

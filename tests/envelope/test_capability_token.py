@@ -50,7 +50,8 @@ TRUST = trust_of()
 
 
 def goal_grant(**more: Any) -> Attestation:
-    fields = {"given_by": "gateway", "key": KEYS["gateway"], "now_ms": NOW, "life_ms": HOUR} | more
+    fields: dict[str, Any] = {"given_by": "gateway", "key": KEYS["gateway"], "now_ms": NOW, "life_ms": HOUR}
+    fields |= more
     return first_grant(fields.pop("holder", "orchestrator"), GOAL, fields.pop("capabilities", ["skill:*"]), **fields)
 
 

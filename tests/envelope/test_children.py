@@ -29,7 +29,8 @@ QUESTION = Escalation(code="c", question="q")
 def child(
     origin: Origin = ORIGIN, *, step: str = "s", now_ms: int = NOW, granted: Amount = ZERO, **draft: Any
 ) -> Envelope:
-    wanted = Draft(**{"to": "orchestrator", "intent": "escalate", "payload": QUESTION, "step": step} | draft)
+    usual: dict[str, Any] = {"to": "orchestrator", "intent": "escalate", "payload": QUESTION, "step": step}
+    wanted = Draft(**usual | draft)
     return derive(origin, wanted, sender="executor", key_id=KEYS["executor"].key_id, now_ms=now_ms, granted=granted)
 
 

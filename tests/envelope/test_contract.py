@@ -171,7 +171,7 @@ def test_who_may_not_sign(keys: list[Any], expected: str) -> None:
 
 def test_as_many_must_sign_as_the_version_before_demands() -> None:
     chain = grown(chain_of(), signing=SigningRule(threshold=2))
-    lower = {"signing": SigningRule(threshold=1)}
+    lower: dict[str, Any] = {"signing": SigningRule(threshold=1)}
     assert reason(lambda: grown(chain, ADA, **lower)) == "too_few_signatures"
     assert grown(chain, ADA, GRACE, **lower).head.contract.signing.threshold == 1
     assert grown(chain, ADA, ROOT).head.contract.contract_version == 3

@@ -38,7 +38,8 @@ TAMPERED = {Reason.MALFORMED, Reason.NOT_CANONICAL, Reason.UNKNOWN_VERSION, Reas
 
 
 def check(wire: bytes, subject: str, **more: Any) -> Checked:
-    return verify(wire, subject=subject, **{"recipient": "", "trust": TRUST, "now_ms": NOW + 10} | more)
+    usual: dict[str, Any] = {"recipient": "", "trust": TRUST, "now_ms": NOW + 10}
+    return verify(wire, subject=subject, **usual | more)
 
 
 def judge(envelope: Envelope, key: SigningKey = KEYS["gateway"], **more: Any) -> Reason:
@@ -149,8 +150,8 @@ CIRCUMSTANCES = {
 
 @pytest.mark.parametrize(("change", "reason"), CIRCUMSTANCES.values(), ids=CIRCUMSTANCES)
 def test_circumstances_have_their_reasons(change: dict[str, Any], reason: Reason) -> None:
-    arguments = {"subject": SUBJECT, "recipient": "orchestrator", "now_ms": NOW, "trust": TRUST} | change
-    checked = verify(BASE.wire, **arguments)
+    usual: dict[str, Any] = {"subject": SUBJECT, "recipient": "orchestrator", "now_ms": NOW, "trust": TRUST}
+    checked = verify(BASE.wire, **usual | change)
     assert checked.reason is reason
     assert (checked.detail == "") == checked.ok
 

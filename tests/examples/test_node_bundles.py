@@ -261,9 +261,9 @@ def grown(sections: dict[str, Any], *keys: SigningKey, asks: Any = None, **more:
     return new
 
 
-def frozen(sections: dict[str, Any], *keys: SigningKey, asks: Any = None, **more: Any) -> None:
+def frozen(sections: dict[str, Any], *keys: SigningKey, asks: Any = None, **more: Any) -> Contract:
     grown(sections, lifecycle="frozen")
-    grown(sections, *keys, asks=asks, **more)
+    return grown(sections, *keys, asks=asks, **more)
 
 
 CONTRACTS: dict[str, tuple[Callable[[dict[str, Any]], object], bool]] = {

@@ -123,6 +123,7 @@ def test_no_bit_of_a_proof_is_free(data: st.DataObject) -> None:
 
 
 def test_a_log_of_another_shape_is_an_error_not_a_crash() -> None:
+    wrong: Any
     for wrong in ({}, [], 1, "x", {"checkpoint": "", "size": -1, "hashes": [], "records": []}):
         assert not checked(content()["sections"] | {"log": wrong}).valid
 

@@ -67,8 +67,11 @@ async def test_every_release_that_lacks_something_is_told(quiet_house: Any) -> N
     blocked = told(audit, Completion, lambda one: replace(one, outcome="blocked"))
     assert release_problems(told(blocked, AuditReport, None), chain) == [], "no release is claimed"
     unverified = HopAudit(
-        [replace(hop, verified=not isinstance(hop.envelope.payload, AuditReport)) for hop in audit.hops]
-    )  # type: ignore[union-attr]
+        [
+            replace(hop, verified=hop.envelope is not None and not isinstance(hop.envelope.payload, AuditReport))
+            for hop in audit.hops
+        ]
+    )
     assert release_problems(unverified, chain) == ["no audit allowed it"], "only what is signed counts"
 
 

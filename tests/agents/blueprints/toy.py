@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,10 @@ class ToyCluster:
         )
 
 
+def dug(known: dict[str, Any], parts: list[str]) -> Any:
+    return dig(known, parts, ".".join(parts))
+
+
 class ToyGoals:
     """Runs a goal's playbook task by task. approve: what a human says, None: nothing until the goal is withdrawn, which
     stops it without an end if `halts`; act: what the execution answers instead of scaling.
@@ -110,7 +115,7 @@ class ToyGoals:
         for number, task in enumerate(playbook.tasks):
             outputs = {name: {"output": result.output} for name, result in results.items()}
             known = {"inputs": goal["inputs"], "tasks": outputs}
-            given: dict[str, Any] = resolve(task.input, lambda parts, known=known: dig(known, parts, ".".join(parts)))
+            given: dict[str, Any] = resolve(task.input, partial(dug, known))
             if task.skill == "approved-execution-engine" and self.approve is None:
                 self.asked.set()
                 await self._refused.wait()

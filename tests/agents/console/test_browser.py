@@ -68,9 +68,9 @@ class Place:
     def up(self) -> None:
         command = [sys.executable, "-m", "interlock.agents", "up", "--console"]
         with (self.root / "up.log").open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=self.root, stdout=log, stderr=subprocess.STDOUT)
-        until(lambda: (self.layout.run / "console.json").exists() or self.process.poll() is not None, 60)
-        assert self.process.poll() is None, (self.root / "up.log").read_text()
+            process = self.process = subprocess.Popen(command, cwd=self.root, stdout=log, stderr=subprocess.STDOUT)
+        until(lambda: (self.layout.run / "console.json").exists() or process.poll() is not None, 60)
+        assert process.poll() is None, (self.root / "up.log").read_text()
         self.url = msgspec.json.decode((self.layout.run / "console.json").read_bytes())["url"]
 
     def down(self) -> int:
@@ -344,7 +344,11 @@ def test_a_dead_letter_is_put_back(tab: Tab, place: Place) -> None:
     async def give_up(transport: JetStreamTransport) -> None:
         goal = goal_text([line(place, "redriven")], "Given up once")
         message = Message("interlock.default.goal.submit", goal.encode(), {}, 900_001, clock_ms(), delivered=9)
-        told = {"reason": "max_deliveries", "detail": "nobody answered nine deliveries", "now_ms": clock_ms()}
+        told: dict[str, Any] = {
+            "reason": "max_deliveries",
+            "detail": "nobody answered nine deliveries",
+            "now_ms": clock_ms(),
+        }
         await bury(transport, "default", "gateway", "GOALS", message, **told)
 
     tab.go("/dead")

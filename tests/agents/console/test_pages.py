@@ -276,7 +276,8 @@ async def test_a_dead_letter_is_put_back_and_its_goal_goes_on(quiet_house: InPro
 
 async def test_every_table_of_costs_adds_up_to_what_the_ledger_used(counter: Counter) -> None:
     browser, house = await counter.browser(), counter.house
-    tasks = [{"id": f"t{n}", "skill": "doing-nothing" if n % 2 else "echoing-input", "input": {}} for n in range(7)]
+    skills = ["echoing-input", "doing-nothing"]
+    tasks: list[dict[str, Any]] = [{"id": f"t{n}", "skill": skills[n % 2], "input": {}} for n in range(7)]
     tasks.append({"id": "bad", "skill": "failing-always"})
     ids = [await submitted(counter, browser, tasks=[dict(task) for task in tasks]) for _ in range(2)]
     ids.append(await submitted(counter, browser))

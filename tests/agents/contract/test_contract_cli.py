@@ -12,6 +12,7 @@ from interlock.agents.cli import contracting, run
 from interlock.agents.contract.admission import RENEW
 from interlock.agents.contract.store import load_contract, version_path
 from interlock.agents.workspace.layout import Layout
+from interlock.envelope.amounts import clock_ms
 from interlock.envelope.contract_gate import PENDING_MS
 
 
@@ -209,7 +210,7 @@ def test_doctor_tells_what_is_wrong_with_the_contract(cli: Cli, capsys: pytest.C
 def test_a_proposal_of_yesterday_is_proposed_again(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that nothing can begin under a version long after another has taken its place."""
     cli("propose", "--set", "evidence.decisionDays=10")
-    now_ms = contracting.clock_ms()
+    now_ms = clock_ms()
     monkeypatch.setattr(contracting, "clock_ms", lambda: now_ms + PENDING_MS + 1_000)
     assert "(stale_proposal)" in cli("sign", code=2)
     monkeypatch.undo()

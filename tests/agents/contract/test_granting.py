@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from interlock.agents.orchestration import orchestrator
+from interlock.agents.orchestration.granting import with_grants
 from interlock.agents.wiring import running
 from interlock.envelope.capability_token import read_grant
-from interlock.envelope.model import Envelope
+from interlock.envelope.model import Attestation, Envelope
 from interlock.envelope.payloads import Task
 from tests.agents.conftest import ROLES
 
@@ -42,10 +44,10 @@ async def test_a_task_without_its_own_token_is_not_run(
     quiet_house: Any, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """An orchestrator gone wrong: its envelopes are signed and true, its tokens are not."""
-    real, taken = orchestrator.with_grants, []
+    taken: list[Sequence[Attestation]] = []
 
     def wrong(send: Any, *more: Any) -> Any:
-        made = real(send, *more)
+        made = with_grants(send, *more)
         if not isinstance(send.draft.payload, Task):
             return made
         taken.append(made.draft.attestations)

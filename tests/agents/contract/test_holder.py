@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -160,9 +161,13 @@ def test_a_contract_that_cannot_be_believed_stops_everything(layout: Layout) -> 
     ensure_contract(layout, Settings(day_limit=DayLimit(cost_usd="5")), CONFIG)
     path = version_path(layout, 1)
     good = path.read_bytes()
+    acts: list[Callable[[], object]] = [
+        lambda: load_contract(layout),
+        lambda: ensure_contract(layout, Settings(), CONFIG),
+    ]
     for data, why in ((good.replace(b'"500"', b'"900"'), "bad_signature"), (b"", "malformed")):
         path.write_bytes(data)
-        for act in (lambda: load_contract(layout), lambda: ensure_contract(layout, Settings(), CONFIG)):
+        for act in acts:
             with pytest.raises(UserError, match=why) as caught:
                 act()
             assert caught.value.exit_code == 2

@@ -107,7 +107,7 @@ class Source:
         self.chain = chain
 
 
-CONFIG_OF_FIRST = {"policy_bundle": "b" * 64, "checksums": FIRST.checksums}
+CONFIG_OF_FIRST: dict[str, Any] = {"policy_bundle": "b" * 64, "checksums": FIRST.checksums}
 WANTED = Amount(0, 900_000, 0, 5)
 
 
@@ -172,7 +172,8 @@ def test_every_file_of_the_configuration_is_pinned_by_exactly_one_part(tmp_path:
 
     def parts() -> dict[str, str]:
         digests = configuration_digests(config)
-        return {"policies": digests.policy_bundle} | msgspec.to_builtins(digests.checksums)
+        checksums: dict[str, str] = msgspec.to_builtins(digests.checksums)
+        return {"policies": digests.policy_bundle} | checksums
 
     for name, part in {
         "gates.yaml": "planLogic",
@@ -185,9 +186,9 @@ def test_every_file_of_the_configuration_is_pinned_by_exactly_one_part(tmp_path:
         before = parts()
         (tmp_path / name).write_text("a: 2\n")
         assert [key for key, value in parts().items() if value != before[key]] == [part], name
-    before = configuration_digests(config, [own])
+    old = configuration_digests(config, [own])
     (own / "p.yaml").write_text("a: 3\n")
-    assert configuration_digests(config, [own]).checksums.plan_logic != before.checksums.plan_logic
+    assert configuration_digests(config, [own]).checksums.plan_logic != old.checksums.plan_logic
 
 
 async def bundle(house: Any, directory: Path, contract: list[bytes]) -> Any:

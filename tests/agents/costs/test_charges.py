@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from interlock.agents.audit.hop_graph import Hop
 from interlock.agents.costs.attribution import DIMENSIONS, UNKNOWN, items_of, totals
@@ -58,7 +58,7 @@ def test_what_no_balance_remembers_is_one_charge_without_a_name() -> None:
 
 def test_a_charge_is_put_down_to_the_domain_of_its_skill_not_to_the_playbook() -> None:
     """By hops of one goal: two skills of one domain, one of another, one whose result names none."""
-    told = [("release", 5), ("security", 7), ("release", 11), (UNSET, 13)]
+    told: list[tuple[str | UnsetType, int]] = [("release", 5), ("security", 7), ("release", 11), (UNSET, 13)]
     hops, charges = [], []
     for number, (domain, cost) in enumerate(told):
         task = Task(task_id=f"t{number}", attempt=1, skill=f"s{number}", input={}, now=timestamp(0))

@@ -133,7 +133,7 @@ def test_a_goal_that_a_model_plans_has_the_thinking_that_its_contract_demands(
 ) -> None:
     specs = [TaskSpec(id=f"t{number}", skill="s") for number in range(tasks)]
     for source in ("model", "tasks"):
-        draft = PlanDraft(source=source, playbook="", tasks=specs, intake=intake(**more), confidence=1000)  # type: ignore[arg-type]
+        draft = PlanDraft(source=source, playbook="", tasks=specs, intake=intake(**more), confidence=1000)
         facts = PlanFacts(
             capability_of={"s": "skill:s"},
             budget=Amount(tokens, 10**6, 10**6, 99),

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from interlock.agents.goal.approving import objection
@@ -80,7 +81,7 @@ def test_nothing_starts_before_the_approval_and_all_of_it_carries_the_evidence()
     assert state.phase == "approval"
     request = request_of(sends)
     (task,) = Decider(GATES).apply(state, decided(request))
-    assert isinstance(task.draft.payload, Task)
+    assert isinstance(task.draft.payload, Task) and task.draft.payload.approvals is not UNSET
     (evidence,) = task.draft.payload.approvals
     assert evidence.decisions == ["signed by human.ada"]
     assert evidence.arguments == request.arguments
@@ -146,7 +147,8 @@ def test_two_of_two_means_two_different_humans() -> None:
     assert Decider(GATES).apply(state, again) == []
     assert state.phase == "approval"
     (task,) = Decider(GATES).apply(state, decided(request, "human.bob"))
-    assert task.draft.payload.approvals[0].decisions == ["signed by human.ada", "signed by human.bob"]  # type: ignore[union-attr]
+    assert isinstance(task.draft.payload, Task) and task.draft.payload.approvals is not UNSET
+    assert task.draft.payload.approvals[0].decisions == ["signed by human.ada", "signed by human.bob"]
 
 
 def test_one_refusal_outweighs_all_approvals() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,12 @@ LEARNED = Learned(
 class World:
     """Answers every command as the other roles would; `outcome_of` decides how tasks end."""
 
-    def __init__(self, first: Began, outcome_of: Any = None, order: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        first: Began,
+        outcome_of: Callable[[Task], dict[str, Any]] | None = None,
+        order: random.Random | None = None,
+    ) -> None:
         self.state = GoalState()
         self.events: list[AnyEvent] = []
         self.sent: list[Send] = []
@@ -187,8 +193,8 @@ class World:
             return review or reviewed()
         if isinstance(payload, Task):
             return verified(payload, **self.outcome_of(payload))
-        name = type(payload).__name__
-        return {"AuditRequest": audit or audited(), "KnowledgeRequest": LEARNED}.get(name)
+        answers: dict[str, AnyEvent] = {"AuditRequest": audit or audited(), "KnowledgeRequest": LEARNED}
+        return answers.get(type(payload).__name__)
 
     def tasks(self) -> list[Task]:
         return [send.draft.payload for send in self.sent if isinstance(send.draft.payload, Task)]

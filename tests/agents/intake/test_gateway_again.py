@@ -246,6 +246,7 @@ class Doubtful:
     def __init__(self, transport: Unconfirmed, incoming: Incoming) -> None:
         self.message = incoming.message
         self.retry = incoming.retry
+        self.terminate = incoming.terminate
         self.progress = incoming.progress
         self._transport = transport
 

@@ -54,7 +54,7 @@ async def test_a_verdict_wider_than_its_goal_is_refused(quiet_house: Any, what: 
             key_id=identity.key.key_id,
             now_ms=clock_ms(),
         )
-        wider = {
+        wider: dict[str, dict[str, Any]] = {
             "deadline": {"ttl_ms": made.ttl_ms + 1},
             "budget": {"budget": WEALTH, "thinking_budget": WEALTH.thinking_tokens},
             "capabilities": {"policy_context": replace(made.policy_context, capabilities=["*"])},
@@ -81,7 +81,7 @@ async def test_workers_refuse_what_exceeds_what_the_gateway_gave(quiet_house: An
         assert begun.envelope is not None
         assert other.envelope is not None
         key = house.identity(sender).key
-        draft = Draft(to=to, intent=intent, payload=payload, step="wider", attestations=begun.envelope.attestations)  # type: ignore[arg-type]
+        draft = Draft(to=to, intent=intent, payload=payload, step="wider", attestations=begun.envelope.attestations)
         made = derive(
             origin_of(begun.envelope, begun.digest), draft, sender=sender, key_id=key.key_id, now_ms=clock_ms()
         )

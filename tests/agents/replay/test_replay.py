@@ -275,7 +275,7 @@ async def test_hops_are_told_again_in_a_sandbox_at_either_pace() -> None:
     async with transport.subscribe("interlock-replay.>", hear):
         for pace in ("full", "original"):
             heard.clear()
-            assert await republish(transport, hops, "trial.one", pace) == len(hops)  # type: ignore[arg-type]
+            assert await republish(transport, hops, "trial.one", pace) == len(hops)
             with anyio.fail_after(5):
                 while len(heard) < len(hops):
                     await anyio.sleep(0)

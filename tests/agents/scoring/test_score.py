@@ -11,12 +11,14 @@ import msgspec
 import pytest
 
 from interlock.agents.blueprints import wanting
+from interlock.agents.blueprints.watched import Watched
 from interlock.agents.cli import blueprint_watching
 from interlock.agents.cli.entry import run
 from interlock.agents.scoring import accuracy, binding, decisions, format, governance, responsiveness, rollback, safety
 from interlock.agents.scoring.accuracy import cases, seed_blueprint
 from interlock.agents.scoring.hour import hour, lived
 from interlock.agents.scoring.model import Score, Subject
+from interlock.skills.infrastructure.blueprint.format import leaves
 from interlock.skills.infrastructure.blueprint.model import Blueprint, Governance, Performance, Safety, WeightedMetric
 
 ROOT = Path(__file__).parents[3]
@@ -94,9 +96,7 @@ def test_nothing_measured_is_nothing_met() -> None:
 
 
 def test_a_rule_that_the_format_does_not_have_is_not_traceable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        decisions, "entries", lambda: [e for e in format.leaves().values() if "threshold" not in e.path]
-    )
+    monkeypatch.setattr(decisions, "entries", lambda: [e for e in leaves().values() if "threshold" not in e.path])
     assert not decisions.auditability([subject()]).met
 
 
@@ -122,7 +122,7 @@ def test_a_breaker_that_waits_for_five_failures_is_too_late() -> None:
 
 
 def test_a_setting_that_the_format_does_not_know_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {path: leaf for path, leaf in format.leaves().items() if "latency_p99" not in path}
+    known = {path: leaf for path, leaf in leaves().items() if "latency_p99" not in path}
     monkeypatch.setattr(format, "leaves", lambda: known)
     score = format.completeness([])
     assert not score.met
@@ -163,14 +163,15 @@ def test_a_watcher_that_looks_too_seldom_is_too_slow(monkeypatch: pytest.MonkeyP
 
 
 def test_a_watcher_that_does_not_read_again_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(responsiveness.Watched, "look", lambda _: None)
+    monkeypatch.setattr(Watched, "look", lambda _: None)
     score = responsiveness.responsiveness([subject()])
     assert not score.met
     assert "todo-frontend: the old blueprint was decided by" in score.evidence
 
 
 def test_the_score_counts_with_the_pause_that_a_watcher_makes() -> None:
-    assert responsiveness.CHANGE_LOOK_S is blueprint_watching.CHANGE_LOOK_S is wanting.CHANGE_LOOK_S
+    for module in (responsiveness, blueprint_watching):
+        assert vars(module)["CHANGE_LOOK_S"] is wanting.CHANGE_LOOK_S
 
 
 def test_a_signature_that_covers_anything_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,22 +39,27 @@ class Bench:
 
     async def stream(self, **settings: Any) -> str:
         """Declares the bench's stream, on everything under its root; its name."""
-        settings = {"name": self.name, "subjects": (self.subject(">"),), "max_bytes": 64 << 20} | settings
-        await self.transport.declare(Declarations(streams=(StreamSpec(**settings),)))
+        usual: dict[str, Any] = {"name": self.name, "subjects": (self.subject(">"),), "max_bytes": 64 << 20}
+        await self.transport.declare(Declarations(streams=(StreamSpec(**usual | settings),)))
         return self.name
 
     async def consumer(self, *tokens: str, **settings: Any) -> ConsumerSpec:
         """Declares the stream, and a consumer on what is under the tokens (all)."""
         await self.stream()
         subjects = (self.subject(*(tokens or (">",))),)
-        settings = {"stream": self.name, "name": "inbox", "subjects": subjects, "ack_wait_ms": WAIT_MS} | settings
-        spec = ConsumerSpec(**settings)
+        usual: dict[str, Any] = {
+            "stream": self.name,
+            "name": "inbox",
+            "subjects": subjects,
+            "ack_wait_ms": WAIT_MS,
+        }
+        spec = ConsumerSpec(**usual | settings)
         await self.transport.declare(Declarations(consumers=(spec,)))
         return spec
 
     async def bucket(self, kind: str, **settings: Any) -> str:
-        settings = {"name": self._root, "kind": kind, "max_bytes": 64 << 20} | settings
-        await self.transport.declare(Declarations(buckets=(BucketSpec(**settings),)))
+        usual: dict[str, Any] = {"name": self._root, "kind": kind, "max_bytes": 64 << 20}
+        await self.transport.declare(Declarations(buckets=(BucketSpec(**usual | settings),)))
         return self._root
 
     async def publish(self, *data: bytes, to: str = "a") -> list[int]:

@@ -287,7 +287,7 @@ class TestDeclaring:
 
     async def test_buckets_are_bound_too(self, bench: Bench) -> None:
         for kind in ("kv", "objects"):
-            bucket = Declarations(buckets=(BucketSpec(name=bench.subject(), kind=kind, max_bytes=1 << 20),))  # type: ignore[arg-type]
+            bucket = Declarations(buckets=(BucketSpec(name=bench.subject(), kind=kind, max_bytes=1 << 20),))
             with pytest.raises(NotFound):
                 await bench.transport.declare(bucket, bind_only=True)
             await bench.transport.declare(bucket)

@@ -92,7 +92,9 @@ class Place:
         return DONE
 
     async def handle(self, hop: Hop) -> Outcome:
-        hop.envelope = decode(hop.message.data).envelope
+        found = decode(hop.message.data).envelope
+        assert found is not None
+        hop.envelope = found
         if not self.switch.verdict(Doing(agent="executor", goal=hop.envelope.goal_id)).allowed:
             return Outcome(Disposition.RETRY, Reason.HALTED, "a test")
         self.again.append(hop.again)
@@ -103,15 +105,18 @@ class Place:
     async def working(
         self, concurrency: int = 2, *, on_dead: Any = None, recognise: Any = None, **settings: Any
     ) -> AsyncIterator[Actor]:
+        usual: dict[str, Any] = {
+            "concurrency": concurrency,
+            "progress_ms": 40,
+            "retry": Backoff(first_ms=1, cap_ms=2),
+        }
         actor = Actor(
             self.transport,
             workspace=self.workspace,
             role="executor",
             consumer=self.consumer,
             handler=self.handle,
-            settings=ActorSettings(
-                **({"concurrency": concurrency, "progress_ms": 40, "retry": Backoff(first_ms=1, cap_ms=2)} | settings)
-            ),
+            settings=ActorSettings(**usual | settings),
             control=self.switch,
             on_dead=on_dead,
             recognise=recognise,
@@ -361,7 +366,9 @@ async def test_whoever_waits_for_what_was_never_answered_is_told(place: Place) -
         told.append(f"{outcome.reason} {hop.envelope.intent}")
 
     def recognise(hop: Hop) -> None:
-        hop.envelope, hop.authentic = decode(hop.message.data).envelope, True
+        found = decode(hop.message.data).envelope
+        assert found is not None
+        hop.envelope, hop.authentic = found, True
 
     place.answer = hang
     async with place.working():

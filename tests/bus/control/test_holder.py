@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
@@ -20,7 +21,7 @@ from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.sender import Identity
 from interlock.bus.streams import declarations
 from interlock.bus.tasks import background
-from interlock.bus.transport import Transport
+from interlock.bus.transport import PubAck, Transport
 from interlock.envelope.amounts import clock_ms, timestamp
 from interlock.envelope.keys import SigningKey
 from interlock.envelope.trust import AgentRecord, KeyRecord, Trust, TrustStore
@@ -154,7 +155,7 @@ async def test_forged_orders_are_counted_and_change_nothing(
 ) -> None:
     holder = ControlHolder(workspace, trusting)
     stranger = SigningKey.generate()
-    made = {"workspace": workspace, "verb": "halt", "why": "", "by": "human", "at_ms": clock_ms()}
+    made: dict[str, Any] = {"workspace": workspace, "verb": "halt", "why": "", "by": "human", "at_ms": clock_ms()}
     for scope in ("workspace", "everything"):
         forged = sign_order(stranger, scope=scope, **made)
         await kv_put(transport, BUCKET, scope_key(workspace, scope), forged)
@@ -172,7 +173,7 @@ async def test_a_resume_that_was_played_back_resumes_nothing(
     transport: Transport, workspace: str, trusting: Trusting
 ) -> None:
     key = scope_key(workspace, "workspace")
-    made = {"workspace": workspace, "scope": "workspace", "why": "", "by": "human"}
+    made: dict[str, Any] = {"workspace": workspace, "scope": "workspace", "why": "", "by": "human"}
     resumed = sign_order(HUMAN.key, verb="resume", at_ms=clock_ms() - 10, **made)
     await kv_put(transport, BUCKET, key, resumed)
     await give_order(transport, workspace, HUMAN, "halt", "workspace", "")
@@ -214,7 +215,7 @@ async def test_an_order_that_cannot_be_stored_is_announced_all_the_same(workspac
     heard: list[bytes] = []
 
     class Storeless(MemoryTransport):
-        async def publish(self, *arguments: object, **more: object) -> object:  # type: ignore[override]
+        async def publish(self, *arguments: Any, **more: Any) -> PubAck:
             raise Unavailable("no leader")
 
     async def hear(message: object) -> None:
@@ -231,7 +232,7 @@ async def test_a_flood_of_announcements_costs_little_and_hides_nothing(workspace
     transport = MemoryTransport(SystemClock())
     await transport.declare(declarations((workspace,)))
     holder = ControlHolder(workspace, trusting, ControlSettings(poll_ms=400))
-    made = {"workspace": workspace, "scope": "workspace", "verb": "halt", "why": "", "by": "human"}
+    made: dict[str, Any] = {"workspace": workspace, "scope": "workspace", "verb": "halt", "why": "", "by": "human"}
     forged = sign_order(SigningKey.generate(), at_ms=clock_ms(), **made)
     async with background() as group:
         group.start_soon(holder.follow, transport)

@@ -132,9 +132,10 @@ async def test_a_follower_goes_on_without_gap_or_repeat(server: EmbeddedServer, 
         await publish_again(transport, b"last")
         last = await transport.last("S", "s.a")
         assert last is not None
-        await until(lambda: bool(seen) and seen[-1] == last.sequence)
+        end = last.sequence
+        await until(lambda: bool(seen) and seen[-1] == end)
         group.cancel_scope.cancel()
-    assert seen == list(range(1, last.sequence + 1))
+    assert seen == list(range(1, end + 1))
 
 
 async def test_a_read_is_never_cut_short_in_silence(

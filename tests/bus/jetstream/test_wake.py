@@ -29,8 +29,8 @@ class Timed(Wake):
 
 
 async def test_what_was_heard_is_owed_until_it_is_read() -> None:
+    assert not Timed().is_owed
     wake = Timed()
-    assert not wake.is_owed
     wake.hears(b"x")
     assert wake.event.is_set()
     wake.reads(b"y")

@@ -86,7 +86,7 @@ async def test_there_is_no_day_of_what_is_no_kind_nor_of_another_time(
         assert (await taken(ledger, "a", scope=scope)).reason == "unknown_scope"
         assert await transport.last("LEDGER", f"interlock.{workspace}.ledger.{scope}") is None
         for op in ("settle", "renew", "end", "balance"):
-            assert (await ledger.ask(Request(op=op, scope=today(), key="a"))).reason == "unknown_scope"  # type: ignore[arg-type]
+            assert (await ledger.ask(Request(op=op, scope=today(), key="a"))).reason == "unknown_scope"
 
 
 @pytest.mark.parametrize("scope", ["kind.Summaries.2026-01-01", "kind.", "kind..2026-01-01", "kind.a.b.c", "kind.*.x"])

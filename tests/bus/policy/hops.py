@@ -41,9 +41,9 @@ def task_hop(*, tags: tuple[str, ...] = ("data:internal",), **draft: Any) -> Hop
     """A task from the orchestrator to the executor, as the gates hand it on."""
     number = new_id(NOW)
     payload = Task(task_id="t", attempt=1, skill="resizing-images", input={}, now=timestamp(NOW))
-    made = {"budget": Amount(usd_micro=500_000, actions=1), "intent": "act", "payload": payload} | draft
+    usual: dict[str, Any] = {"budget": Amount(usd_micro=500_000, actions=1), "intent": "act", "payload": payload}
     envelope = root(
-        Draft(to="executor", step="1", **made),
+        Draft(to="executor", step="1", **usual | draft),
         goal_id=number,
         workspace="default",
         trace_id="ab" * 16,

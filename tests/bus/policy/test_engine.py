@@ -130,6 +130,7 @@ def test_what_is_told_where_allow_is_not_true_is_never_an_allow(told: Any, decis
 
 def test_two_answers_are_none() -> None:
     answer = {"grounds": {"denied": [GROUND], "asked": []}}
+    expressions: list[Any]
     for expressions in ([answer] * 2, [], [True], ["grounds"], [{}]):
         assert verdict_of(expressions).grounds[0].code == "policy_error"
 

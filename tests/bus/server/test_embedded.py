@@ -332,18 +332,18 @@ def script(path: Path, body: str) -> Path:
 class TestFindingTheProgram:
     def test_the_one_beside_the_interpreter_comes_first(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         beside = script(tmp_path / "nats-server", 'echo "nats-server: v2.12.0"')
-        monkeypatch.setattr(server_binary.sys, "executable", str(tmp_path / "python"))
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
         monkeypatch.setenv("PATH", "/usr/bin:/bin")
         assert server_binary.find_server() == beside
 
     def test_else_the_one_on_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         on_path = script(tmp_path / "nats-server", 'echo "nats-server: v2.13.7-beta"')
-        monkeypatch.setattr(server_binary.sys, "executable", "/nowhere/python")
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
         monkeypatch.setenv("PATH", str(tmp_path))
         assert server_binary.find_server() == on_path
 
     def test_none_is_told_with_the_mend(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(server_binary.sys, "executable", "/nowhere/python")
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
         monkeypatch.setenv("PATH", "")
         with pytest.raises(ServerFailed, match="there is no nats-server program") as caught:
             server_binary.find_server()
@@ -362,13 +362,13 @@ class TestFindingTheProgram:
         self, body: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         script(tmp_path / "nats-server", body)
-        monkeypatch.setattr(server_binary.sys, "executable", str(tmp_path / "python"))
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
         with pytest.raises(ServerFailed, match=told):
             server_binary.find_server()
 
     def test_one_that_does_not_run_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "nats-server").write_text("no program")
-        monkeypatch.setattr(server_binary.sys, "executable", str(tmp_path / "python"))
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
         with pytest.raises(ServerFailed, match="does not run"):
             server_binary.find_server()
 

@@ -74,7 +74,8 @@ def readable(span: Span) -> ReadableSpan:
 
 def told_of(span: Span, scrub: Callable[[str], str], max_value: int) -> SpanMessage:
     request = ExportTraceServiceRequest.FromString(Requests(RESOURCE, scrub, max_value).of([span]))
-    return request.resource_spans[0].scope_spans[0].spans[0]
+    told: SpanMessage = request.resource_spans[0].scope_spans[0].spans[0]
+    return told
 
 
 @given(st.lists(spans(), min_size=1, max_size=3))

@@ -43,7 +43,7 @@ def test_children_know_their_parent_and_end_before_it() -> None:
     moment("decided", {"passed": False}, problem="no")
     root = active()
     leave(token)
-    assert root is not None and active() is None
+    assert isinstance(outer, Span) and root is not None and active() is None
     recorded.tracer.end(root)
     assert [one.name for one in recorded.spans] == ["inner", "outer", "decided", "root"]
     by_name = {one.name: one for one in recorded.spans}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from interlock.skills.sandbox import enter, landlock
@@ -24,7 +26,7 @@ def test_a_missing_part_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "abi", lambda: 0)
     assert any("Landlock" in part for part in enter.missing.__wrapped__())
-    monkeypatch.setattr(enter.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     assert enter.missing.__wrapped__() == ("Linux",)
 
 

@@ -43,7 +43,7 @@ def decided(case: Case) -> tuple[str, set[str]]:
     return f"{sign}{to}", {str(reason.code) for reason in decision.reasons}
 
 
-FULL = {
+FULL: dict[str, Any] = {
     "metrics": weights(cpu=50, memory=30, latency=20),
     "performance": {"latency_p95_us": 200_000},
     "target_replicas": 2,

@@ -236,7 +236,7 @@ OTHER = Probe(initial_delay_s=1, period_s=10, timeout_s=5, failure_threshold=3)
 def test_settings_go_back_to_the_blueprint_one_at_a_time() -> None:
     wanted = RolloutSettings(strategy="RollingUpdate", max_surge="1", max_unavailable="0")
     like = REPLACE(blueprint(reliability={"readiness_probe": PROBE, "liveness_probe": PROBE}), deployment=wanted)
-    bad = {"settings": RolloutSettings(strategy="Recreate"), "readiness": OTHER, "liveness": PROBE}
+    bad: dict[str, Any] = {"settings": RolloutSettings(strategy="Recreate"), "readiness": OTHER, "liveness": PROBE}
     first = decide(like, state(2, **bad), History(), NOW)
     assert first.operation == ModifyStrategy(target=first.target, settings=wanted)
     second = decide(like, state(2, **{**bad, "settings": wanted}), History(), NOW)

@@ -7,6 +7,7 @@ down; what turns the direction round changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -153,7 +154,7 @@ PODS = st.lists(st.tuples(st.sampled_from(["counted", "blind", "new"]), st.integ
 
 
 def made(kinds: list[tuple[str, int]], more: int = 0) -> tuple[PodState, ...]:
-    makers = {
+    makers: dict[str, Callable[[str, int], PodState]] = {
         "counted": lambda n, u: pod(n, u + more),
         "blind": lambda n, _: blind(1)[0],
         "new": lambda n, _: starting(n),

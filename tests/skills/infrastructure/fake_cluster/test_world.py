@@ -112,7 +112,10 @@ def test_a_rolling_update_stays_within_its_bounds(replicas: int, surge: Any, una
     shop.server.world.configure(WorldSettings(ready_ms=ready_ms))
     if surge == 0 and unavailable == 0:
         surge = 1
-    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
+    strategy: dict[str, Any] = {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable},
+    }
     shop.create(DEPLOYMENTS, deployment(replicas=replicas, strategy=strategy))
     shop.step(20_000)
     shop.change(template=shop.template("shop/web:2"))
