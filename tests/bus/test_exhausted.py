@@ -15,6 +15,7 @@ from interlock.bus.deadletters import DeadLetter
 from interlock.bus.exhausted import AdvisoryWatch
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.memory.transport import MemoryTransport
+from interlock.bus.server.embedded import EmbeddedServer
 from interlock.bus.streams import (
     ADVISORIES,
     DEAD,
@@ -142,9 +143,8 @@ async def test_two_watches_bury_once(place: Place) -> None:
 
 
 @pytest.mark.nats
-async def test_only_a_termination_that_is_not_ours_is_buried(nats_server: object) -> None:
-    url = nats_server.url  # type: ignore[attr-defined]
-    async with JetStreamTransport.connect(url, name="terminated") as transport:
+async def test_only_a_termination_that_is_not_ours_is_buried(nats_server: EmbeddedServer) -> None:
+    async with JetStreamTransport.connect(nats_server.url, name="terminated") as transport:
         place = Place(transport)
         await place.declare()
         reasons = iter(["expired", "because", ""])

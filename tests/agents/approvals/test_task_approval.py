@@ -86,8 +86,8 @@ async def test_a_risky_goal_with_such_a_task_asks_twice(house: Any) -> None:
     status = await house.ended(goal_id)
     assert status.outcome == "released", status.grounds
     (act,) = await hops(house, "executor", goal_id, "act")
-    assert isinstance(act.payload, Task)
-    assert [approval.operation for approval in act.payload.approvals] == ["plan.start", "task.run"]  # type: ignore[union-attr]
+    assert isinstance(act.payload, Task) and act.payload.approvals is not UNSET
+    assert [approval.operation for approval in act.payload.approvals] == ["plan.start", "task.run"]
 
 
 class Hijacked:
@@ -150,7 +150,8 @@ async def test_a_hijacked_orchestrator_gets_nothing_done_that_nobody_approved(ho
     await asked(house, goal_id, 2)  # the goal goes on to wait for `b`, and has money left meanwhile
     thief = await hijack(house, goal_id)
     task = thief.task
-    (approval,) = task.approvals  # type: ignore[misc]
+    assert task.approvals is not UNSET
+    (approval,) = task.approvals
     one_byte = replace(task, input={**task.input, "line": "oncf"})
     outcomes = {
         "without": await thief.orders(replace(task, approvals=UNSET)),
@@ -194,8 +195,11 @@ async def test_a_task_of_a_risky_goal_runs_only_under_an_approved_plan(house: An
     await decide(house, await asked(house, goal_id))
     await asked(house, goal_id, 2)
     thief = await hijack(house, goal_id)
-    (approval,) = thief.task.approvals  # type: ignore[misc]
-    wider = {**approval.arguments, "skills": ["appending-line", "approved-line", "doing-nothing"]}  # type: ignore[dict-item]
+    assert thief.task.approvals is not UNSET
+    (approval,) = thief.task.approvals
+    assert approval.arguments is not UNSET
+    skills = ["appending-line", "approved-line", "doing-nothing"]
+    wider: dict[str, Any] = {**approval.arguments, "skills": skills}
     outcomes = [
         await thief.orders(replace(thief.task, approvals=UNSET)),
         await thief.orders(replace(thief.task, skill="appending-line", input={"place": "x", "line": "y"})),

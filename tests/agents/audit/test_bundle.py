@@ -64,8 +64,8 @@ async def stored(history: History) -> MemoryTransport:
         transport, effects, b'{"type":"outcome"}', revision=await append(transport, effects, b"{}", revision=0)
     )
     await append(transport, journal_subject(WORKSPACE, "goal", GOAL), b'{"began":1}', revision=0)
-    letter = {"reason": "malformed", "detail": "x", "now_ms": NOW}
-    await bury(transport, WORKSPACE, "human", HOPS.name, history.messages[-1], **letter)  # type: ignore[arg-type]
+    letter: dict[str, Any] = {"reason": "malformed", "detail": "x", "now_ms": NOW}
+    await bury(transport, WORKSPACE, "human", HOPS.name, history.messages[-1], **letter)
     status = GoalStatus(goal_id=GOAL, workspace=WORKSPACE, goal="prove it", phase="ended", outcome="released")
     await write_status(transport, status)
     clock.advance(5_000)

@@ -212,7 +212,7 @@ async def test_a_stream_that_is_gone_is_a_finding_and_the_rest_is_checked(quiet_
             return quiet_house.transport.read("GONE" if stream == self._stream else stream, subjects, **more)
 
     for stream in ("JOURNAL", "AUDIT"):
-        found = await check_log(Without(stream), quiet_house.workspace, quiet_house.keys.trust)  # type: ignore[arg-type]
+        found = await check_log(Without(stream), quiet_house.workspace, quiet_house.keys.trust)  # type: ignore[arg-type]  # it reads only
         assert {finding.stream for finding in found.findings if finding.kind == "no_stream"} == {stream}
         assert found.compared["HOPS"] == (2 if stream == "JOURNAL" else 0)
 

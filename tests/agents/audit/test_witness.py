@@ -218,8 +218,9 @@ async def test_of_two_auditors_the_slower_contradicts_nobody(quiet_house: Any, r
 async def test_a_contradiction_is_a_deviation_that_halts_nothing(quiet_house: Any, receivers: list[Receiver]) -> None:
     """The log was cut to 40 records; a larger checkpoint that nobody trusted signed hides nothing."""
     house = quiet_house
-    receivers.append(Keeper())
-    receivers[0].held = (100, "AAAA")  # type: ignore[attr-defined]
+    keeper = Keeper()
+    keeper.held = (100, "AAAA")
+    receivers.append(keeper)
     found = Found()
     witness = witness_at(house, receivers[0], found)
     async with witness.running():

@@ -149,7 +149,7 @@ async def test_a_goal_that_decides_something_else_does_nothing(make: Callable[..
     async def other(goal: dict[str, Any], goal_id: str) -> Any:
         return await run(goal | {"inputs": goal["inputs"] | {"expected": "0" * 64}}, goal_id)
 
-    place.goals.run = other  # type: ignore[method-assign]
+    place.goals.run = other  # type: ignore[method-assign]  # a double
     await place.look()
     assert place.cluster.replicas["web"] == 2
     assert place.outcomes == [("scale_up", "blocked")]

@@ -9,7 +9,7 @@ from interlock.agents.cli.fleet import agents_of, listed, table
 from interlock.bus.clock import SystemClock
 from interlock.bus.memory.transport import MemoryTransport
 from interlock.bus.telemetry.counting import HopCounts
-from interlock.bus.telemetry.micro import Service, ServiceEndpoint, answering, endpoint_stats
+from interlock.bus.telemetry.micro import EndpointStats, Service, ServiceEndpoint, answering, endpoint_stats
 from interlock.bus.transport import Message
 from interlock.envelope.ids import new_id
 
@@ -35,13 +35,13 @@ async def test_all_instances_of_the_workspace_are_listed_and_nobody_else() -> No
         for data in (b"no json", b"[" * 5_000, msgspec.json.encode({"name": "other", "id": "1", "version": "1"})):
             await transport.send(message.reply, data)
 
-    def count(endpoint: ServiceEndpoint) -> object:
+    def count(endpoint: ServiceEndpoint) -> EndpointStats:
         return endpoint_stats(endpoint, HopCounts())
 
     async with (
-        answering(transport, service("executor.2", "w"), count),  # type: ignore[arg-type]
-        answering(transport, service("executor.1", "w"), count),  # type: ignore[arg-type]
-        answering(transport, service("auditor", "other"), count),  # type: ignore[arg-type]
+        answering(transport, service("executor.2", "w"), count),
+        answering(transport, service("executor.1", "w"), count),
+        answering(transport, service("auditor", "other"), count),
         transport.subscribe("$SRV.STATS", strange),
     ):
         found = await agents_of(transport, "w", wait_ms=50)

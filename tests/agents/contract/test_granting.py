@@ -36,7 +36,8 @@ async def test_every_task_carries_a_token_for_itself(house: Any) -> None:
         assert last is not None
         assert (first.given_by, first.holder, first.envelope) == ("gateway", "orchestrator", None)
         assert (last.given_by, last.holder, last.envelope) == ("orchestrator", "executor", envelope.id)
-        assert last.resources == [f"skill:{envelope.payload.skill}"]  # type: ignore[union-attr]
+        assert isinstance(envelope.payload, Task)
+        assert last.resources == [f"skill:{envelope.payload.skill}"]
 
 
 @pytest.mark.parametrize("how", ["none", "of another task", "first grant only"])

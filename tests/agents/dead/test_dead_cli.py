@@ -57,8 +57,8 @@ async def test_list_show_and_redrive(place: Place) -> None:
     ack = await place.transport.publish(subject, b"\x1b[2Jpoison\xff")
     stored = await place.transport.get(HOPS.name, ack.sequence)
     assert stored is not None
-    told = {"reason": "malformed", "detail": "no JSON\n\x1b[2J", "now_ms": 1}
-    await bury(place.transport, place.workspace, "executor", HOPS.name, stored, **told)  # type: ignore[arg-type]
+    told: dict[str, Any] = {"reason": "malformed", "detail": "no JSON\n\x1b[2J", "now_ms": 1}
+    await bury(place.transport, place.workspace, "executor", HOPS.name, stored, **told)
     await place.transport.publish(f"interlock.{place.workspace}.dead.evaluator.expired", b"garbage\x1b")
     code, text = await place.dead("list")
     assert (code, len(text.splitlines())) == (0, 2)
@@ -96,7 +96,7 @@ async def test_a_letter_that_is_not_there(place: Place, verb: str) -> None:
 
 async def test_only_a_human_key_puts_back(place: Place) -> None:
     message = Message("s", b"x", sequence=hash(place.workspace) & 0xFFFFFFFF)
-    told = {"reason": "expired", "detail": "", "now_ms": 1}
-    await bury(place.transport, place.workspace, "executor", HOPS.name, message, **told)  # type: ignore[arg-type]
+    told: dict[str, Any] = {"reason": "expired", "detail": "", "now_ms": 1}
+    await bury(place.transport, place.workspace, "executor", HOPS.name, message, **told)
     code, text = await place.dead("redrive", "--all", "--as", "executor")
     assert (code, "not_allowed" in text) == (2, True)

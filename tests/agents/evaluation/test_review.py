@@ -237,7 +237,7 @@ COVERS = statement(output=sha256_hex(canonical(OUTPUT)), file="f" * 64)
 def test_results_are_believed_only_as_far_as_they_prove(
     change: dict[str, Any], attestations: list[Any], skill: bool, code: str
 ) -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "task_id": "a",
         "attempt": 1,
         "skill": "s",
@@ -248,7 +248,7 @@ def test_results_are_believed_only_as_far_as_they_prove(
     }
     facts = SkillFacts("d", {"type": "object", "properties": {"n": {"type": "integer"}}}, True, "s-domain")
     verification = verify_result(
-        TaskResult(**fields | change),  # type: ignore[arg-type]
+        TaskResult(**fields | change),
         result_id="r",
         key_id=KEY.key_id,
         attestations=attestations,

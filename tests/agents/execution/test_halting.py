@@ -82,7 +82,7 @@ async def test_a_run_is_ended_where_nobody_can_tell_whether_it_is_halted() -> No
 
     async def begun_while_it_could_be_told(begin_by: Callable[[], float]) -> RunResult:
         begin_by()
-        control.verdict = lambda doing: broken()  # type: ignore[method-assign]
+        control.verdict = lambda doing: broken()  # type: ignore[method-assign]  # a double
         await anyio.sleep_forever()
         raise AssertionError
 

@@ -67,6 +67,11 @@ def timed_out(request: ApprovalRequest, at_ms: int | None = None) -> ApprovalTim
     return ApprovalTimedOut(cause=f"timeout:{request.approval_id}", at_ms=due, approval_id=request.approval_id)
 
 
+def task_of(send: Send) -> Task:
+    assert isinstance(send.draft.payload, Task)
+    return send.draft.payload
+
+
 def kinds(sends: list[Send]) -> list[str]:
     return [type(send.draft.payload).__name__ for send in sends]
 
@@ -86,7 +91,7 @@ def test_nothing_starts_before_the_approval_and_all_of_it_carries_the_evidence()
     assert evidence.decisions == ["signed by human.ada"]
     assert evidence.arguments == request.arguments
     (following,) = Decider(GATES).apply(state, verified(task.draft.payload))
-    assert following.draft.payload.approvals == [evidence]  # type: ignore[union-attr]
+    assert task_of(following).approvals == [evidence]
 
 
 def test_the_request_ends_with_its_time_or_with_its_goal() -> None:
@@ -147,8 +152,9 @@ def test_two_of_two_means_two_different_humans() -> None:
     assert Decider(GATES).apply(state, again) == []
     assert state.phase == "approval"
     (task,) = Decider(GATES).apply(state, decided(request, "human.bob"))
-    assert isinstance(task.draft.payload, Task) and task.draft.payload.approvals is not UNSET
-    assert task.draft.payload.approvals[0].decisions == ["signed by human.ada", "signed by human.bob"]
+    approvals = task_of(task).approvals
+    assert approvals is not UNSET
+    assert approvals[0].decisions == ["signed by human.ada", "signed by human.bob"]
 
 
 def test_one_refusal_outweighs_all_approvals() -> None:
@@ -196,13 +202,13 @@ def test_a_task_waits_alone_while_others_run_and_keeps_what_it_may_spend() -> No
     assert kinds(sends) == ["Task", "ApprovalRequest"]
     assert state.tasks["b"].status == "waiting_approval"
     assert not state.tasks["b"].grant.is_zero
-    assert Decider(GATES).apply(state, verified(sends[0].draft.payload)) == []  # type: ignore[arg-type]
+    assert Decider(GATES).apply(state, verified(task_of(sends[0]))) == []
     assert state.phase == "running"
     (task,) = Decider(GATES).apply(state, decided(request_of(sends), at_ms=NOW + 5_000))
-    payload = task.draft.payload
-    assert isinstance(payload, Task)
+    payload = task_of(task)
     assert time_ms(payload.now) == NOW + 5_000
-    assert payload.approvals[0].approval_id == request_of(sends).approval_id  # type: ignore[index]
+    assert payload.approvals is not UNSET
+    assert payload.approvals[0].approval_id == request_of(sends).approval_id
     assert (task.granted + task.draft.budget).within(task.parent.budget)
     assert kinds(Decider(GATES).apply(state, verified(payload))) == ["AuditRequest"]
 
@@ -219,7 +225,7 @@ def test_every_attempt_is_asked_for_again() -> None:
     state, sends = waiting(asked_for("a"))
     first = request_of(sends)
     (task,) = Decider(GATES).apply(state, decided(first))
-    lost = verified(task.draft.payload, outcome="host_lost", retryable=True)  # type: ignore[arg-type]
+    lost = verified(task_of(task), outcome="host_lost", retryable=True)
     second = request_of(Decider(GATES).apply(state, lost))
     assert second.approval_id != first.approval_id
     assert Decider(GATES).apply(state, decided(first, cause="replayed")) == []
@@ -230,7 +236,7 @@ def test_when_a_goal_has_failed_nobody_is_asked_any_more() -> None:
     state = GoalState()
     Decider(GATES).apply(state, began([TaskSpec(id="a", skill="s"), TaskSpec(id="b", skill="s")]))
     sends = Decider(GATES).apply(state, asked_for("b"))
-    after = Decider(GATES).apply(state, verified(sends[0].draft.payload, outcome="skill_error"))  # type: ignore[arg-type]
+    after = Decider(GATES).apply(state, verified(task_of(sends[0]), outcome="skill_error"))
     assert kinds(after) == ["AuditRequest"]
     assert state.approvals[request_of(sends).approval_id].state == "withdrawn"
     assert Decider(GATES).apply(state, decided(request_of(sends))) == []
@@ -285,7 +291,7 @@ def test_whatever_comes_in_whatever_order_it_replays_to_the_same_end(
 def test_a_whole_goal_with_an_approved_plan_is_released() -> None:
     world = World(began(TASKS))
     answer = world.answer
-    world.answer = lambda payload, review, audit: (  # type: ignore[method-assign]
+    world.answer = lambda payload, review, audit: (  # type: ignore[method-assign]  # a double
         decided(payload) if isinstance(payload, ApprovalRequest) else answer(payload, review, audit)
     )
     assert world.run(RISKY).outcome == "released"

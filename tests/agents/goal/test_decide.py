@@ -34,6 +34,7 @@ from interlock.envelope.payloads import (
     ArtefactRef,
     AuditReport,
     Completion,
+    DecisionName,
     Escalation,
     Finding,
     Ground,
@@ -88,7 +89,7 @@ def began(tasks: list[TaskSpec], release: TaskSpec | None = None, **more: Any) -
     return Began(cause="intake", at_ms=NOW, origin=origin(), intake=goal, draft=draft)
 
 
-def reviewed(decision: str = "allow", grounds: list[Ground] | None = None) -> Reviewed:
+def reviewed(decision: DecisionName = "allow", grounds: list[Ground] | None = None) -> Reviewed:
     risk = RiskAssessment(tier="minimal", reasons=["none"], oversight="none")
     facts = {
         "plan_problems": 0,
@@ -103,7 +104,7 @@ def reviewed(decision: str = "allow", grounds: list[Ground] | None = None) -> Re
         GATES.outcome("G2", facts, "2026-01-01T00:00:00.000Z"),
     ]
     verdict = PlanVerdict(
-        decision=decision,  # type: ignore[arg-type]
+        decision=decision,
         grounds=grounds or [],
         risk=risk,
         gates=gates,
@@ -138,9 +139,9 @@ def verified(task: Task, *, outcome: str = "done", retryable: bool = False, **mo
     return Verified(cause=f"{task.task_id}:{task.attempt}", at_ms=NOW + 2, verification=verification, attestations=[])
 
 
-def audited(decision: str = "allow") -> Audited:
+def audited(decision: DecisionName = "allow") -> Audited:
     report = AuditReport(
-        decision=decision,  # type: ignore[arg-type]
+        decision=decision,
         grounds=[] if decision == "allow" else [Ground(code="hops_unverified", message="one hop did not verify")],
         hops=3,
         verified=3,

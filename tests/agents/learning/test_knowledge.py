@@ -88,8 +88,10 @@ def test_a_lesson_where_there_is_one(more: dict[str, Any], line: str) -> None:
 
 
 def test_the_backlog_begins_with_what_blocks_and_leaves_out_what_asks_for_nothing() -> None:
-    severities = ("info", "low", "high", "medium", "critical")
-    findings = [Finding(id=f"f-{severity}", severity=severity, message="m") for severity in severities]  # type: ignore[arg-type]
+    findings = [
+        Finding(id=f"f-{severity}", severity=severity, message="m")
+        for severity in ("info", "low", "high", "medium", "critical")
+    ]
     findings.append(Finding(id="b", severity="low", message="stop", file="a.py", line=3, blocks=True))
     found = learn(request(findings=findings)).backlog
     assert found == [

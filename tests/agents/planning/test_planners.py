@@ -51,7 +51,9 @@ def test_the_three_sources() -> None:
     free = draft_plan(intake("scan the repository for secrets"), CATALOGUE)
     assert isinstance(free, PlanDraft)
     assert (free.source, free.tasks[0].skill) == ("skills", "scanning-secrets")
-    assert draft_plan(intake("qqq zzz"), CATALOGUE)[0].code == "no_plan"  # type: ignore[index]
+    refused = draft_plan(intake("qqq zzz"), CATALOGUE)
+    assert not isinstance(refused, PlanDraft)
+    assert refused[0].code == "no_plan"
 
 
 @pytest.mark.parametrize(

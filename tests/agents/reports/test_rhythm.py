@@ -55,6 +55,11 @@ async def held(*histories: History) -> MemoryTransport:
     return transport
 
 
+def clock_of(transport: MemoryTransport) -> ManualClock:
+    assert isinstance(transport.clock, ManualClock)
+    return transport.clock
+
+
 def rhythm(transport: MemoryTransport, tree: Path | None = None, *deviations: Deviation) -> Rhythm:
     async def known() -> list[Deviation]:
         return list(deviations)
@@ -68,7 +73,7 @@ async def a_day_later(monkeypatch: pytest.MonkeyPatch) -> MemoryTransport:
     """One goal ended, and its day is over; its week is not."""
     monkeypatch.setattr("interlock.agents.reports.gathering.MAX_REPLAYED", 0)
     transport = await held(goal_history())
-    transport.clock.advance(next_end("day", NOW) - transport.clock.now_ms())  # type: ignore[attr-defined]
+    clock_of(transport).advance(next_end("day", NOW) - transport.clock.now_ms())
     return transport
 
 
@@ -106,7 +111,7 @@ async def test_two_auditors_issue_a_report_once(a_day_later: MemoryTransport) ->
 
 
 async def test_days_of_downtime_are_made_up_for(a_day_later: MemoryTransport) -> None:
-    a_day_later.clock.advance(3 * DAY_MS)  # type: ignore[attr-defined]
+    clock_of(a_day_later).advance(3 * DAY_MS)
     weeks = 1  # the third of these midnights begins a Sunday
     wanted = 4 * len(REGULAR["day"]) + weeks * len(REGULAR["week"])
     assert await rhythm(a_day_later).make_up() == wanted
@@ -117,7 +122,7 @@ async def test_days_of_downtime_are_made_up_for(a_day_later: MemoryTransport) ->
 
 async def test_where_nothing_ever_ended_nothing_is_due() -> None:
     transport = await held()
-    transport.clock.advance(40 * DAY_MS)  # type: ignore[attr-defined]
+    clock_of(transport).advance(40 * DAY_MS)
     assert await rhythm(transport).make_up() == 0
 
 
@@ -130,7 +135,7 @@ async def test_a_broken_signature_fails_the_attestation_and_pauses_production(mo
     )
     assert history.messages[5].data != sealed.wire
     transport = await held(history)
-    transport.clock.advance(next_end("week", NOW) - transport.clock.now_ms())  # type: ignore[attr-defined]
+    clock_of(transport).advance(next_end("week", NOW) - transport.clock.now_ms())
     await rhythm(transport).make_up()
     [order] = (await halts_of(transport, WORKSPACE, TRUST)).in_force
     assert order.scope == "workspace"
@@ -207,7 +212,7 @@ async def test_the_broker_reminds_of_the_next_report(a_day_later: MemoryTranspor
         with anyio.fail_after(90):
             while len(list(tmp_path.rglob("*.json"))) < 2 * len(REGULAR["day"]):
                 await anyio.sleep(0.01)
-        transport.clock.advance(DAY_MS)  # type: ignore[attr-defined]
+        clock_of(transport).advance(DAY_MS)
         await transport.settle()
         with anyio.fail_after(90):
             # The last of that midnight, which begins a Sunday: nothing is under way any more.

@@ -102,15 +102,16 @@ def test_killing_the_command_line_leaves_nobody_behind(tmp_path: Path) -> None:
     (tmp_path / "interlock.yaml").write_text(f"write_roots: ['{tmp_path}']\nskills: ['{SKILLS}']\n")
     command = [sys.executable, "-m", "interlock.agents", "run", "goal.json", "--dir", str(tmp_path)]
     child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    output = child.stdout
+    assert output is not None
     try:
-        assert child.stdout is not None
-        wait_for(lambda: "accepted" in child.stdout.readline(), 30)  # type: ignore[union-attr]
+        wait_for(lambda: "accepted" in output.readline(), 30)
         family = descendants(child.pid)
         assert len(family) >= 8, "server, six roles and the fork server"
     finally:
         child.kill()
         child.wait()
-        child.stdout.close()  # type: ignore[union-attr]
+        output.close()
     wait_for(lambda: not any(alive(pid) for pid in family), 10)
 
 

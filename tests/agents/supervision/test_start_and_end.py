@@ -136,9 +136,10 @@ def test_what_is_interrupted_leaves_nobody_behind(
     start(*arguments, interrupt=signal.SIG_IGN if in_background else signal.SIG_DFL)
     try:
         first = children[0]
-        assert first.stdout is not None
+        output = first.stdout
+        assert output is not None
         awaited = b"is up" if arguments == ["up"] else b"accepted"
-        wait_for(lambda: awaited in first.stdout.readline(), 30)  # type: ignore[union-attr]
+        wait_for(lambda: awaited in output.readline(), 30)
         family = descendants(first.pid)
         if arguments == ["up"]:
             start("submit", "goal.json", "--wait")

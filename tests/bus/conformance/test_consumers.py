@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import anyio
 import msgspec
@@ -160,10 +161,14 @@ class TestAgain:
         await bench.publish(b"one")
         inbox = Inbox("later")
         waits = []
+
+        def seen(number: int) -> bool:
+            return len(inbox.seen) == number
+
         async with bench.transport.consume(consumer, inbox, concurrency=1):
             await bench.until(lambda: len(inbox.seen) == 1)
             for number in (2, 3, 4):
-                waits.append(await bench.until_due(lambda number=number: len(inbox.seen) == number))  # type: ignore[misc]
+                waits.append(await bench.until_due(partial(seen, number)))
             await inbox.held[-1].ack()
         for measured, wanted in zip(waits, (100, 300, 300), strict=True):
             assert wanted - EARLY_MS <= measured < wanted * 3 + 200

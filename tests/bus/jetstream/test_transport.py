@@ -292,7 +292,7 @@ async def test_messages_are_asked_for_in_groups_and_all_workers_work(transport: 
             asked.append(subject)
         await publish(subject, *parts, **named)
 
-    transport.client.publish = counted  # type: ignore[method-assign]
+    transport.client.publish = counted  # type: ignore[method-assign]  # a double
     async with transport.consume(CONSUMER, on_incoming, concurrency=8):
         for number in range(400):
             await transport.publish("s.a", b"%d" % number)

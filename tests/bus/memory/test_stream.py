@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -38,10 +39,10 @@ class StreamAgainstModel(RuleBasedStateMachine):
         max_per_subject=st.sampled_from([-1, 1, 3]),
         discard=st.sampled_from(["new", "old"]),
     )
-    def declare(self, **limits: object) -> None:
+    def declare(self, **limits: Any) -> None:
         self.clock = ManualClock(0)
         self.transport = MemoryTransport(self.clock)
-        self.spec = StreamSpec(name="S", subjects=("s.>",), max_message_bytes=300, dedupe_ms=500, **limits)  # type: ignore[arg-type]
+        self.spec = StreamSpec(name="S", subjects=("s.>",), max_message_bytes=300, dedupe_ms=500, **limits)
         asyncio.run(self.transport.declare(Declarations(streams=(self.spec,))))
         self.everything: list[Kept] = []
         self.gone: set[int] = set()
@@ -130,7 +131,8 @@ class StreamAgainstModel(RuleBasedStateMachine):
         for subject in ("s.a", "s.b", "s.a.x"):
             own = [one for one in kept if one.subject == subject]
             last = stream.last(subject)
-            assert (last.sequence, last.data) == (own[-1].sequence, own[-1].data) if own else last is None  # type: ignore[union-attr]
+            held = (last.sequence, last.data) if last is not None else None
+            assert held == ((own[-1].sequence, own[-1].data) if own else None)
         for one in self.everything:
             found = stream.get(one.sequence)
             assert (found is not None) == (one in kept)

@@ -214,7 +214,7 @@ async def test_hops_that_are_alike_are_judged_once(tmp_path: Path) -> None:
         judged.append(document)
         return await judge(document)
 
-    service.worker.judge_soon = counted  # type: ignore[method-assign]
+    service.worker.judge_soon = counted  # type: ignore[method-assign]  # a double
     verdicts: list[Verdict] = []
 
     async def ask(facts: Facts) -> None:

@@ -107,8 +107,8 @@ async def test_its_files_are_for_the_owner_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("durability", "syncs"), [("fast", False), ("safe", True)])
-async def test_durability_is_what_the_server_reports(durability: str, syncs: bool, tmp_path: Path) -> None:
-    async with EmbeddedServer(tmp_path, durability) as server:  # type: ignore[arg-type]
+async def test_durability_is_what_the_server_reports(durability: Durability, syncs: bool, tmp_path: Path) -> None:
+    async with EmbeddedServer(tmp_path, durability) as server:
         status = await anyio.to_thread.run_sync(fetch, server.monitor_url, "/jsz?config=true")
         assert ('"sync_always": true' in status) is syncs
 

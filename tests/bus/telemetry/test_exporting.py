@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -84,9 +85,13 @@ def test_a_collector_that_refuses_or_breaks_is_told_once_and_its_spans_are_count
     collector = Collector(answer)
     exporter = Exporter(QUICK, lambda: collector)
     exporter.start()
+
+    def failed(number: int) -> bool:
+        return exporter.dropped_failed == number
+
     for number in range(1, 4):
         exporter.put(a_span())
-        until(lambda number=number: exporter.dropped_failed == number)  # type: ignore[misc]
+        until(partial(failed, number))
     exporter.close()
     assert exporter.exported == 0
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
@@ -19,10 +21,11 @@ def a_span(trace_id: str, name: str = "a") -> Span:
 
 
 class Sampled:
-    def __init__(self, **settings: float) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.exported: list[Span] = []
         self.told: list[tuple[str, str]] = []
-        given = SamplingSettings(**{"ratio": 0.5, **settings})  # type: ignore[arg-type]
+        usual: dict[str, Any] = {"ratio": 0.5}
+        given = SamplingSettings(**usual | settings)
         self.sampler = TailSampler(given, self.exported.append, lambda *told: self.told.append(told))
 
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.skills.repository.names import is_web_address, one_line, printable_name
-from interlock.skills.repository.walk import MAX_DEPTH, READ_LIMIT, walk
+from interlock.skills.repository.walk import MAX_DEPTH, READ_LIMIT, Tree, walk
 
 
-def codes(tree: object) -> set[str]:
-    return {finding.id for finding in tree.findings}  # type: ignore[attr-defined]
+def codes(tree: Tree) -> set[str]:
+    return {finding.id for finding in tree.findings}
 
 
 def test_links_are_told_and_not_followed(tmp_path: Path) -> None:

@@ -69,7 +69,9 @@ async def test_the_kubeconfig_of_the_environment_is_the_default(stage: Stage, mo
 
 async def test_nobody_listens(tmp_path: Path) -> None:
     path = tmp_path / "config"
-    path.write_text(CONFIGS["a missing certificate"].replace(", certificate-authority: /nowhere/ca.crt", ""))  # type: ignore[union-attr]
+    text = CONFIGS["a missing certificate"]
+    assert text is not None
+    path.write_text(text.replace(", certificate-authority: /nowhere/ca.crt", ""))
     async with open_cluster(path) as cluster:
         with pytest.raises(NotReached) as refused:
             await cluster.get("Deployment", "a", "b")

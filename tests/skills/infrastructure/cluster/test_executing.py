@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -40,8 +42,8 @@ AFTER = ContainerResources(
 PROBED = Probe(initial_delay_s=1, period_s=10, timeout_s=5, failure_threshold=3)
 
 
-def item(**more: object) -> dict[str, object]:
-    made = deployment(**more)  # type: ignore[arg-type]
+def item(**more: Any) -> dict[str, Any]:
+    made = deployment(**more)
     probe = {"httpGet": {"path": "/", "port": 80}, "initialDelaySeconds": 2}
     made["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = probe
     return made
@@ -80,9 +82,9 @@ def operations(target: Target) -> list[tuple[Operation, str, object]]:
     ]
 
 
-def at(spec: object, path: str) -> object:
+def at(spec: Any, path: str) -> Any:
     for step in path.split("."):
-        spec = spec[int(step)] if isinstance(spec, list) else spec[step]  # type: ignore[index]
+        spec = spec[int(step)] if isinstance(spec, list) else spec[step]
     return spec
 
 
@@ -108,7 +110,7 @@ async def test_a_change_is_done_and_its_way_back_is_byte_identical(either: Stage
 
 async def test_nothing_but_the_container_that_is_named_changes(either: Stage) -> None:
     made = item()
-    made["spec"]["template"]["spec"]["containers"].append({"name": "sidecar", "image": "x"})  # type: ignore[index]
+    made["spec"]["template"]["spec"]["containers"].append({"name": "sidecar", "image": "x"})
     await either.make(made)
     before = await either.get()
     target = await either.target()
@@ -214,10 +216,12 @@ async def test_an_approval_for_another_object_or_version_is_void(
         ),
     ],
 )
-async def test_what_does_not_fit_the_object_is_refused(either: Stage, make: object, reason: str) -> None:
+async def test_what_does_not_fit_the_object_is_refused(
+    either: Stage, make: Callable[[Target], Operation], reason: str
+) -> None:
     await either.make(item())
     before = canonical_spec(await either.get())
-    outcome = await either.executor.execute(make(await either.target()))  # type: ignore[operator]
+    outcome = await either.executor.execute(make(await either.target()))
     assert (outcome.status, outcome.reason) == ("refused", reason), outcome
     assert canonical_spec(await either.get()) == before
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from interlock.skills.infrastructure.decision.decide import decide
 from interlock.skills.infrastructure.decision.history import History
-from interlock.skills.infrastructure.observed import ObservedState
+from interlock.skills.infrastructure.observed import MetricName, ObservedState
 from interlock.skills.infrastructure.operations import Scale
 from tests.skills.infrastructure.decision.services import (
     NOW,
@@ -50,7 +50,7 @@ FULL: dict[str, Any] = {
 }
 
 
-def latency(ms: int) -> dict[str, int]:
+def latency(ms: int) -> dict[MetricName, int]:
     return {"latency_p95_us": ms * 1000}
 
 

@@ -4,6 +4,7 @@ units is the utilisation in percent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from interlock.skills.infrastructure.blueprint.model import (
 )
 from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.window import Peak
-from interlock.skills.infrastructure.observed import ObservedState, PodState, Sample
+from interlock.skills.infrastructure.observed import MetricName, ObservedState, PodState, Sample
 from interlock.skills.infrastructure.target import ContainerResources, Target
 
 MIB = 1 << 20
@@ -34,7 +35,7 @@ REPLACE = msgspec.structs.replace
 
 def weights(**shares: int) -> tuple[WeightedMetric, ...]:
     """weights(cpu=50, memory=30, latency=20), in percent."""
-    return tuple(WeightedMetric(type=name, weight_ppm=share * WHOLE_PPM // 100) for name, share in shares.items())  # type: ignore[arg-type]
+    return tuple(WeightedMetric(type=name, weight_ppm=share * WHOLE_PPM // 100) for name, share in shares.items())  # type: ignore[arg-type]  # a keyword is any str
 
 
 def blueprint(
@@ -87,7 +88,7 @@ def state(
     memory: int | None = 50,
     *,
     pods: tuple[PodState, ...] | None = None,
-    metrics: dict[str, int] | None = None,
+    metrics: Mapping[MetricName, int] | None = None,
     metrics_at_ms: int = NOW,
     **given: Any,
 ) -> ObservedState:
@@ -103,7 +104,7 @@ def state(
         "pod_cpu_request_m": 100,
         "pod_memory_request_bytes": 100 * MIB,
     }
-    samples = tuple(Sample(name=name, value=value, at_ms=metrics_at_ms) for name, value in (metrics or {}).items())  # type: ignore[arg-type]
+    samples = tuple(Sample(name=name, value=value, at_ms=metrics_at_ms) for name, value in (metrics or {}).items())
     return ObservedState(
         target=TARGET, at_ms=NOW, replicas=replicas, pods=pods, metrics=samples, **{**settings, **given}
     )

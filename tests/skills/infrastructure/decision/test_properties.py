@@ -13,7 +13,7 @@ from interlock.skills.infrastructure.decision.decide import decide
 from interlock.skills.infrastructure.decision.history import History
 from interlock.skills.infrastructure.decision.model import Decision
 from interlock.skills.infrastructure.decision.remembering import began, ended, looked
-from interlock.skills.infrastructure.observed import ObservedState, PodState, RolloutState, Sample
+from interlock.skills.infrastructure.observed import MetricName, ObservedState, PodState, RolloutState, Sample
 from interlock.skills.infrastructure.operations import PatchResources, Scale
 from tests.skills.infrastructure.decision.services import (
     NOW,
@@ -75,7 +75,7 @@ def blueprints(draw: st.DrawFn) -> Blueprint:
 
 
 SHARES = st.none() | st.integers(0, 300)
-SAMPLES = st.fixed_dictionaries(
+SAMPLES: st.SearchStrategy[dict[MetricName, int]] = st.fixed_dictionaries(
     {},
     optional={
         "latency_p95_us": st.integers(0, 600_000),
@@ -84,11 +84,16 @@ SAMPLES = st.fixed_dictionaries(
         "queue_depth": st.integers(0, 300),
     },
 )
-ALL = {"latency_p95_us": 100_000, "throughput_mrps": 90_000, "error_rate_ppm": 0, "queue_depth": 0}
+ALL: dict[MetricName, int] = {
+    "latency_p95_us": 100_000,
+    "throughput_mrps": 90_000,
+    "error_rate_ppm": 0,
+    "queue_depth": 0,
+}
 
 
 @st.composite
-def looks(draw: st.DrawFn) -> tuple[int, list[tuple[str, int | None, int | None]], dict[str, int], bool]:
+def looks(draw: st.DrawFn) -> tuple[int, list[tuple[str, int | None, int | None]], dict[MetricName, int], bool]:
     """Milliseconds since the look before, the pods, the metrics, whether a rollout is under way."""
     kinds = st.tuples(st.sampled_from(["ready"] * 6 + ["new", "sick"]), SHARES, SHARES)
     return (
@@ -99,7 +104,7 @@ def looks(draw: st.DrawFn) -> tuple[int, list[tuple[str, int | None, int | None]
     )
 
 
-def at(now_ms: int, replicas: int, kinds: list[Any], metrics: dict[str, int], rolling: bool) -> ObservedState:
+def at(now_ms: int, replicas: int, kinds: list[Any], metrics: dict[MetricName, int], rolling: bool) -> ObservedState:
     """The state at another time than services.NOW."""
     later = now_ms - NOW
     pods: list[PodState] = []
@@ -117,7 +122,7 @@ def at(now_ms: int, replicas: int, kinds: list[Any], metrics: dict[str, int], ro
     return REPLACE(
         seen,
         at_ms=now_ms,
-        metrics=tuple(Sample(name=name, value=value, at_ms=now_ms) for name, value in metrics.items()),  # type: ignore[arg-type]
+        metrics=tuple(Sample(name=name, value=value, at_ms=now_ms) for name, value in metrics.items()),
         rollout=RolloutState(revision=2, previous_revision=1, complete=not rolling),
     )
 
@@ -221,7 +226,7 @@ def size(decision: Decision, seen: ObservedState) -> int:
     ),
 )
 def test_monotone_in_load(
-    like: Blueprint, replicas: int, cpu: int, memory: int, samples: dict[str, int], more: dict[str, int]
+    like: Blueprint, replicas: int, cpu: int, memory: int, samples: dict[MetricName, int], more: dict[str, int]
 ) -> None:
     """More of anything that load makes more of never leads to fewer replicas. throughput alone may: more of it is also
     what a target asks for.

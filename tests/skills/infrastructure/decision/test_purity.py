@@ -41,7 +41,7 @@ def test_what_decides_does_not_read_the_log() -> None:
 def test_the_same_question_has_the_same_id_wherever_its_strings_came_from() -> None:
     """What was observed is handed on as JSON: defaults that are left out, or not, must not make another question of it."""
     phase = "".join(["Run", "ning"])  # equal to the default, and another object: as an API's answer gives it
-    pod = PodState(name="a", phase=phase, cpu_m=90, usage_at_ms=NOW)  # type: ignore[arg-type]
+    pod = PodState(name="a", phase=phase, cpu_m=90, usage_at_ms=NOW)  # type: ignore[arg-type]  # a str that was put together
     state = ObservedState(target=TARGET, at_ms=NOW, replicas=1, ready_replicas=1, pods=(pod,))
     again = msgspec.convert(msgspec.json.decode(msgspec.json.encode(state)), ObservedState)
     asked = blueprint()

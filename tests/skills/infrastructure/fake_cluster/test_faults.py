@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.client
 import time
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,9 @@ def replicas(api: Api) -> int:
     return int(api("GET", "deployments/web").value["spec"]["replicas"])
 
 
-def script(api: Api, **what: object) -> None:
+def script(api: Api, **what: Any) -> None:
     api("POST", "deployments", deployment())
-    api.cluster.script(Fault(verb="patch", resource="deployments", namespace=api.namespace, **what))  # type: ignore[arg-type]
+    api.cluster.script(Fault(verb="patch", resource="deployments", namespace=api.namespace, **what))
 
 
 def test_an_error_instead_of_the_work(api: Api) -> None:
