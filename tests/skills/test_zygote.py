@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -73,6 +74,21 @@ async def test_a_run_finds_nothing_of_other_goals_in_its_memory(runner: SkillRun
             "the host knows: else nothing could be found"
         )
         group.cancel_scope.cancel()
+
+
+async def test_the_host_ends_by_itself_when_its_runner_does(tmp_path: Path) -> None:
+    """Also with runs on their way; it is not the kill after a while that ends it."""
+    async with SkillRunner.started() as runner:
+        assert (await runner.run(request_for(tmp_path, "nothing"))).outcome == "done"
+        link = await runner._link()
+        async with anyio.create_task_group() as group:
+            await asleep(runner, group, tmp_path, "one", "a secret")
+            everybody = descendants_of(runner.host_pid)
+            link._writer.close()
+            with anyio.fail_after(10):
+                status = await asyncio.wrap_future(link._process.ended)
+    assert status == 0
+    wait_gone([*everybody])
 
 
 async def test_a_lost_zygote_ends_the_host_and_all_its_runs(runner: SkillRunner, tmp_path: Path) -> None:
@@ -170,11 +186,11 @@ def test_it_ends_with_its_host_and_holds_nothing_of_it() -> None:
 
 
 def wait_for_few_descriptors(pid: int) -> None:
-    """Standard streams, two places, one of /dev/null above them, and its line."""
+    """Standard streams, two places, one of /dev/null above them, and its line alone."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         names = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
-        if len(names) <= 7 and sum(name.startswith("pipe:") for name in names) <= 2:
+        if len(names) <= 7 and [name.split(":")[0] for name in names].count("socket") == 1:
             return
         time.sleep(0.01)
     pytest.fail(f"the zygote holds {names}")

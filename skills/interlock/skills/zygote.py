@@ -10,6 +10,7 @@ Packets over a socket pair, one answer to each. It ends when its line does, and 
 from __future__ import annotations
 
 import errno
+import fcntl
 import gc
 import os
 import signal
@@ -86,12 +87,13 @@ def _live(line: socket.socket, host: int) -> NoReturn:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != host:
             os._exit(1)  # the host died first, and no signal will come
-        # Nothing of the host's: its line to the executor must be seen to end with the host alone.
-        os.closerange(TURNS + 1, line.fileno())
-        os.closerange(line.fileno() + 1, _HIGHEST)
+        # Nothing of the host's: its lines, to the executor and to us, must be seen to end with the host alone.
+        kept = fcntl.fcntl(line, fcntl.F_DUPFD_CLOEXEC, TURNS + 1)
+        os.closerange(3, kept)
+        os.closerange(kept + 1, _HIGHEST)
         make_ready()
         gc.disable()
-        _serve(line)
+        _serve(socket.socket(fileno=kept))
     finally:
         os._exit(0)
 
