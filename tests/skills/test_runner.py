@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import anyio
 import pytest
 
 from interlock.skills.manifest import load_skill
-from interlock.skills.runner import RunnerSettings, RunRequest, SkillRunner
+from interlock.skills.runner import RunRequest, SkillRunner
 from interlock.skills.sandbox.enter import missing
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
@@ -25,14 +24,6 @@ HOSTILE = load_skill(Path(__file__).parent / "hostile" / "misbehaving")
 FORKING = load_skill(Path(__file__).parent / "hostile" / "forking")
 APPENDING = load_skill(Path(__file__).parents[1] / "agents" / "skills" / "appending-line")
 CONFIG = Path(__file__).parents[2] / "config"
-
-
-@pytest.fixture
-async def runner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SkillRunner]:
-    async with SkillRunner.started(RunnerSettings(concurrency=4, grace_ms=100)) as started:
-        place = tmp_path_factory.mktemp("first")
-        assert (await started.run(request_for(place, "nothing"))).outcome == "done", "host, guard and zygote are there"
-        yield started
 
 
 def request_for(place: Path, what: str, skill: Any = HOSTILE, **more: Any) -> RunRequest:

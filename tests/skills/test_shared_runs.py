@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,10 @@ import pytest
 from interlock.skills.cell import IDLE_S, MAX_RUNS
 from interlock.skills.host import MAX_RESTING
 from interlock.skills.manifest import Skill, load_skill, parse_skill
-from interlock.skills.runner import RunnerSettings, RunResult, SkillRunner
+from interlock.skills.runner import RunResult, SkillRunner
 from tests.skills.test_runner import ATTEMPTS, FORKING, HOSTILE, descendants_of, request_for, scratches, wait_gone
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
-
-
-@pytest.fixture
-async def runner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SkillRunner]:
-    async with SkillRunner.started(RunnerSettings(concurrency=8, grace_ms=100)) as started:
-        place = tmp_path_factory.mktemp("first")
-        assert (await started.run(request_for(place, "nothing"))).outcome == "done", "host, guard and zygote are there"
-        yield started
 
 
 async def run(runner: SkillRunner, place: Path, what: str, goal: str = "one", **more: Any) -> RunResult:

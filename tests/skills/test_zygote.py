@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,19 +16,11 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from interlock.skills.runner import RunnerSettings, SkillRunner
+from interlock.skills.runner import SkillRunner
 from tests.skills.test_runner import FORKING, children_of, descendants_of, request_for, wait_gone
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
 MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r")
-
-
-@pytest.fixture
-async def runner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SkillRunner]:
-    async with SkillRunner.started(RunnerSettings(concurrency=8, grace_ms=100)) as started:
-        place = tmp_path_factory.mktemp("first")
-        assert (await started.run(request_for(place, "nothing"))).outcome == "done", "host, guard and zygote are there"
-        yield started
 
 
 def holds(pid: int, text: str) -> bool:
