@@ -79,7 +79,7 @@ def test_texts_that_change_places_at_a_line_break_are_refused() -> None:
 
 
 @given(envelopes(), st.booleans())
-def test_together_or_alone_the_answer_is_the_same(envelope: Envelope, is_signed: bool) -> None:
+def test_every_envelope_there_can_be_is_spelt_right(envelope: Envelope, is_signed: bool) -> None:
     whole = seal(envelope, KEYS["executor"]).envelope if is_signed else envelope
     check_spelling(whole)
 

@@ -24,7 +24,7 @@ from interlock.skills.sandbox.enter import Confinement, enter
 from interlock.skills.sdk import SkillError, Task
 
 # Where the result goes and, in a shared child, where the next run comes from, beside standard input, output and error. In
-# the host all these places are taken, so that what it opens for a run lies above them.
+# the zygote all these places are taken, so that what it receives for a run lies above them.
 RESULT, TURNS = 3, 4
 # How a run may end without ending its process.
 CALM = ("done", "not_happened", "skill_error", "not_started")

@@ -91,12 +91,10 @@ class Halts:
 
     def _found(self, doing: Doing) -> ControlOrder | None:
         """Of the halts of scopes that have one name each."""
-        halted = self._halted
-        if EVERYTHING in halted or WORKSPACE in halted:
-            return halted.get(EVERYTHING) or halted[WORKSPACE]
-        for scope in _scopes(doing, self._kinds):
-            if scope in halted:
-                return halted[scope]
+        in_force = self._halted
+        for scope in (EVERYTHING, WORKSPACE, *_scopes(doing, self._kinds)):
+            if scope in in_force:
+                return in_force[scope]
         return None
 
 
