@@ -8,10 +8,13 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,6 +92,39 @@ async def test_nobody_answers() -> None:
     (answer,) = await Prometheus("http://127.0.0.1:1").ask(SHOP, [MetricQuery(metric="queue_depth", query="up")])
     assert answer.sample is None
     assert answer.trouble
+
+
+WHOLE = b'{"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "7"]}]}}'
+
+
+@pytest.mark.parametrize(
+    ("parts", "value", "trouble"),
+    [
+        ([WHOLE[:20], WHOLE[20:60], WHOLE[60:]], 7, ""),
+        ([WHOLE, b" " * (1024 * 1024)], None, "the answer is over 1048576 bytes"),
+        ([WHOLE[:20]], None, "delimiter"),
+    ],
+    ids=["in pieces", "too large", "cut"],
+)
+async def test_an_answer_comes_as_the_network_likes(parts: list[bytes], value: int | None, trouble: str) -> None:
+    async def answer(stream: SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+            with suppress(anyio.BrokenResourceError):
+                for part in parts:
+                    await stream.send(part)
+                    await anyio.sleep(0.01)  # so that they are read one by one
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with anyio.create_task_group() as group:
+        group.start_soon(listener.serve, answer)
+        url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+        (told,) = await Prometheus(url).ask(SHOP, [MetricQuery(metric="queue_depth", query="sum(depth)")])
+        group.cancel_scope.cancel()
+    await listener.aclose()
+    assert (told.sample.value if told.sample else None) == value
+    assert trouble in told.trouble
 
 
 # From here on against the real program.

@@ -38,6 +38,8 @@ _PREFIXES = {
 }
 _PLURALS = {kind: f"{kind.lower()}s" for kind in _PREFIXES} | {"PodMetrics": "pods"}
 _PAGE_ITEMS = 500
+# A watch's line is one object, of 1.5 MiB at most in etcd.
+_LINE_BYTES = 2 * 1024 * 1024
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -221,7 +223,18 @@ async def open_cluster(
             raise SkillsError("no_kubeconfig", f"{path} is no YAML", "Set KUBECONFIG or pass --kubeconfig") from None
         raise
     async with ApiClient(settings) as client:
+        _connect_with_ours(client)
         yield Cluster(client, timeout_s=timeout_s, kubeconfig=path)
+
+
+def _connect_with_ours(client: ApiClient) -> None:
+    import aiohttp
+
+    from interlock.skills.infrastructure.cluster.connections import Connector
+
+    rest = client.rest_client
+    connector = Connector(limit=rest.maxsize, ssl=rest.ssl_context)
+    rest.pool_manager = aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=_LINE_BYTES)
 
 
 def _default_kubeconfig() -> Path | None:

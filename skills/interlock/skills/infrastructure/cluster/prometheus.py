@@ -58,8 +58,10 @@ class Prometheus:
         """Each query once; one that fails is one without a sample, with the reason."""
         import aiohttp
 
+        from interlock.skills.infrastructure.cluster.connections import Connector
+
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session:
+        async with aiohttp.ClientSession(connector=Connector(), timeout=timeout, headers=self._headers) as session:
             return [await self._answer(session, blueprint, query) for query in queries]
 
     async def _answer(self, session: Any, blueprint: Blueprint, query: MetricQuery) -> Answer:
@@ -79,7 +81,12 @@ class Prometheus:
         # POST: a query may be longer than a URL, and stays out of access logs.
         trust = True if self._trust is None else self._trust
         async with session.post(self._url, data={"query": query}, ssl=trust) as answer:
-            return json.loads(await answer.content.read(_MOST_BYTES))
+            body = bytearray()
+            async for part in answer.content.iter_any():
+                body += part
+                if len(body) > _MOST_BYTES:
+                    raise ValueError(f"the answer is over {_MOST_BYTES} bytes")
+            return json.loads(body)
 
 
 def filled(query: str, blueprint: Blueprint) -> str:
