@@ -1,9 +1,10 @@
-"""Contracts signed by fixed keys at fixed times."""
+"""Contracts signed by fixed keys at fixed times, and why one is refused."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from interlock.envelope.amounts import Budget, timestamp
@@ -18,7 +19,7 @@ from interlock.envelope.contract import (
     change_message,
     sign_contract,
 )
-from interlock.envelope.contract_chain import Chain, Signers, first
+from interlock.envelope.contract_chain import Chain, ContractError, Signers, first
 from interlock.envelope.contract_change import change_digest
 from interlock.envelope.ids import new_id, sha256_hex
 from interlock.envelope.keys import SigningKey, base64url
@@ -118,3 +119,11 @@ def asked(contract: Contract, change: Change, key: SigningKey = ADA, by: str = "
     request = ChangeRequest(**fields | more)
     signed = replace(request, signature=base64url(key.sign(change_message(request))))
     return replace(contract, change_request=signed)
+
+
+def reason(make: Any) -> str:
+    """Of the refusal that it ends in."""
+    with pytest.raises(ContractError) as caught:
+        make()
+    assert caught.value.detail
+    return caught.value.reason
