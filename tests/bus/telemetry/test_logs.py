@@ -22,7 +22,7 @@ from interlock.bus.telemetry.hops import HopTelemetry
 from interlock.bus.telemetry.logs import LogThread, line, logging_to
 from interlock.bus.telemetry.redaction import MASK
 from interlock.bus.transport import Message
-from tests.bus.telemetry.redaction_corpus import sensitive
+from tests.bus.telemetry.sensitive_lines import sensitive
 from tests.envelope.samples import ENVELOPES
 
 log = logging.getLogger("interlock.trial")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.bus.telemetry.redaction import MASK, MAX_CHARS, is_sensitive_name, redact
-from tests.bus.telemetry.redaction_corpus import harmless, sensitive
+from tests.bus.telemetry.harmless_lines import harmless
+from tests.bus.telemetry.sensitive_lines import sensitive
 
 SENSITIVE = sensitive()
 HARMLESS = harmless()
