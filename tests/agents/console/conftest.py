@@ -1,10 +1,14 @@
-"""A console over a house of roles in this process, and a browser that does what it is told: cookies, forms, no scripts."""
+"""A console over a house of roles in this process, and a browser that does what it is told: cookies, forms, no scripts.
+
+A real browser over a house of processes (stage.py) is here too; it and its house are started once for a module.
+"""
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,7 @@ from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings
 from interlock.envelope.keys import SigningKey
 from tests.agents.conftest import InProcess
+from tests.agents.console.stage import CHROMIUM, Place, Tab, running_in
 
 PORT = 8470
 ORIGIN = f"http://127.0.0.1:{PORT}"
@@ -193,3 +198,40 @@ async def quiet_counter(quiet_house: InProcess, tmp_path: Path) -> AsyncIterator
     desk = desk_for(quiet_house, tmp_path)
     async with desk.feed.running():
         yield Counter(desk, application(desk), quiet_house)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="interlock-") as directory:  # pictures show its name
+        yield from running_in(Path(directory))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def seat(chromium: Any, place: Place) -> Iterator[Any]:
+    """A context that is logged in, by the link that the command line printed and the key Enter."""
+    context = chromium.new_context(viewport={"width": 1360, "height": 860}, accept_downloads=True)
+    page = context.new_page()
+    page.goto(place.cli("console", "login"))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/goals")
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def tab(seat: Any, place: Place) -> Iterator[Tab]:
+    made = Tab(seat, place)
+    yield made
+    made.check()
+    made.page.close()
