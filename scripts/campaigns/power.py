@@ -24,6 +24,7 @@ from interlock.agents.audit.log.check import auditors, check_log
 from interlock.agents.audit.log.sources import origin_of
 from interlock.agents.workspace.keys import ensure_keys, load_trust
 from interlock.agents.workspace.layout import Layout
+from interlock.bus.errors import StoreDamaged
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server.embedded import Durability, EmbeddedServer
 from interlock.envelope.checkpoint import Checkpoint, open_checkpoint
@@ -104,20 +105,26 @@ async def looked_at(
     told: Round,
     durability: Durability,
 ) -> None:
-    """A broker on the copy, asked for what was acknowledged."""
-    async with (
-        mounted(copy, place),
-        EmbeddedServer(place / "store", durability) as server,
-        JetStreamTransport.connect(server.url, name="campaign") as transport,
-    ):
-        lost = await written.lost(transport, until)
-        if durability == "fast":
-            told.lost += len(lost)
-        else:
+    """A broker on the copy, asked for what was acknowledged. With `fast` it may be unable to read its store at all."""
+    told.asked += until
+    try:
+        async with (
+            mounted(copy, place),
+            EmbeddedServer(place / "store", durability) as server,
+            JetStreamTransport.connect(server.url, name="campaign") as transport,
+        ):
+            lost = await written.lost(transport, until)
+            if durability == "fast":
+                told.lost += len(lost)
+                return
             told.failures += [f"{place.name}: {one}" for one in lost]
             verdict = await check_log(transport, WORKSPACE, load_trust(layout), known=checkpoint)
             told.failures += [f"{place.name}: {one.kind} {one.stream} {one.detail}"[:200] for one in verdict.findings]
-        told.asked += until
+    except StoreDamaged as error:
+        if durability == "fast":
+            told.lost += until
+        else:
+            told.failures.append(f"{place.name}: {error}")
 
 
 def kept_checkpoint(layout: Layout) -> Checkpoint | None:

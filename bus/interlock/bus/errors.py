@@ -83,3 +83,9 @@ class ServerFailed(BusError):
     """The embedded server did not start, or its store is in use."""
 
     reason = "server_failed"
+
+
+class StoreDamaged(ServerFailed):
+    """The embedded server cannot read what it stored."""
+
+    reason = "store_damaged"

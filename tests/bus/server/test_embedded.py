@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from interlock.bus.child import BoundChild
-from interlock.bus.errors import ServerFailed
+from interlock.bus.errors import ServerFailed, StoreDamaged
 from interlock.bus.jetstream.transport import JetStreamTransport
 from interlock.bus.server import binary as server_binary
 from interlock.bus.server.embedded import Durability, EmbeddedServer, health_problem
@@ -311,9 +311,12 @@ async def test_garbage_in_the_store_is_refused_by_name(where: str, tmp_path: Pat
         (tmp_path / "jetstream" / "rubbish").write_bytes(b"\x00" * 4096)
     else:
         next((tmp_path / "jetstream").rglob("meta.inf")).write_bytes(b"\x00" * 4096)
-    with pytest.raises(ServerFailed, match=r"not healthy after 1000 ms: /healthz: .*(rubbish|KEPT)"):
+    with pytest.raises(ServerFailed, match=r"not healthy after 1000 ms: /healthz: .*(rubbish|KEPT)") as refused:
         async with EmbeddedServer(tmp_path, start_timeout_ms=1000):
             pass
+    if where == "the stream's description":
+        assert isinstance(refused.value, StoreDamaged)
+        assert f"Put a copy of {tmp_path} back" in refused.value.mend
 
 
 async def test_a_store_taken_by_a_plain_file_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from interlock.bus.child import BoundChild
-from interlock.bus.errors import ServerFailed
+from interlock.bus.errors import ServerFailed, StoreDamaged
 from interlock.bus.server.binary import find_server
 from interlock.bus.server.store_lock import StoreLock
 
@@ -26,6 +26,8 @@ _STOP_GRACE_MS = 5_000
 _POLL_S = 0.005
 _PROBE_TIMEOUT_S = 0.5
 _LOG_MAX_BYTES = 4 << 20
+# What nats-server's health says for good of a stream whose description it cannot read (monitor.go, healthz).
+_UNREADABLE = "could not be recovered"
 # No secret of the owner's environment reaches the server; these only let programs load and name the local time.
 _ENV_KEPT = ("LD_LIBRARY_PATH", "TZ", "TMPDIR")
 
@@ -192,11 +194,18 @@ jetstream {{
         """Raises ServerFailed when the server has ended, or is not healthy in time."""
         child = self._running()
         if child.ended.done():
-            raise ServerFailed(f"nats-server ended with status {child.ended.result()}{self._log_tail()}", self._mend)
+            raise ServerFailed(
+                f"nats-server ended with status {child.ended.result()}{self._log_tail()}", f"See {self.log_path}"
+            )
         problem = self._problem(child.pid)
         if problem and time.monotonic() > deadline_s:
-            raise ServerFailed(
-                f"nats-server is not healthy after {self._start_timeout_ms} ms: {problem}{self._log_tail()}", self._mend
+            damaged = _UNREADABLE in problem
+            raise (StoreDamaged if damaged else ServerFailed)(
+                f"nats-server is not healthy after {self._start_timeout_ms} ms: {problem}{self._log_tail()}",
+                f"Put a copy of {self.store_dir} back, or move it away to begin anew; durability: safe loses nothing with "
+                "the power"
+                if damaged
+                else f"See {self.log_path}",
             )
         return not problem
 
@@ -224,10 +233,6 @@ jetstream {{
     def _ports_dir(self) -> Path:
         return self.store_dir / "ports"
 
-    @property
-    def _mend(self) -> str:
-        return f"See {self.log_path}"
-
     def _log_tail(self) -> str:
         """The last line logged since the start that complains, so that the error says why."""
         lines = self.log_path.read_bytes()[self._log_start :].decode(errors="replace").splitlines()
@@ -247,4 +252,10 @@ def health_problem(monitor_url: str) -> str:
     except OSError as error:
         return f"/healthz: {error}"
     status, _, body = answer.partition(b"\r\n\r\n")
-    return "" if b" 200 " in status.split(b"\r\n", 1)[0] else f"/healthz: {body[:200].decode(errors='replace').strip()}"
+    if b" 200 " in status.split(b"\r\n", 1)[0]:
+        return ""
+    try:
+        told = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        told = body[:200].decode(errors="replace").strip()
+    return f"/healthz: {told}"
