@@ -31,6 +31,7 @@ check: venv-dev
 	@$(BIN)/python -m pytest tests/test_layout.py
 
 bench: venv-dev
+	@$(if $(findstring peers,$(ARGS)),$(PYTHON) scripts/bootstrap.py bench)
 	@$(BIN)/python scripts/bench $(ARGS)
 
 chaos: venv-dev

@@ -1,6 +1,7 @@
 """Makes .venv from the locked, hashed requirements. Runs on any Python 3 so that an old one gets a plain answer.
 
-Usage: python3 scripts/bootstrap.py [run|dev]
+Usage: python3 scripts/bootstrap.py [run|dev|bench]
+`bench`, what `make bench ARGS=--peers` compares with, has an environment of its own: it wants older versions of what we use.
 A stamp beside the environment holds the digest of what was installed: a second call does nothing and needs no network.
 """
 
@@ -11,7 +12,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-VENV = os.path.join(ROOT, ".venv")
+VENVS = {"run": ".venv", "dev": ".venv", "bench": os.path.join("build", "peers")}
 OLDEST = (3, 11)
 NEEDED_MB = 700
 
@@ -21,7 +22,7 @@ def stop(problem, mend):
     sys.exit(1)
 
 
-def check_machine():
+def check_machine(venv):
     if sys.version_info < OLDEST:
         stop(
             "Python %d.%d is too old" % sys.version_info[:2],
@@ -35,7 +36,7 @@ def check_machine():
     except ImportError:
         stop("this Python has no venv module", "On Debian or Ubuntu: apt-get install python3-venv")
     free_mb = shutil.disk_usage(ROOT).free // 2**20
-    if free_mb < NEEDED_MB and not is_made():
+    if free_mb < NEEDED_MB and not is_made(venv):
         stop(
             "only %d MB of disk are free here" % free_mb,
             "Free at least %d MB on the disk that holds %s" % (NEEDED_MB, ROOT),
@@ -44,22 +45,23 @@ def check_machine():
         stop("%s is not writable" % ROOT, "Clone into a directory of your own")
 
 
-def is_made():
+def is_made(venv):
     """Whether the environment is there with pip, which comes last: interrupted, or with its Python gone, it is of no use."""
-    return all(os.path.exists(os.path.join(VENV, "bin", name)) for name in ("python", "pip"))
+    return all(os.path.exists(os.path.join(ROOT, venv, "bin", name)) for name in ("python", "pip"))
 
 
-def make_venv():
-    shutil.rmtree(VENV, ignore_errors=True)
+def make_venv(venv):
+    place = os.path.join(ROOT, venv)
+    shutil.rmtree(place, ignore_errors=True)
     done = subprocess.run(
-        [sys.executable, "-m", "venv", VENV],
+        [sys.executable, "-m", "venv", place],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         universal_newlines=True,
     )
     if done.returncode != 0:
-        shutil.rmtree(VENV, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
         stop(
             "making a virtual environment failed (%s)" % told_by(done.stdout),
             "Check the disk; on Debian or Ubuntu: apt-get install python3-venv",
@@ -74,16 +76,16 @@ def told_by(output):
     return wrong[0] if wrong else "it said nothing"
 
 
-def pip(*arguments):
-    command = [os.path.join(VENV, "bin", "python"), "-m", "pip", "--disable-pip-version-check", "-q"]
+def pip(venv, *arguments):
+    command = [os.path.join(ROOT, venv, "bin", "python"), "-m", "pip", "--disable-pip-version-check", "-q"]
     done = subprocess.run(
         command + list(arguments), cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True
     )
     if done.returncode != 0:
         stop(
             "installing the locked packages failed (%s)" % told_by(done.stderr),
-            "Check the network and the disk, then run make again; pip's own words: .venv/bin/python -m pip "
-            + " ".join(arguments),
+            "Check the network and the disk, then run make again; pip's own words: "
+            + " ".join([os.path.join(venv, "bin", "python"), "-m", "pip"] + list(arguments)),
         )
 
 
@@ -97,19 +99,20 @@ def digest_of(*names):
 
 def main():
     kind = sys.argv[1] if len(sys.argv) > 1 else "run"
-    stamp = os.path.join(VENV, "stamp-" + kind)
+    venv = VENVS[kind]
+    stamp = os.path.join(ROOT, venv, "stamp-" + kind)
     lock = os.path.join("requirements", kind + ".lock")
     digest = digest_of("pyproject.toml", lock)
     if os.path.exists(stamp):
         with open(stamp) as file:
             if file.read() == digest:
                 return
-    check_machine()
-    print("setting up .venv (%s), once" % kind)
-    if not is_made():
-        make_venv()
-    pip("install", "--require-hashes", "-r", lock)
-    pip("install", "--no-deps", "--no-build-isolation", "--no-index", "-e", ".")
+    check_machine(venv)
+    print("setting up %s (%s), once" % (venv, kind))
+    if not is_made(venv):
+        make_venv(venv)
+    pip(venv, "install", "--require-hashes", "-r", lock)
+    pip(venv, "install", "--no-deps", "--no-build-isolation", "--no-index", "-e", ".")
     with open(stamp, "w") as file:
         file.write(digest)
 

@@ -24,3 +24,4 @@ if __name__ == "__main__":
     (ROOT / "requirements" / "build.in").write_text(BUILD)
     lock("run", ["kubernetes", "telemetry", "console", "plots"])
     lock("dev", ["dev"])
+    lock("bench", ["bench"])

@@ -42,7 +42,7 @@ TARGETS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…")
-    parser.add_argument("--peers", action="store_true", help="the same work on other libraries (needs the bench extra)")
+    parser.add_argument("--peers", action="store_true", help="the same work on other libraries")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hops", type=int, default=10_000)
     only = ["hops", "goals", "peers", "policies", "replays", "decisions", "watch", "telemetry"]
