@@ -22,7 +22,7 @@ def stop(problem, mend):
     sys.exit(1)
 
 
-def check_machine(venv):
+def check_machine(where):
     if sys.version_info < OLDEST:
         stop(
             "Python %d.%d is too old" % sys.version_info[:2],
@@ -36,7 +36,7 @@ def check_machine(venv):
     except ImportError:
         stop("this Python has no venv module", "On Debian or Ubuntu: apt-get install python3-venv")
     free_mb = shutil.disk_usage(ROOT).free // 2**20
-    if free_mb < NEEDED_MB and not is_made(venv):
+    if free_mb < NEEDED_MB and not is_made(where):
         stop(
             "only %d MB of disk are free here" % free_mb,
             "Free at least %d MB on the disk that holds %s" % (NEEDED_MB, ROOT),
