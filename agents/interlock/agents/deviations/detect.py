@@ -66,26 +66,23 @@ def of_audit(goal_id: str, grounds: Sequence[Ground], sequence: int, stored_ms: 
     failed = sorted({ground.code for ground in grounds if ground.code in COMPLIANCE or ground.code.startswith("hop_")})
     if not failed:
         return None
-    return Detection(
-        kind="compliance_failure",
-        about="workspace",
-        halts="role:gateway",
-        evidence=f"{HOPS.name}:{sequence}",
-        detail=f"the compliance log of goal {goal_id} fails: {', '.join(failed)[:300]}",
-        seen_ms=stored_ms,
-    )
+    return _not_compliant(f"the compliance log of goal {goal_id} fails: {', '.join(failed)[:300]}", sequence, stored_ms)
 
 
 def of_release(goal_id: str, problems: Sequence[str], sequence: int, stored_ms: int) -> Detection | None:
     """A release without what a release takes: whoever decides releases cannot be relied on."""
     if not problems:
         return None
+    return _not_compliant(f"goal {goal_id} was released, but {'; '.join(problems)}"[:500], sequence, stored_ms)
+
+
+def _not_compliant(detail: str, sequence: int, stored_ms: int) -> Detection:
     return Detection(
         kind="compliance_failure",
         about="workspace",
         halts="role:gateway",
         evidence=f"{HOPS.name}:{sequence}",
-        detail=f"goal {goal_id} was released, but {'; '.join(problems)}"[:500],
+        detail=detail,
         seen_ms=stored_ms,
     )
 
