@@ -40,7 +40,7 @@ def test_a_goal_is_submitted_and_watched_to_its_end(tab: Tab, place: Place) -> N
     tab.page.keyboard.press("s")
     tab.page.keyboard.press("Control+a")
     tab.page.keyboard.insert_text(
-        goal_text([line(place, "first", 300), line(place, "second", 700, after=["first"])], "Watched <i>live</i>")
+        goal_text([line(place, "first", 1_000), line(place, "second", 3_000, after=["first"])], "Watched <i>live</i>")
     )
     tab.page.keyboard.press("Tab")
     tab.page.keyboard.press("Enter")

@@ -11,7 +11,7 @@ import pytest
 from interlock.agents.errors import UserError
 from interlock.agents.supervision import room
 from interlock.agents.supervision.house import house
-from interlock.agents.supervision.room import FULL_BYTES, LEAST_BYTES, check_room, free_bytes, until_full
+from interlock.agents.supervision.room import FULL_BYTES, LEAST_BYTES, check_room, free_bytes, keep_room, until_full
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings
 
@@ -62,3 +62,35 @@ async def test_a_goal_that_stands_still_on_a_full_disk_is_waited_for_no_longer(
     assert running.cancelled_caught
     with anyio.fail_after(10), pytest.raises(UserError, match=r"is full, and the goal stands still \(no_space\)"):
         await until_full(tmp_path, lambda: hops)
+
+
+async def test_a_broker_begins_anew_once_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(room, "LOOK_S", 0)
+    course = [
+        LEAST_BYTES,
+        FULL_BYTES,
+        FULL_BYTES - 1,
+        FULL_BYTES,
+        LEAST_BYTES - 1,
+        LEAST_BYTES,
+        FULL_BYTES,
+        0,
+        LEAST_BYTES,
+    ]
+    looked = iter(course)
+    ended: list[int] = []
+    seen = 0
+
+    def free(_: Path) -> int:
+        nonlocal seen
+        seen = next(looked)
+        return seen
+
+    monkeypatch.setattr(room, "free_bytes", free)
+    with anyio.fail_after(10), pytest.raises(RuntimeError, match="StopIteration"):
+        await keep_room(tmp_path, lambda: ended.append(seen))
+    assert ended == [LEAST_BYTES, LEAST_BYTES]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"] * 2
+    assert str(tmp_path) in caplog.text

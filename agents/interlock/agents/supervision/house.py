@@ -17,7 +17,7 @@ from interlock.agents.contract.exchange import exchange
 from interlock.agents.contract.generate import ensure_contract
 from interlock.agents.errors import UserError
 from interlock.agents.presence import ping_subject
-from interlock.agents.supervision.room import check_room
+from interlock.agents.supervision.room import check_room, keep_room
 from interlock.agents.supervision.supervisor import Supervisor, role_program
 from interlock.agents.workspace.broker import login_of, server_include
 from interlock.agents.workspace.config_dir import config_dir
@@ -90,6 +90,7 @@ async def house(
             group = await stack.enter_async_context(background())
             for server in servers:
                 group.start_soon(keep_server, server, layout, url)
+                group.start_soon(keep_room, server.store_dir, server.terminate)
         elif not url:
             server = await stack.enter_async_context(
                 EmbeddedServer(layout.store, settings.durability, server_include(layout))
@@ -97,6 +98,7 @@ async def house(
             url, server_pid = server.url, server.pid
             group = await stack.enter_async_context(background())
             group.start_soon(keep_server, server, layout)
+            group.start_soon(keep_room, server.store_dir, server.terminate)
         ports = metrics_ports(settings, len(agents))
         programs = [
             role_program(
@@ -150,16 +152,17 @@ async def provision(transport: Transport, layout: Layout, settings: Settings, re
 
 async def keep_server(server: EmbeddedServer, layout: Layout, urls: str = "") -> None:
     """For ever: a server that ends is started again, on the same ports and store, to which everybody reconnects. urls: of
-    all servers, where there are several. Raises UserError when it ends SERVER_DEATHS times within SERVER_WINDOW_S.
+    all servers, where there are several. Raises UserError when it dies SERVER_DEATHS times within SERVER_WINDOW_S; one that was
+    asked to end (status 0) did not die.
     """
     deaths: list[float] = []
     while True:
         status = await server.wait_died()
         now = time.monotonic()
-        deaths = [moment for moment in deaths if now - moment < SERVER_WINDOW_S] + [now]
+        deaths = [moment for moment in deaths if now - moment < SERVER_WINDOW_S] + [now] * (status != 0)
         log.warning("nats-server ended with status %s; it is started again", status)
         if len(deaths) >= SERVER_DEATHS:
-            detail = f"nats-server ended {len(deaths)} times within {SERVER_WINDOW_S:.0f} s"
+            detail = f"nats-server died {len(deaths)} times within {SERVER_WINDOW_S:.0f} s"
             raise UserError("broker_died", detail, f"See {server.log_path}")
         with suppress(ServerFailed):  # it has died again, which is counted like any death
             await server.restart()

@@ -1,10 +1,13 @@
-"""Room on the disk that holds a workspace: enough to start with, and whether it ran out under a goal that is waited for.
+"""Room on the disk that holds a workspace: enough to start with, whether it ran out under a goal that is waited for, and what
+is to be done when there is room again.
 
-A broker whose disk is full takes nothing more and says so to nobody who only waits (docs/guarantees.md, A full disk).
+A broker whose disk is full takes nothing more, not even later, and says so to nobody who only waits (docs/guarantees.md, A
+full disk).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -13,6 +16,8 @@ from pathlib import Path
 import anyio
 
 from interlock.agents.errors import UserError
+
+log = logging.getLogger("interlock.house")
 
 # A small goal leaves about one MiB behind; the rest is for what its skills write.
 LEAST_BYTES = 32 << 20
@@ -52,3 +57,17 @@ async def until_full(place: Path, standing: Callable[[], object]) -> None:
                 f"the disk that holds {place} is full, and the goal stands still",
                 "Make room there and run it again",
             )
+
+
+async def keep_room(place: Path, end_broker: Callable[[], None]) -> None:
+    """For ever: says when the disk is full, and ends the broker when there is room again, so that it begins anew."""
+    while True:
+        while free_bytes(place) >= FULL_BYTES:
+            await anyio.sleep(LOOK_S)
+        log.error(
+            "the disk that holds %s is full: nothing is taken in until there are %d MiB", place, LEAST_BYTES >> 20
+        )
+        while free_bytes(place) < LEAST_BYTES:
+            await anyio.sleep(LOOK_S)
+        log.warning("there is room again on the disk that holds %s", place)
+        end_broker()

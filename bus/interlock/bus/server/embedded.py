@@ -90,6 +90,10 @@ class EmbeddedServer:
             self._lock.release()
             self._lock = None
 
+    def terminate(self) -> None:
+        """Asks the server to end in good order; `wait_died` tells when, and `restart` brings it back."""
+        self._running().terminate()
+
     def kill(self) -> None:
         """Kills the server as a crash would; the store stays locked and `restart` brings it back."""
         self._running().kill()
