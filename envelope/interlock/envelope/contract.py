@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from interlock.envelope.amounts import MAX_INT, Budget, Count, Timestamp
 from interlock.envelope.canonical import canonical
+from interlock.envelope.descriptions import in_one_line
 from interlock.envelope.ids import AgentId, Digest, Token, Uuid7
 from interlock.envelope.keys import SigningKey, base64url
 from interlock.envelope.kind_quota import KindQuota, kinds_problem
@@ -187,4 +188,5 @@ def change_message(request: ChangeRequest) -> bytes:
 
 def contract_schema() -> dict[str, object]:
     """JSON Schema (2020-12) of a stored version."""
-    return msgspec.json.schema(SignedContract)
+    schema: dict[str, object] = in_one_line(msgspec.json.schema(SignedContract))
+    return schema

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from interlock.envelope import amounts, model, payloads
+from interlock.envelope.descriptions import in_one_line
 from interlock.envelope.model import Envelope
 
 
@@ -26,7 +27,7 @@ def envelope_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Interlock envelope 1.0",
         "$ref": "#/$defs/Envelope",
-        "$defs": components,
+        "$defs": in_one_line(components),
     }
 
 
