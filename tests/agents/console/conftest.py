@@ -29,7 +29,7 @@ from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings
 from interlock.envelope.keys import SigningKey
 from tests.agents.conftest import InProcess
-from tests.agents.console.stage import CHROMIUM, Place, Tab, running_in
+from tests.agents.console.stage import CHROMIUM, Place, Tab, focused, running_in
 
 PORT = 8470
 ORIGIN = f"http://127.0.0.1:{PORT}"
@@ -222,7 +222,7 @@ def seat(chromium: Any, place: Place) -> Iterator[Any]:
     context = chromium.new_context(viewport={"width": 1360, "height": 860}, accept_downloads=True)
     page = context.new_page()
     page.goto(place.cli("console", "login"))
-    page.keyboard.press("Enter")
+    focused(page).press("Enter")
     page.wait_for_url("**/goals")
     page.close()
     yield context

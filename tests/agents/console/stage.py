@@ -72,17 +72,23 @@ class Place:
         """Its id; wait: once it has ended and was audited, else once it was taken up and has a page."""
 
         async def work(transport: JetStreamTransport) -> str:
-            goal_id = await publish_goal(transport, "default", goal_text(tasks, goal).encode())
-            if wait:
-                await wait_for_end(transport, "default", goal_id, lambda _status, _hops: None)
-                assert await wait_for_audit(transport, "default", goal_id) is not None
-            with anyio.fail_after(30):
+            with anyio.fail_after(60):
+                goal_id = await publish_goal(transport, "default", goal_text(tasks, goal).encode())
+                if wait:
+                    await wait_for_end(transport, "default", goal_id, lambda _status, _hops: None)
+                    assert await wait_for_audit(transport, "default", goal_id) is not None
                 while await read_status(transport, "default", goal_id) is None:
                     await anyio.sleep(0.02)
             return goal_id
 
         found: str = self.call("human", work)
         return found
+
+
+def focused(page: Any) -> Any:
+    """The page's keyboard, once the page has put its cursor somewhere: that comes after it has loaded, and no hand is so fast."""
+    page.locator("body :focus").wait_for()
+    return page.keyboard
 
 
 def until(holds: Callable[[], Any], within_s: float = 20) -> Any:

@@ -25,7 +25,7 @@ from interlock.bus.transport import Message
 from interlock.envelope.amounts import clock_ms
 from tests.agents.console.contrast import CONTRAST
 from tests.agents.console.pictures import PICTURES, WRITE, small
-from tests.agents.console.stage import CHROMIUM, ROOT, Place, Tab, goal_text, line, until
+from tests.agents.console.stage import CHROMIUM, ROOT, Place, Tab, focused, goal_text, line, until
 from tests.skills.infrastructure.decision.test_record import record
 
 PAGES = ("/goals", "/approvals", "/halts", "/dead", "/decisions", "/costs", "/audit")
@@ -77,7 +77,7 @@ def test_approve_and_reject_with_keys_alone(tab: Tab, place: Place) -> None:
         tab.page.wait_for_url("**/approvals/*")
         assert f"asked-{key}" in tab.page.locator("pre").inner_text()
         tab.page.keyboard.press(key)
-        tab.page.keyboard.type(reason)
+        focused(tab.page).type(reason)
         tab.page.keyboard.press("Enter")
         tab.page.wait_for_url("**/approvals")
         assert "by human" in tab.page.locator("#notice").inner_text()
@@ -99,7 +99,7 @@ def test_halt_and_resume_with_keys_alone(tab: Tab, place: Place) -> None:
     tab.page.keyboard.type("appending-line")
     tab.page.keyboard.press("Enter")
     tab.page.wait_for_url("**/halts/confirm*")
-    tab.page.keyboard.type("it misbehaves")
+    focused(tab.page).type("it misbehaves")
     tab.page.keyboard.press("Enter")
     tab.page.locator("#notice", has_text="halted skill:appending-line").wait_for()
     goal_id = place.submit([line(place, "held")], wait=False)
@@ -112,7 +112,7 @@ def test_halt_and_resume_with_keys_alone(tab: Tab, place: Place) -> None:
     resumer.keyboard.press("j")
     resumer.keyboard.press("Enter")
     resumer.wait_for_url("**/halts/confirm*")
-    resumer.keyboard.type("mended")
+    focused(resumer).type("mended")
     resumer.keyboard.press("Enter")
     resumer.locator("#notice", has_text="resumed skill:appending-line").wait_for()
     resumer.close()
@@ -276,7 +276,7 @@ def test_logging_out_ends_the_session(chromium: Any, place: Place) -> None:
     context = chromium.new_context()
     tab = Tab(context, place)
     tab.page.goto(place.cli("console", "login"))
-    tab.page.keyboard.press("Enter")
+    focused(tab.page).press("Enter")
     tab.page.wait_for_url("**/goals")
     tab.page.get_by_role("button", name="Log out").click()
     tab.page.wait_for_url("**/login")
