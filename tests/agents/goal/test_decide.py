@@ -114,7 +114,10 @@ def reviewed(decision: DecisionName = "allow", grounds: list[Ground] | None = No
     return Reviewed(cause="verdict", at_ms=NOW + 1, origin=origin(number=2), verdict=verdict)
 
 
-def verified(task: Task, *, outcome: str = "done", retryable: bool = False, **more: Any) -> Verified:
+def verified(
+    task: Task, *, outcome: str = "done", retryable: bool = False, rejected: str = "", **more: Any
+) -> Verified:
+    """rejected: why the evaluator does not take a result that was done."""
     result = TaskResult(
         task_id=task.task_id,
         attempt=task.attempt,
@@ -128,10 +131,11 @@ def verified(task: Task, *, outcome: str = "done", retryable: bool = False, **mo
         carbon_grams="0.000001",
         **more,
     )
-    allow = outcome == "done"
+    allow = outcome == "done" and not rejected
+    why = Ground(code="output_invalid", message=rejected) if rejected else Ground(code=outcome, message="it went wrong")
     verification = Verification(
         decision="allow" if allow else "deny",
-        grounds=[] if allow else [Ground(code=outcome, message="it went wrong")],
+        grounds=[] if allow else [why],
         result=result,
         result_id=new_id(NOW, task.task_id.encode().ljust(10, b".")[:10]),
         confidence=1000 if allow else 0,
@@ -248,6 +252,19 @@ def test_a_retryable_failure_is_tried_again_and_a_final_one_ends_the_goal() -> N
     assert completion.outcome == "failed"
     assert [task.task_id for task in broken.tasks()] == ["a"]
     assert "it went wrong" in completion.grounds[0].message
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "message"),
+    [
+        ({"outcome": "skill_error"}, "skill_error", "it went wrong"),
+        ({"rejected": "$.a: is missing"}, "output_invalid", "$.a: is missing"),
+    ],
+)
+def test_why_a_task_failed_stands_once_with_its_name(end: dict[str, Any], code: str, message: str) -> None:
+    completion = World(began([TaskSpec(id="a", skill="s")]), lambda _: end).run()
+    told = [(ground.code, ground.message) for ground in completion.grounds if message in ground.message]
+    assert told == [(code, f"task a: {message}")]
 
 
 @pytest.mark.parametrize(

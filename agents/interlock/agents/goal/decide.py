@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from msgspec.structs import replace
+
 from interlock.agents.approvals.book import DENIED, TIMED_OUT
 from interlock.agents.goal.approving import (
     ask_plan,
@@ -199,10 +201,10 @@ class Decider:
             again = start(state, task, spec, event.at_ms)
             return again + self._if_idle(state, event.at_ms)
         task.status = "failed"
-        task.detail = f"{result.outcome}: {result.detail}"[:2000]
+        why = verification.grounds or [Ground(code=result.outcome, message=result.detail)]
+        task.detail = f"{why[0].code}: {why[0].message}"[:2000]
         state.failed.append(task)
-        state.grounds.append(Ground(code=result.outcome, message=f"task {task.id}: {result.detail}"[:2000]))
-        state.grounds += verification.grounds
+        state.grounds += [replace(ground, message=f"task {task.id}: {ground.message}"[:2000]) for ground in why]
         if task is state.release:
             return self._finish(state, event.at_ms)
         return self._if_idle(state, event.at_ms)
