@@ -99,6 +99,8 @@ def digest_of(*names):
 
 def main():
     kind = sys.argv[1] if len(sys.argv) > 1 else "run"
+    if kind not in VENVS:
+        stop("there is no environment %s" % kind, "Name one of: " + ", ".join(sorted(VENVS)))
     venv = VENVS[kind]
     stamp = os.path.join(ROOT, venv, "stamp-" + kind)
     lock = os.path.join("requirements", kind + ".lock")

@@ -38,6 +38,10 @@ def refused(clone: Path, before: str = "", modules: dict[str, str] | None = None
     return line
 
 
+def test_an_environment_that_nobody_knows(clone: Path) -> None:
+    assert "there is no environment x. Name one of: bench, dev, run" in refused(clone, "sys.argv[1:] = ['x']")
+
+
 def test_an_old_python(clone: Path) -> None:
     assert "Python 3.9 is too old. Install Python 3.11" in refused(clone, "sys.version_info = (3, 9, 18)")
 

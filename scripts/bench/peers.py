@@ -37,7 +37,8 @@ def measure(count: int) -> dict[str, float]:
         if done.returncode == 0:
             figures[f"peers.{name}"] = float(done.stdout.splitlines()[-1])
         else:
-            print(f"peers.{name}: not measured ({done.stderr.splitlines()[-1]})")
+            told = done.stderr.splitlines() or [f"it ended with {done.returncode}"]
+            print(f"peers.{name}: not measured ({told[-1]})")
     if "peers.faststream" in figures:
         figures |= {
             f"peers.{name}_to_faststream": figures[f"peers.{name}"] / figures["peers.faststream"] for name in OURS

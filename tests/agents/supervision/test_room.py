@@ -86,6 +86,8 @@ async def test_a_broker_begins_anew_once_there_is_room_again(
     def free(_: Path) -> int:
         nonlocal seen
         seen = next(looked)
+        if seen < 0:
+            raise OSError(5, "the disk does not answer")
         return seen
 
     monkeypatch.setattr(room, "free_bytes", free)

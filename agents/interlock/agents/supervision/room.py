@@ -60,14 +60,23 @@ async def until_full(place: Path, standing: Callable[[], object]) -> None:
 
 
 async def keep_room(place: Path, end_broker: Callable[[], None]) -> None:
-    """For ever: says when the disk is full, and ends the broker when there is room again, so that it begins anew."""
+    """For ever: says when the disk is full, and ends the broker when there is room again, so that it begins anew. A disk that
+    cannot be asked passes for one with room.
+    """
+
+    def free() -> int:
+        try:
+            return free_bytes(place)
+        except OSError:
+            return LEAST_BYTES
+
     while True:
-        while free_bytes(place) >= FULL_BYTES:
+        while free() >= FULL_BYTES:
             await anyio.sleep(LOOK_S)
         log.error(
             "the disk that holds %s is full: nothing is taken in until there are %d MiB", place, LEAST_BYTES >> 20
         )
-        while free_bytes(place) < LEAST_BYTES:
+        while free() < LEAST_BYTES:
             await anyio.sleep(LOOK_S)
         log.warning("there is room again on the disk that holds %s", place)
         end_broker()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 from hypothesis import given, settings
@@ -114,7 +115,8 @@ async def test_an_answer_comes_as_the_network_likes(parts: list[bytes], value: i
             with suppress(anyio.BrokenResourceError):
                 for part in parts:
                     await stream.send(part)
-                    await anyio.sleep(0.01)  # so that they are read one by one
+                    for _ in range(10):  # turns of the loop that the client shares: it has read the part by then
+                        await anyio.lowlevel.checkpoint()
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with anyio.create_task_group() as group:
