@@ -48,8 +48,8 @@ async def campaign(root: Path, times: int, seed: int) -> Result:
             JetStreamTransport.connect(server.url, name="campaign") as transport,
             background() as keeping,
         ):
-            keeping.start_soon(keep_server, server, layout)
-            keeping.start_soon(keep_room, server.store_dir, server.terminate)
+            keeping.start_soon(keep_server, server, layout, server.url)
+            keeping.start_soon(keep_room, [server])
             await transport.declare(declarations((WORKSPACE,)))
             await publish_trust(transport, WORKSPACE, layout.trust.read_bytes(), load_roots(layout))
             await exchange(transport, layout, chain)

@@ -14,6 +14,7 @@ from interlock.agents.supervision.house import house
 from interlock.agents.supervision.room import FULL_BYTES, LEAST_BYTES, check_room, free_bytes, keep_room, until_full
 from interlock.agents.workspace.layout import Layout
 from interlock.agents.workspace.settings import Settings
+from interlock.bus.server.embedded import EmbeddedServer
 
 pytestmark = pytest.mark.anyio
 
@@ -91,8 +92,10 @@ async def test_a_broker_begins_anew_once_there_is_room_again(
         return seen
 
     monkeypatch.setattr(room, "free_bytes", free)
+    server = EmbeddedServer(tmp_path)
+    monkeypatch.setattr(server, "terminate", lambda: ended.append(seen))
     with anyio.fail_after(10), pytest.raises(RuntimeError, match="StopIteration"):
-        await keep_room(tmp_path, lambda: ended.append(seen))
-    assert ended == [LEAST_BYTES, LEAST_BYTES]
+        await keep_room([server, server])
+    assert ended == [LEAST_BYTES] * 4, "both of them, twice"
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"] * 2
     assert str(tmp_path) in caplog.text

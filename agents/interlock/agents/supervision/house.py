@@ -82,23 +82,20 @@ async def house(
     async with AsyncExitStack() as stack:
         url, server_pid = nats or settings.nats, 0
         clustered = not url and cluster > 0
+        servers: list[EmbeddedServer] = []
         if clustered:
             servers = await stack.enter_async_context(
                 embedded_cluster(layout.cluster, cluster, settings.durability, server_include(layout))
             )
+        elif not url:
+            alone = EmbeddedServer(layout.store, settings.durability, server_include(layout))
+            servers = [await stack.enter_async_context(alone)]
+        if servers:
             url, server_pid = urls_of(servers), servers[0].pid
             group = await stack.enter_async_context(background())
             for server in servers:
                 group.start_soon(keep_server, server, layout, url)
-                group.start_soon(keep_room, server.store_dir, server.terminate)
-        elif not url:
-            server = await stack.enter_async_context(
-                EmbeddedServer(layout.store, settings.durability, server_include(layout))
-            )
-            url, server_pid = server.url, server.pid
-            group = await stack.enter_async_context(background())
-            group.start_soon(keep_server, server, layout)
-            group.start_soon(keep_room, server.store_dir, server.terminate)
+            group.start_soon(keep_room, servers)
         ports = metrics_ports(settings, len(agents))
         programs = [
             role_program(
@@ -150,9 +147,9 @@ async def provision(transport: Transport, layout: Layout, settings: Settings, re
     await publish_trust(transport, settings.workspace, layout.trust.read_bytes(), load_roots(layout))
 
 
-async def keep_server(server: EmbeddedServer, layout: Layout, urls: str = "") -> None:
+async def keep_server(server: EmbeddedServer, layout: Layout, urls: str) -> None:
     """For ever: a server that ends is started again, on the same ports and store, to which everybody reconnects. urls: of
-    all servers, where there are several. Raises UserError when it dies SERVER_DEATHS times within SERVER_WINDOW_S; one that was
+    all servers. Raises UserError when it dies SERVER_DEATHS times within SERVER_WINDOW_S; one that was
     asked to end (status 0) did not die.
     """
     deaths: list[float] = []
@@ -167,7 +164,7 @@ async def keep_server(server: EmbeddedServer, layout: Layout, urls: str = "") ->
         with suppress(ServerFailed):  # it has died again, which is counted like any death
             await server.restart()
             if layout.server.exists():
-                write_running(layout, urls or server.url, server.pid)
+                write_running(layout, urls, server.pid)
 
 
 async def ready(

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
 
 from interlock.agents.errors import UserError
+from interlock.bus.server.embedded import EmbeddedServer
 
 log = logging.getLogger("interlock.house")
 
@@ -59,10 +60,11 @@ async def until_full(place: Path, standing: Callable[[], object]) -> None:
             )
 
 
-async def keep_room(place: Path, end_broker: Callable[[], None]) -> None:
-    """For ever: says when the disk is full, and ends the broker when there is room again, so that it begins anew. A disk that
-    cannot be asked passes for one with room.
+async def keep_room(servers: Sequence[EmbeddedServer]) -> None:
+    """For ever: says when the disk that the servers share is full, and ends them when there is room again, so that they begin
+    anew. A disk that cannot be asked passes for one with room.
     """
+    place = servers[0].store_dir
 
     def free() -> int:
         try:
@@ -79,4 +81,5 @@ async def keep_room(place: Path, end_broker: Callable[[], None]) -> None:
         while free() < LEAST_BYTES:
             await anyio.sleep(LOOK_S)
         log.warning("there is room again on the disk that holds %s", place)
-        end_broker()
+        for server in servers:
+            server.terminate()
